@@ -216,7 +216,7 @@ def config_file(environ: Mapping[str, str]) -> Path:
 def _folder(kind: str, environ: Mapping[str, str]) -> Path:
     """The user's config or cache folder for Holdfast; on Linux by the XDG rule itself, which costs no import."""
     if sys.platform != "linux":
-        import platformdirs  # noqa: PLC0415 - start-up
+        import platformdirs
 
         folder = platformdirs.user_config_path if kind == "config" else platformdirs.user_cache_path
         return folder("holdfast")
@@ -227,7 +227,7 @@ def _folder(kind: str, environ: Mapping[str, str]) -> Path:
 
 
 def _read(path: Path) -> dict[str, object]:
-    import tomllib  # noqa: PLC0415 - start-up, and most runs need none
+    import tomllib
 
     try:
         return tomllib.loads(path.read_text("utf-8"))
