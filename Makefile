@@ -1,0 +1,49 @@
+# The commands of this project.  All of them set up what they need first.
+PYTHON := .venv/bin/python
+CHECKED := src tests/services
+SUITES := $(wildcard $(addprefix tests/,unit formats contracts model compat e2e docs shape))
+SHAPE := $(wildcard tests/docs tests/shape)
+TESTARGS ?=
+
+.PHONY: help setup services demo test check bench soak format lock clean
+
+help:  ## list these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+setup:  ## make .venv with everything that checks and tests need
+	@tools/bootstrap dev
+
+services: setup  ## install the servers that the tests start
+	@tools/services
+
+demo:  ## push, list, fetch and verify an asset (needs the runtime packages only)
+	@tools/bootstrap runtime
+	@tools/demo
+
+test: services  ## the whole test suite, lowest layer first
+	$(PYTHON) -m pytest $(SUITES) $(TESTARGS)
+
+check: setup  ## format, lint, types, import layers, documentation
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy $(CHECKED)
+	.venv/bin/lint-imports
+	$(if $(SHAPE),$(PYTHON) -m pytest -q $(SHAPE))
+
+bench: services  ## measure Holdfast beside its peers
+	@tools/services bench
+	$(PYTHON) -m bench
+
+soak: services  ## the long random tests
+	$(PYTHON) -m pytest -m soak $(SUITES) $(TESTARGS)
+
+format: setup  ## rewrite the code in the project's format
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+lock:  ## write the lock files of requirements/ anew
+	@tools/lock
+
+clean:  ## remove everything that the other commands made
+	rm -rf .venv .services .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
