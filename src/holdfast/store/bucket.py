@@ -1,0 +1,264 @@
+"""S3, Google Cloud Storage and Azure Blob Storage behind the seam, by obstore.
+
+Owns what each verb asks of a bucket, and its conditions. Leaves requests and their failures to ``exchange``, cutting files to
+``parts``, finding out what the server keeps to ``probe``, and every decision about names to the callers.
+
+A version is the store's own: the ETag on S3 and Azure (writing the *same* bytes again may leave it as it was, for S3's tag is
+an MD5), the generation on GCS. ``modified`` in the answer to a put is our clock's, for the server's answer does not tell its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import (
+    ChangedError,
+    HoldfastError,
+    IntegrityError,
+    ObjectNotFoundError,
+    UnsupportedError,
+    UsageError,
+)
+from holdfast.formats.layout import probe_key
+from holdfast.store import probe
+from holdfast.store.base import CREATE, OVERWRITE, SMALL, Listing, Object, ObjectInfo, Promises, PutMode, Replace
+from holdfast.store.clients import sign
+from holdfast.store.exchange import ETAG, Exchange, PastEndError, quoted
+from holdfast.store.keys import checked_key
+from holdfast.store.parts import Feed, blocks, part_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.store.settings import BucketSettings
+
+__all__ = ["BucketStore"]
+
+
+class BucketStore:
+    """One bucket and prefix. Nothing is sent, and no credentials are looked for, before the first verb.
+
+    ``probe_cache`` is where the probe's answer is kept for a day; without it every store object probes for itself.
+    """
+
+    def __init__(
+        self, settings: BucketSettings, *, probe_cache: Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._probe_cache = probe_cache
+        self._clock = clock
+        self._exchange = Exchange(settings, clock)
+        self._lock = threading.Lock()
+        self._conditions: probe.Conditions | None = None
+
+    @property
+    def url(self) -> str:
+        """The store's URL; it never holds credentials."""
+        return self._settings.url
+
+    def promises(self) -> Promises:
+        """What the probe found (design §3); it writes a scratch key the first time."""
+        found = self._probed()
+        return Promises(found.create, found.replace, self._exchange.clients().can_sign, self._reason(found))
+
+    def get(self, key: str) -> Object:
+        """The whole object."""
+        return self._exchange.read(key, {})
+
+    def get_range(self, key: str, start: int, length: int, *, version: str | None = None) -> Object:
+        """Up to ``length`` bytes from ``start``, of this version where one is given."""
+        if start < 0 or length < 0:
+            raise UsageError(f"no range {start}+{length}", subject=key)
+        if length == 0:
+            return self._nothing(key, version)
+        try:
+            return self._exchange.read(key, self._pinned(version) | {"range": (start, start + length)})
+        except PastEndError:
+            return self._nothing(key, version)
+        except ObjectNotFoundError:
+            if version is None or not self._exchange.generations:
+                raise
+        # A generation that was asked for by number and is no longer there: changed, unless all of the object is gone.
+        self.head(key)
+        raise _changed(key)
+
+    def head(self, key: str) -> ObjectInfo:
+        """What is known of the object."""
+        return self._exchange.head(key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object below the prefix, page by page as it is iterated."""
+        exchange = self._exchange
+        with exchange.mapped("list", prefix):
+            pages = iter(exchange.clients().quick.list(exchange.below(prefix), chunk_size=1000))
+        while True:
+            with exchange.mapped("list", prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield from (exchange.info(meta, listed=True) for meta in page)
+
+    def list_level(self, prefix: str) -> Listing:
+        """One level below the prefix."""
+        exchange = self._exchange
+        with exchange.mapped("list", prefix):
+            found = exchange.clients().quick.list_with_delimiter(exchange.below(prefix))
+        objects = tuple(exchange.info(meta, listed=True) for meta in found["objects"])
+        return Listing(objects, tuple(exchange.key(path) for path in found["common_prefixes"]))
+
+    def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
+        """Write an object of at most 64 MiB."""
+        checked_key(key)
+        size = memoryview(data).nbytes
+        if size > SMALL:
+            raise UsageError(
+                f"{key} has {size} bytes, more than put takes", subject=key, hint="put_file takes any size"
+            )
+        if mode is OVERWRITE:
+            return self._exchange.put(key, data, size, "put", "overwrite")
+        found = self._probed()
+        if not (found.create if mode is CREATE else found.replace):
+            raise UnsupportedError(f"{self.url} cannot promise this write: {self._reason(found)}", subject=key)
+        if isinstance(mode, Replace):
+            condition = self._condition(key, mode.version, quotes=found.etag_quotes)
+            return self._exchange.put(key, data, size, "replace", condition)
+        return self._exchange.put(key, data, size, "create", "create")
+
+    def put_file(self, key: str, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> ObjectInfo:
+        """Write a large object in parts, a few in flight; what ``source`` or ``seen`` raises aborts the upload.
+
+        Raises:
+            SourceChangedError: the source is shorter or longer than ``size``.
+            IntegrityError: the store says that the object has another size than was sent.
+        """
+        path, plan = self._exchange.path(key), part_plan(size)
+        feed = Feed(blocks(source, size, plan.size, seen, key))
+        if plan.count <= 1:
+            return self._exchange.put(key, b"".join(feed), size, "put", "overwrite")
+        self._exchange.knock(key)
+        try:
+            with self._exchange.mapped("put", key):
+                patient = self._exchange.clients().patient
+                patient.put(path, feed, chunk_size=plan.size, max_concurrency=plan.at_once, use_multipart=True)
+        except HoldfastError:
+            if feed.failure is not None:
+                raise feed.failure from None
+            raise
+        # RGW's answer to a finished multipart upload has no ETag, so the version is asked for; the size is checked with it.
+        info = self.head(key)
+        if info.size != size:
+            raise IntegrityError(f"{key} has {info.size} bytes in {self.url}, {size} were sent", subject=key)
+        return info
+
+    def delete(self, key: str) -> None:
+        """Remove the object, if it is there."""
+        try:
+            with self._exchange.mapped("delete", key):
+                self._exchange.clients().quick.delete(self._exchange.path(key))
+        except ObjectNotFoundError:
+            return
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy inside the store, by the server; S3 copies objects of up to 5 GiB this way."""
+        exchange = self._exchange
+        with exchange.mapped("copy", source):
+            # Patient, because a server copies the whole object before it answers.
+            exchange.clients().patient.copy(exchange.path(source), exchange.path(target), overwrite=True)
+
+    def sign(self, key: str, method: str, seconds: int) -> str:
+        """A URL with which anybody may GET or PUT the object for so long."""
+        clients = self._exchange.clients()
+        if method not in {"GET", "PUT"}:
+            raise UsageError(f"URLs are signed for GET and PUT, not {method!r}", subject=key)
+        if not clients.can_sign:
+            raise UnsupportedError(f"the credentials for {self.url} cannot sign URLs", subject=key)
+        with self._exchange.mapped("sign", key):
+            return sign(clients.quick, method, self._exchange.path(key), seconds)
+
+    def _nothing(self, key: str, version: str | None) -> Object:
+        """An empty range: the client and the servers refuse to ask for one, so the object is only looked at."""
+        info = self.head(key)
+        if version is not None and version not in (info.version, f"{ETAG}{info.etag}"):
+            raise _changed(key)
+        return Object(b"", info)
+
+    def _pinned(self, version: str | None) -> dict[str, Any]:
+        if version is None:
+            return {}
+        if self._exchange.generations and not version.startswith(ETAG):
+            return {"version": version}
+        return {"if_match": quoted(version.removeprefix(ETAG))}
+
+    def _condition(self, key: str, version: str, *, quotes: bool) -> dict[str, str]:
+        """The condition of a replace, as the client wants it."""
+        if not self._exchange.generations:
+            return {"e_tag": quoted(version) if quotes else version}
+        if not version.startswith(ETAG):
+            return {"version": version}
+        try:
+            info = self.head(key)
+        except ObjectNotFoundError as error:
+            raise _changed(key) from error
+        if version != f"{ETAG}{info.etag}":
+            raise _changed(key)
+        return {"version": info.version}
+
+    def _probed(self) -> probe.Conditions:
+        with self._lock:
+            if self._conditions is None:
+                self._conditions = self._probe()
+            return self._conditions
+
+    def _probe(self) -> probe.Conditions:
+        place = f"{self._exchange.clients().endpoint} {self._settings.scheme}://{self._settings.bucket}"
+        now = self._clock()
+        found = probe.remembered(self._probe_cache, place, now)
+        if found is None:
+            found = probe.probe(_Scratch(self._exchange, self._condition, probe_key(secrets.token_hex(12))))
+            probe.remember(self._probe_cache, place, now, found)
+        return found
+
+    def _reason(self, found: probe.Conditions) -> str | None:
+        return found.reason and f"{self._exchange.clients().endpoint} does not keep {found.reason}"
+
+
+class _Scratch:
+    """The probe's writer: puts on one key that ask for no promise first."""
+
+    def __init__(self, exchange: Exchange, condition: Callable[..., dict[str, str]], key: str) -> None:
+        self._exchange = exchange
+        self._condition = condition
+        self._key = key
+
+    def create(self) -> str:
+        """Create-only; the version written."""
+        return self._write("create", "create")
+
+    def replace(self, version: str, *, quotes: bool) -> str:
+        """Replace this version; the version written."""
+        return self._write("replace", self._condition(self._key, version, quotes=quotes))
+
+    def read(self) -> str:
+        """The version that is there now."""
+        return self._exchange.head(self._key).version
+
+    def delete(self) -> None:
+        """Remove the scratch key."""
+        with self._exchange.mapped("delete", self._key):
+            self._exchange.clients().quick.delete(self._exchange.path(self._key))
+
+    def _write(self, verb: str, mode: Any) -> str:
+        # Other bytes each time: an ETag that is an MD5 must change with every write.
+        data = secrets.token_bytes(16)
+        return self._exchange.put(self._key, data, len(data), verb, mode).version
+
+
+def _changed(key: str) -> ChangedError:
+    return ChangedError(f"{key} is another version by now, or gone", subject=key)
