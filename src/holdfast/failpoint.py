@@ -1,0 +1,46 @@
+"""Named points at which a test kills the process, to prove that a re-run converges.
+
+Owns one environment variable, ``HOLDFAST_FAILPOINT``: where its value is the name reached, the process ends at once, as by
+``kill -9``. Every step of design §3 calls :func:`reach`; ``POINTS`` lists the names, and a test walks the list.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+#: Every name given to :func:`reach`, in the order in which a push, a removal and a fetch pass them.
+POINTS = (
+    "push.opened",
+    "push.scanned",
+    "push.before-claim",
+    "push.claimed",
+    "push.data-partly",
+    "push.data-written",
+    "push.claim-reread",
+    "push.meta-written",
+    "push.listed",
+    "push.aliased",
+    "push.closed",
+    "path.temp-written",
+    "path.linked",
+    "path.generation-linked",
+    "path.mirror-written",
+    "remove.tombstone-written",
+    "remove.unlisted",
+    "fetch.resolved",
+    "fetch.temp-made",
+    "fetch.data-partly",
+    "fetch.verified",
+    "fetch.before-rename",
+    "fetch.renamed",
+    "fetch.recorded",
+)
+
+_armed = os.environ.get("HOLDFAST_FAILPOINT")
+
+
+def reach(name: str) -> None:
+    """Die here, without any clean-up, if this point is armed; else cost one comparison."""
+    if _armed is not None and _armed == name:
+        os.kill(os.getpid(), signal.SIGKILL)
