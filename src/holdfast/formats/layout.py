@@ -1,0 +1,110 @@
+"""Every key in a store and every path in the cache is spelled here and nowhere else (FORMAT.md §2 and §8).
+
+Keys are relative to the store's prefix. Keys of ours hold the asset's name as one encoded piece: every byte but
+``A-Z a-z 0-9 _ -`` is written ``%XX``, so none of them ends in ``.versions`` or ``.meta`` and all are reversible.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote, unquote
+
+__all__ = [
+    "META_END",
+    "OWN",
+    "STORE",
+    "VERSIONS_END",
+    "asset_key",
+    "claim_key",
+    "claims_prefix",
+    "data_key",
+    "decode_name",
+    "encode_name",
+    "file_key",
+    "meta_key",
+    "name_of_versions_key",
+    "probe_key",
+    "push_key",
+    "versions_key",
+]
+
+#: The first piece of every key of ours; no asset's name starts with it.
+OWN: Final = ".holdfast"
+#: The store's own record.
+STORE: Final = f"{OWN}/store.json"
+VERSIONS_END: Final = ".versions"
+META_END: Final = ".meta"
+#: modelkit's marker of a complete copy, in the root of a directory; for a file ``.<version>.SUCCESS`` beside it.
+MARKER: Final = ".SUCCESS"
+
+
+def encode_name(name: str) -> str:
+    """The name as one piece of a key."""
+    return quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+
+
+def decode_name(piece: str) -> str:
+    """The name that was encoded."""
+    return unquote(piece)
+
+
+def versions_key(name: str) -> str:
+    """The list of versions, newest first; swapped."""
+    return name + VERSIONS_END
+
+
+def name_of_versions_key(key: str) -> str | None:
+    """The asset whose list this is, or None where the key is no such list."""
+    if not key.endswith(VERSIONS_END) or key.startswith(OWN + "/"):
+        return None
+    return key.removesuffix(VERSIONS_END) or None
+
+
+def data_key(name: str, version: str) -> str:
+    """The bytes of a file or archive; the prefix of a tree's files."""
+    return f"{name}/{version}"
+
+
+def file_key(name: str, version: str, path: str) -> str:
+    """One file of a tree."""
+    return f"{name}/{version}/{path}"
+
+
+def meta_key(name: str, version: str) -> str:
+    """The meta of a version; created once, last."""
+    return data_key(name, version) + META_END
+
+
+def claims_prefix(name: str) -> str:
+    """What the claims of an asset lie under."""
+    return f"{OWN}/claims/{encode_name(name)}"
+
+
+def claim_key(name: str, version: str) -> str:
+    """Who holds this number; created once, stays."""
+    return f"{claims_prefix(name)}/{version}"
+
+
+def asset_key(name: str) -> str:
+    """Aliases, tombstones, holds; swapped."""
+    return f"{OWN}/assets/{encode_name(name)}"
+
+
+def push_key(push_id: str) -> str:
+    """The record of an open or closed push."""
+    return f"{OWN}/pushes/{push_id}"
+
+
+def probe_key(token: str) -> str:
+    """A scratch key on which a store's conditions are probed."""
+    return f"{OWN}/probe/{token}"
+
+
+def generations_prefix(key: str) -> str:
+    """Where a POSIX store keeps the generations of a swapped key."""
+    return f"{OWN}/gen/{key}"
+
+
+def temporary_prefix() -> str:
+    """Where a POSIX store writes before it links or renames."""
+    return f"{OWN}/tmp"
