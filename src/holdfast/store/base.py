@@ -1,0 +1,147 @@
+"""The seam for bytes under keys: what every store must promise. No key is spelled here.
+
+Keys are relative to the store's prefix, pieces joined by ``/``. The verbs are those of object stores (style.md lesson 3):
+get whole or a range, put with a mode, head, list by prefix on path borders, delete, copy, sign. A put is seen whole or not at
+all. What a store cannot promise it refuses with :class:`UnsupportedError`; nothing is imitated.
+
+Errors, the same from every store: :class:`ObjectNotFoundError` and :class:`BucketNotFoundError` (a missing object and a missing
+bucket), :class:`AccessError` (refused), :class:`UnreachableError` (no answer, after the store's own retries),
+:class:`AlreadyExistsError` and :class:`ChangedError` (a conditional put that lost), :class:`UnsupportedError`.
+
+An answer to a conditional put may be lost: after ANY error of a conditional put the object may or may not have been written.
+Callers settle that by reading (design §3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer
+
+__all__ = ["CREATE", "OVERWRITE", "SMALL", "Listing", "Object", "ObjectInfo", "Promises", "PutMode", "Replace", "Store"]
+
+#: The largest object put with a condition, in bytes (design §3).
+SMALL: Final = 64 * 1024 * 1024
+
+
+class _Mode(Enum):
+    CREATE = "create"
+    OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Put only if the object is still this version (an :attr:`ObjectInfo.version` that was read)."""
+
+    version: str
+
+
+CREATE: Final = _Mode.CREATE
+OVERWRITE: Final = _Mode.OVERWRITE
+PutMode = _Mode | Replace
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store tells of an object: size in bytes, modified in seconds since the epoch by the store's clock.
+
+    ``version`` is an opaque text for :class:`Replace` and pinned reads; it changes whenever the object is written.
+    ``etag`` is the store's own tag without quotes, where it has one; it may be an MD5 of the bytes.
+    """
+
+    key: str
+    size: int
+    version: str
+    modified: float
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """Bytes and what they are of: the whole object, or the range asked for (``info.size`` is always the whole).
+
+    ``foreign`` is what another program wrote over a swapped key past the store's own order (POSIX mirrors only, design §3): to
+    be merged by the next Replace of ``info.version``.
+    """
+
+    data: ReadableBuffer
+    info: ObjectInfo
+    foreign: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One level below a prefix: the objects directly there, and the prefixes one piece longer (no trailing slash)."""
+
+    objects: tuple[ObjectInfo, ...]
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """What a store can do beyond plain reads and writes; a reason where it cannot."""
+
+    create: bool
+    replace: bool
+    sign: bool = False
+    reason: str | None = None
+
+
+class Store(Protocol):
+    """Bytes under keys. Safe to use from several threads."""
+
+    @property
+    def url(self) -> str:
+        """The store's URL without credentials, as shown to people and used as its identity."""
+
+    def promises(self) -> Promises:
+        """What the store can promise, found out by a probe on scratch keys where that is the only way (design §3)."""
+
+    def get(self, key: str) -> Object:
+        """The whole object. Meant for small ones."""
+
+    def get_range(self, key: str, start: int, length: int, *, version: str | None = None) -> Object:
+        """Up to ``length`` bytes from ``start`` (fewer at the end of the object; none of an empty object).
+
+        Raises:
+            ChangedError: ``version`` is given and the object is another version by now.
+        """
+
+    def head(self, key: str) -> ObjectInfo:
+        """What is known of the object."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key starts with ``prefix`` and a slash (all, for ``""``), in the order of keys as bytes or not."""
+
+    def list_level(self, prefix: str) -> Listing:
+        """One level below the prefix."""
+
+    def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
+        """Write an object of at most :data:`SMALL` bytes.
+
+        Raises:
+            AlreadyExistsError: mode CREATE and the key exists.
+            ChangedError: mode Replace and the object is another version, or gone.
+        """
+
+    def put_file(self, key: str, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> ObjectInfo:
+        """Write a large object from a file, in parts, several at a time; overwrites. A failed part is sent again alone.
+
+        ``seen`` is given every byte once, in order, before the object can become visible; what it raises stops the
+        upload and leaves nothing visible. Reads exactly ``size`` bytes or fails.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy inside the store, overwriting."""
+
+    def sign(self, key: str, method: str, seconds: int) -> str:
+        """A URL with which anybody may GET or PUT the object for so long."""

@@ -1,0 +1,334 @@
+"""A directory as a store: local disk, or any POSIX file system with hard links (design §3, POSIX).
+
+Every write goes to a temporary file first. Create-only is an exclusive ``link()``; overwrite is a rename. A *replaced* key has
+generations: files ``gen/<key>/<n>``, each made by exclusive link, the highest of which is the truth; the plain key is a mirror
+for readers that know only the convention (modelkit), rewritten until it equals the highest. Content in the mirror that no
+generation has was written by another program: it is handed to the caller as ``Object.foreign`` and never overwritten unseen.
+
+Durability: what publishes (create, replace) reaches the disk before it returns, and all that was overwritten before it too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from holdfast.disk import sync_directory, sync_file_system
+from holdfast.errors import (
+    AccessError,
+    AlreadyExistsError,
+    BucketNotFoundError,
+    ChangedError,
+    HoldfastError,
+    LocalError,
+    ObjectNotFoundError,
+    SourceChangedError,
+    UnsupportedError,
+    UsageError,
+)
+from holdfast.failpoint import reach
+from holdfast.formats import layout
+from holdfast.store.base import CREATE, OVERWRITE, Listing, Object, ObjectInfo, Promises, PutMode, Replace
+from holdfast.store.generations import Generations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer
+
+__all__ = ["PathStore"]
+
+_STEP: Final = 4 * 1024 * 1024
+#: Directories below our own that are this module's business and no keys.
+_INTERNAL: Final = (layout.generations_prefix(""), layout.temporary_prefix() + "/")
+
+
+class PathStore:
+    """A :class:`holdfast.store.base.Store` on a directory, which must exist once something is read or written."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self._temporary = self.root / layout.temporary_prefix()
+        self._unsynced = False
+
+    @property
+    def url(self) -> str:
+        """``file://`` and the absolute path."""
+        return "file://" + quote(str(self.root.absolute()))
+
+    def promises(self) -> Promises:
+        """Everything but signing, where the file system has hard links; found out by making one."""
+        try:
+            with _os_errors(str(self.root)):
+                temporary = self._write_temporary([b""], sync=False)
+                try:
+                    self._link(temporary, Path(f"{temporary}.link"))
+                finally:
+                    Path(f"{temporary}.link").unlink(missing_ok=True)
+                    temporary.unlink(missing_ok=True)
+        except UnsupportedError as error:
+            return Promises(create=False, replace=False, reason=error.message)
+        return Promises(create=True, replace=True)
+
+    def get(self, key: str) -> Object:
+        """The truth of a replaced key is its highest generation; the mirror is rolled forward where it lags."""
+        path = self._path(key)
+        generations = self._generations(key)
+        with _os_errors(key, path):
+            current = generations.read()
+            if current is None:
+                data = path.read_bytes()
+                return Object(data, _info(key, path.stat(), len(data)))
+            generations.roll_forward(current)
+            size, modified = len(current.data), current.modified
+            return Object(current.data, ObjectInfo(key, size, current.token, modified), current.foreign)
+
+    def get_range(self, key: str, start: int, length: int, *, version: str | None = None) -> Object:
+        """A part of the plain file."""
+        with _os_errors(key, self._path(key)), self._path(key).open("rb", buffering=0) as file:
+            info = _info(key, os.fstat(file.fileno()))
+            if version is not None and version != info.version:
+                raise ChangedError(f"{key} changed while it was read", subject=key)
+            wanted = max(0, min(length, info.size - start))
+            buffer = bytearray(wanted)
+            file.seek(start)
+            count = _read_into(file, memoryview(buffer))
+        return Object(buffer if count == wanted else buffer[:count], info)
+
+    def head(self, key: str) -> ObjectInfo:
+        """From the file's stat; a replaced key is read."""
+        path = self._path(key)
+        with _os_errors(key, path):
+            if self._generations(key).exist():
+                return self.get(key).info
+            status = path.stat()
+            if not _is_file(status):
+                raise ObjectNotFoundError(f"no object {key}", subject=key)
+            return _info(key, status)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """A walk; the store's internals are no keys."""
+        self._check_root()
+        start = self._path(prefix) if prefix else self.root
+        for directory, _, names in os.walk(start):
+            below = os.path.relpath(directory, self.root)
+            base = "" if below == "." else below + "/"
+            if (base + "/").startswith(_INTERNAL) or base.startswith(_INTERNAL):
+                continue
+            for name in names:
+                try:
+                    yield _info(base + name, os.stat(os.path.join(directory, name)))
+                except FileNotFoundError:
+                    continue
+
+    def list_level(self, prefix: str) -> Listing:
+        """One directory."""
+        self._check_root()
+        objects, prefixes = [], []
+        base = prefix + "/" if prefix else ""
+        try:
+            with os.scandir(self._path(prefix) if prefix else self.root) as entries:
+                for entry in entries:
+                    if (base + entry.name + "/").startswith(_INTERNAL):
+                        continue
+                    if entry.is_dir():
+                        prefixes.append(base + entry.name)
+                    elif entry.is_file():
+                        objects.append(_info(base + entry.name, entry.stat()))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise _error(error, prefix) from error
+        return Listing(tuple(sorted(objects, key=lambda info: info.key)), tuple(sorted(prefixes)))
+
+    def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
+        """Create by link, overwrite by rename, replace by the next generation."""
+        path = self._path(key)
+        with _os_errors(key):
+            if isinstance(mode, Replace):
+                return self._replace(key, bytes(data), mode.version)
+            if mode is CREATE:
+                return self._create(key, path, data)
+            generations = self._generations(key)
+            if generations.exist():
+                return self._replace(key, bytes(data), self.get(key).info.version)
+            self._unsynced = True
+            return self._rename(key, path, self._write_temporary([data], sync=False))
+
+    def put_file(self, key: str, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> ObjectInfo:
+        """Copied in steps; visible by rename."""
+        self._unsynced = True
+        with _os_errors(key):
+            return self._rename(key, self._path(key), self._write_temporary(_steps(source, size, seen), sync=False))
+
+    def delete(self, key: str) -> None:
+        """The file, its generations, and directories that became empty are left (another writer may want them)."""
+        with _os_errors(key):
+            self._generations(key).delete()
+            self._path(key).unlink(missing_ok=True)
+
+    def copy(self, source: str, target: str) -> None:
+        """A copy of the bytes."""
+        with _os_errors(source, self._path(source)), self._path(source).open("rb") as file:
+            self.put_file(target, file, os.fstat(file.fileno()).st_size, lambda _: None)
+
+    def sign(self, key: str, method: str, seconds: int) -> str:
+        """Refused: a path needs no signature, and there is no server to honour one."""
+        raise UnsupportedError(f"a local store cannot sign URLs ({method} {key} for {seconds} s)", subject=key)
+
+    def _create(self, key: str, path: Path, data: ReadableBuffer) -> ObjectInfo:
+        if self._generations(key).exist():
+            raise AlreadyExistsError(f"{key} exists", subject=key)
+        self._sync_all()
+        temporary = self._write_temporary([data], sync=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._link(temporary, path) and not os.path.samefile(temporary, path):
+                raise AlreadyExistsError(f"{key} exists", subject=key)  # NFS may answer EEXIST to the link that it made
+            reach("path.linked")
+            sync_directory(path.parent)
+            return _info(key, path.stat())
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _replace(self, key: str, data: bytes, version: str) -> ObjectInfo:
+        self._sync_all()
+        generations = self._generations(key)
+        if not generations.exist():
+            version = self._adopt(key, generations, version)
+        current = generations.swap(data, version)
+        return ObjectInfo(key, len(data), current.token, current.modified)
+
+    def _adopt(self, key: str, generations: Generations, version: str) -> str:
+        """Make the plain key's content, if it is still the version named, the first generation; its token."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+            unchanged = _info(key, path.stat()).version == version
+        except FileNotFoundError:
+            unchanged = False
+        if not unchanged:
+            raise ChangedError(f"{key} was changed by another writer", subject=key)
+        return generations.adopt(data).token
+
+    def _rename(self, key: str, path: Path, temporary: Path) -> ObjectInfo:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            info = _info(key, temporary.stat())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return info
+
+    def _link(self, source: Path, target: Path) -> bool:
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise UnsupportedError(
+                    f"the file system of {self.root} has no hard links, so it cannot create a file only if it is absent",
+                    hint="push to a local disk, to the bucket itself, or through a server",
+                ) from error
+            raise
+        return True
+
+    def _write_temporary(self, pieces: Iterator[ReadableBuffer] | list[ReadableBuffer] | list[bytes], *, sync: bool) -> Path:
+        self._check_root()
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        path = self._temporary / secrets.token_hex(12)
+        try:
+            with path.open("xb", buffering=0) as file:
+                for piece in pieces:
+                    _write_all(file, piece)
+                if sync:
+                    os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        reach("path.temp-written")
+        return path
+
+    def _generations(self, key: str) -> Generations:
+        directory = self.root / layout.generations_prefix(key)
+        return Generations(key, directory, self._path(key), self._link, self._write_temporary)
+
+    def _sync_all(self) -> None:
+        if self._unsynced:
+            self._unsynced = False
+            sync_file_system(self.root)
+
+    def _path(self, key: str) -> Path:
+        if key.startswith("/") or "\0" in key or any(piece in ("", ".", "..") for piece in key.split("/")):
+            raise UsageError(f"invalid key {key!r}", subject=key)
+        return self.root / key
+
+    def _check_root(self) -> None:
+        if not self.root.is_dir():
+            raise BucketNotFoundError(
+                f"no directory {self.root}", subject=str(self.root), hint="make the directory, or correct the store's URL"
+            )
+
+
+@contextmanager
+def _os_errors(key: str, path: Path | None = None) -> Iterator[None]:
+    """Turn the operating system's errors into ours; where the path is given, its absence is 'no object'."""
+    try:
+        yield
+    except HoldfastError:
+        raise
+    except OSError as error:
+        raise _error(error, key, missing_object=path is not None) from error
+
+
+def _error(error: OSError, key: str, *, missing_object: bool = False) -> HoldfastError:
+    absent = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+    if absent and missing_object:
+        return ObjectNotFoundError(f"no object {key}", subject=key)
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return AccessError(f"{error.strerror}: {error.filename or key}", subject=key, hint="look at the rights of the folder")
+    return LocalError(f"{error.strerror or error}: {error.filename or key}", subject=key)
+
+
+def _info(key: str, status: os.stat_result, size: int | None = None) -> ObjectInfo:
+    version = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+    return ObjectInfo(key, status.st_size if size is None else size, version, status.st_mtime)
+
+
+def _is_file(status: os.stat_result) -> bool:
+    return (status.st_mode & 0o170000) == 0o100000
+
+
+def _steps(source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(_STEP, size + 1)))
+    left = size
+    while left:
+        count = source.readinto(buffer[: min(left, len(buffer))])  # type: ignore[attr-defined]
+        if not count:
+            raise SourceChangedError(f"the source ended {left} bytes early")
+        seen(buffer[:count])
+        yield buffer[:count]
+        left -= count
+    if source.read(1):
+        raise SourceChangedError("the source is longer than it was")
+
+
+def _read_into(file: BinaryIO, view: memoryview) -> int:
+    total = 0
+    while total < len(view) and (count := file.readinto(view[total:])):  # type: ignore[attr-defined]
+        total += count
+    return total
+
+
+def _write_all(file: BinaryIO, data: ReadableBuffer) -> None:
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[file.write(view) :]
