@@ -1,0 +1,246 @@
+"""A local file or directory as entries, and entries as a local copy.
+
+Scanning reads names and stats, never contents; hashing is another call, so that several threads can share it. What cannot be
+kept is refused by name (design §2): names that are not UTF-8, devices, fifos, sockets, links that lead out. A link loop is an
+error (modelkit made a thousand copies of it, fault W8).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+from holdfast.errors import IntegrityError, LocalError, SourceChangedError, UsageError
+from holdfast.formats import layout
+from holdfast.model.digest import Hasher
+from holdfast.model.manifest import PERMISSIONS, Entry, check_link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from _typeshed import ReadableBuffer
+
+__all__ = ["Scanned", "check_source", "finish_copy", "hash_file", "matches", "prepare_copy", "read_file", "scan"]
+
+_STEP: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """An entry, where it lies on this machine, and the stat by which a change is noticed."""
+
+    entry: Entry
+    path: str
+    stamp: tuple[int, int, int]
+
+
+def scan(source: Path, *, exclude: Sequence[str] = (), follow_links: bool = False) -> list[Scanned]:
+    """The entries of a file (one, of its own name) or directory, unsorted, files without digests.
+
+    Raises:
+        LocalError: the source does not exist or cannot be read.
+        UsageError: something in it cannot be kept; it is named, with the way out.
+    """
+    try:
+        status = source.stat()
+        if stat.S_ISREG(status.st_mode):
+            return [_file(source.name, str(source), status)]
+        if not stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{source} is neither a file nor a directory", subject=str(source))
+        return list(_Walk(str(source), exclude, follow_links=follow_links).run())
+    except OSError as error:
+        raise LocalError(f"{error.strerror}: {error.filename or source}", subject=str(source)) from error
+
+
+class _Walk:
+    def __init__(self, root: str, exclude: Sequence[str], *, follow_links: bool) -> None:
+        self._root = root
+        self._exclude = exclude
+        self._follow = follow_links
+
+    def run(self) -> Iterator[Scanned]:
+        status = os.stat(self._root)
+        yield from self._directory(self._root, "", ((status.st_dev, status.st_ino),))
+
+    def _directory(self, directory: str, base: str, above: tuple[tuple[int, int], ...]) -> Iterator[Scanned]:
+        with os.scandir(directory) as found:
+            entries = sorted(found, key=lambda item: item.name)
+        for item in entries:
+            path = base + item.name
+            if matches(path, self._exclude):
+                continue
+            yield from self._entry(item, path, above)
+
+    def _entry(self, item: os.DirEntry[str], path: str, above: tuple[tuple[int, int], ...]) -> Iterator[Scanned]:
+        _check_name(path)
+        if item.is_symlink() and not self._follow:
+            yield self._link(item, path)
+            return
+        status = item.stat(follow_symlinks=self._follow)
+        if stat.S_ISDIR(status.st_mode):
+            here = (status.st_dev, status.st_ino)
+            if here in above:
+                raise UsageError(f"link loop: {path!r} leads back to a directory above it", subject=path)
+            yield Scanned(_entry(path, "dir", status), item.path, _stamp(status))
+            yield from self._directory(item.path, path + "/", (*above, here))
+        elif not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{path!r} is a device, fifo or socket, which an asset cannot hold", subject=path)
+        elif not (path == layout.MARKER and status.st_size == 0):  # the cache's marker is never content
+            yield _file(path, item.path, status)
+
+    def _link(self, item: os.DirEntry[str], path: str) -> Scanned:
+        target = os.readlink(item.path)
+        try:
+            check_link(path, target)
+            target.encode()
+        except (IntegrityError, UnicodeEncodeError):
+            raise UsageError(
+                f"symlink {path!r} leads outside the directory: {target!r}",
+                subject=path,
+                hint="push with --follow-links to store what it points to, or --exclude it",
+            ) from None
+        status = item.stat(follow_symlinks=False)
+        return Scanned(Entry(path, "link", mtime=status.st_mtime_ns, target=target), item.path, _stamp(status))
+
+
+def matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a glob pattern fits the path, its last piece, or a directory above it."""
+    if not patterns:
+        return False
+    pieces = path.split("/")
+    tails = [pieces[-1], *("/".join(pieces[: end + 1]) for end in range(len(pieces)))]
+    return any(fnmatchcase(tail, pattern.rstrip("/")) for pattern in patterns for tail in tails)
+
+
+def hash_file(scanned: Scanned, seen: Callable[[int], None] = lambda _: None) -> Entry:
+    """The entry with its digest.
+
+    Raises:
+        SourceChangedError: the file is not what was scanned, before or after reading.
+    """
+    hasher = Hasher()
+    for piece in read_file(scanned):
+        hasher.update(piece)
+        seen(len(piece))
+    return replace(scanned.entry, digest=hasher.hexdigest())
+
+
+def read_file(scanned: Scanned) -> Iterator[memoryview]:
+    """The bytes of a scanned file in steps; each step is overwritten by the next.
+
+    Raises:
+        SourceChangedError: as :func:`hash_file`.
+    """
+    buffer = memoryview(bytearray(min(_STEP, scanned.entry.size + 1)))
+    total = 0
+    try:
+        with open(scanned.path, "rb", buffering=0) as file:
+            _check_stamp(scanned, os.fstat(file.fileno()))
+            while count := file.readinto(buffer):
+                total += count
+                yield buffer[:count]
+            _check_stamp(scanned, os.fstat(file.fileno()))
+    except OSError as error:
+        raise _gone(scanned, error) from error
+    if total != scanned.entry.size:
+        raise SourceChangedError(f"{scanned.path} changed while it was pushed", subject=scanned.path)
+
+
+def check_source(scanned: Scanned) -> None:
+    """Raise SourceChangedError unless the file still has the stat that was scanned."""
+    try:
+        _check_stamp(scanned, os.stat(scanned.path))
+    except OSError as error:
+        raise _gone(scanned, error) from error
+
+
+def _gone(scanned: Scanned, error: OSError) -> SourceChangedError:
+    return SourceChangedError(f"{scanned.path} cannot be read any more: {error.strerror}", subject=scanned.path)
+
+
+def _check_stamp(scanned: Scanned, status: os.stat_result) -> None:
+    if _stamp(status) != scanned.stamp:
+        raise SourceChangedError(
+            f"{scanned.path} changed while it was pushed", subject=scanned.path, hint="push again once nothing writes to it"
+        )
+
+
+def prepare_copy(root: str, entries: Sequence[Entry]) -> None:
+    """Make the directories that the entries need; the root must exist.
+
+    Raises:
+        LocalError: two entries need one name (a file system that folds case or normalises).
+    """
+    made: set[str] = set()
+    for entry in entries:
+        directory = entry.path if entry.kind == "dir" else entry.path.rpartition("/")[0]
+        if directory and directory not in made:
+            os.makedirs(f"{root}/{directory}", exist_ok=True)
+            while directory and directory not in made:
+                made.add(directory)
+                directory = directory.rpartition("/")[0]
+
+
+def finish_copy(root: str, entries: Sequence[Entry]) -> None:
+    """Make the symlinks, then set modes (through the umask) and times, directories last and deepest first.
+
+    The owner keeps the right to write in every directory: otherwise no cache could ever remove it.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    for entry in entries:
+        if entry.kind == "link":
+            _make_link(f"{root}/{entry.path}", entry)
+    for entry in entries:
+        if entry.kind == "file":
+            _set_attributes(f"{root}/{entry.path}", entry, 0o400, umask)
+    for entry in reversed(entries):
+        if entry.kind == "dir":
+            _set_attributes(f"{root}/{entry.path}", entry, 0o700, umask)
+
+
+def _make_link(path: str, entry: Entry) -> None:
+    target = entry.target or ""
+    try:
+        os.symlink(target, path)
+    except FileExistsError:
+        if not os.path.islink(path) or os.readlink(path) != target:
+            raise LocalError(f"{path} is in the way of a symlink", subject=entry.path) from None
+
+
+def _set_attributes(path: str, entry: Entry, least: int, umask: int) -> None:
+    if entry.mode is not None:
+        os.chmod(path, (entry.mode & ~umask & PERMISSIONS) | least)
+    if entry.mtime is not None:
+        os.utime(path, ns=(entry.mtime, entry.mtime))
+
+
+def _file(path: str, where: str, status: os.stat_result) -> Scanned:
+    _check_name(path)
+    return Scanned(replace(_entry(path, "file", status), size=status.st_size), where, _stamp(status))
+
+
+def _entry(path: str, kind: str, status: os.stat_result) -> Entry:
+    return Entry(path, kind, mode=status.st_mode & PERMISSIONS, mtime=status.st_mtime_ns)  # type: ignore[arg-type]
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _check_name(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"file name is not UTF-8: {os.fsencode(path)!r}", subject=repr(os.fsencode(path))) from None
+
+
+def check_bytes(data: ReadableBuffer, entry: Entry) -> bool:
+    """Whether these bytes are the whole file that the entry describes."""
+    from holdfast.model.digest import digest_of
+
+    return memoryview(data).nbytes == entry.size and digest_of(data) == entry.digest  # type: ignore[arg-type]
