@@ -1,0 +1,1 @@
+"""Moving bytes between a store and this machine: what to move is decided in ``plan``, moved by ``engine``."""

@@ -1,0 +1,320 @@
+"""Brings the files of one version into a directory in the making, every byte checked before it counts.
+
+Whatever an earlier, killed run left there is checked like anything else and kept where it is right: a file that is whole costs
+one read of the local disk, the start of a large one goes on where it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from holdfast.cache.assets import local_errors
+from holdfast.cache.tree import finish_copy, prepare_copy
+from holdfast.errors import ChangedError, IntegrityError, LocalError, ObjectNotFoundError
+from holdfast.failpoint import reach
+from holdfast.model.digest import Hasher, digest_of
+from holdfast.model.manifest import Entry, Manifest, parents
+from holdfast.transfer.plan import PART, ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.model.result import Verified
+    from holdfast.store.base import Object, Store
+    from holdfast.transfer.engine import Engine
+    from holdfast.transfer.plan import ObjectPlan, TransferPlan
+
+__all__ = ["Download", "Outcome"]
+
+_TRIES: Final = 2
+_STEP: Final = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a download found: bytes that came over the wire, digests of files (by path), and the weakest proof of them."""
+
+    bytes: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
+    verified: Verified = "digest"
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, path: str, digest: str, proof: Verified) -> None:
+        """Note one file."""
+        with self._lock:
+            self.digests[path] = digest
+            if _STRENGTH.index(proof) > _STRENGTH.index(self.verified):
+                self.verified = proof
+
+    def moved(self, count: int) -> None:
+        """Note bytes."""
+        with self._lock:
+            self.bytes += count
+
+
+_STRENGTH: Final[tuple[Verified, ...]] = ("digest", "etag", "length")
+
+
+class Download:
+    """One version's objects into ``copy`` (a file or a directory to be), with ``scratch`` for an archive."""
+
+    def __init__(self, store: Store, engine: Engine, copy: Path, scratch: Path) -> None:
+        self._store = store
+        self._engine = engine
+        self._copy = copy
+        self._scratch = scratch
+        self.outcome = Outcome()
+
+    def files(self, plan: TransferPlan, manifest: Manifest) -> None:
+        """Fetch a file asset or the files of a tree, then set links, modes and times."""
+        entries = manifest.entries
+        if not manifest.single:
+            with local_errors(self._copy):
+                self._copy.mkdir(exist_ok=True)
+                prepare_copy(str(self._copy), entries)
+        self._engine.run(lambda item: self._retried(item, self._small), plan.small)
+        for item in plan.large:
+            self._retried(item, self._large)
+        with local_errors(self._copy):
+            if manifest.single:
+                finish_copy(str(self._copy.parent), [replace(entries[0], path=self._copy.name)])
+            else:
+                finish_copy(str(self._copy), entries)
+
+    def archive(self, item: ObjectPlan, manifest: Manifest | None) -> Manifest:
+        """Fetch a tar.gz and unpack it; with a manifest, only what it lists, each file checked against it."""
+        self._retried(item, self._large)
+        self.outcome.digests.clear()
+        with local_errors(self._copy):
+            self._copy.mkdir(exist_ok=True)
+            entries = list(_unpack(self._scratch, self._copy, item.key, manifest))
+        found = manifest or Manifest.of(entries)
+        if manifest is not None and {e.path for e in entries} < {e.path for e in manifest.files}:
+            missing = sorted({e.path for e in manifest.files} - {e.path for e in entries})
+            raise IntegrityError(f"{item.key}: the archive lacks {missing[0]!r}", subject=item.key)
+        with local_errors(self._copy):
+            finish_copy(str(self._copy), found.entries)
+        self._scratch.unlink(missing_ok=True)
+        return found
+
+    def _target(self, item: ObjectPlan) -> Path:
+        if item.entry is None:
+            return self._scratch
+        return self._copy / item.entry.path if self._copy.is_dir() else self._copy
+
+    def _retried(self, item: ObjectPlan, fetch: Callable[[ObjectPlan, Path], None]) -> None:
+        """A file that comes out wrong is fetched once more from nothing: the wire may be to blame; then the object is."""
+        target = self._target(item)
+        for attempt in range(_TRIES):
+            try:
+                with local_errors(target):
+                    fetch(item, target)
+            except (IntegrityError, ChangedError) as error:
+                target.unlink(missing_ok=True)
+                if attempt == _TRIES - 1:
+                    raise IntegrityError(str(error), subject=item.key, hint=error.hint) from error
+            except ObjectNotFoundError as error:
+                raise IntegrityError(
+                    f"{item.key} is missing, though its version is published",
+                    subject=item.key,
+                    hint="the store has lost data: asset verify tells what else is missing",
+                ) from error
+            else:
+                reach("fetch.data-partly")
+                return
+
+    def _small(self, item: ObjectPlan, target: Path) -> None:
+        if self._is_there(item, target):
+            return
+        found = self._store.get(item.key)
+        data = memoryview(found.data)
+        self._arrived(data.nbytes)
+        digest = digest_of(data)
+        proof = _check(item, digest, data.nbytes, found, lambda: hashlib.md5(data, usedforsecurity=False).hexdigest())
+        _write_new(target, data)
+        self._note(item, digest, proof)
+
+    def _is_there(self, item: ObjectPlan, target: Path) -> bool:
+        """Whether an earlier run left the file whole."""
+        if item.entry is None or item.entry.digest is None or not target.is_file() or target.stat().st_size != item.size:
+            return False
+        if digest_of(target.read_bytes()) != item.entry.digest:
+            return False
+        self._note(item, item.entry.digest, "digest")
+        self._engine.progress.advance(item.size)
+        return True
+
+    def _large(self, item: ObjectPlan, target: Path) -> None:
+        hasher, md5 = Hasher(), hashlib.md5(usedforsecurity=False)
+        known = item.entry is not None and item.entry.digest is not None
+        with open(target, "r+b" if target.exists() else "w+b", buffering=0) as file:
+            start = self._resume(file, hasher, item.size) if known else 0
+            os.truncate(file.fileno(), start)
+            file.seek(start)
+            first = self._first(item, start)
+            size = first.info.size if first else item.size
+            if item.size >= 0 and size != item.size:
+                raise IntegrityError(f"{item.key} has {size} bytes instead of {item.size}", subject=item.key)
+            for piece in self._pieces(item, first, start, size):
+                data = memoryview(piece)
+                hasher.update(data)
+                if not known:
+                    md5.update(data)
+                _write_all(file, data)
+                self._arrived(data.nbytes)
+            got = file.tell()
+        digest = hasher.hexdigest()
+        self._note(item, digest, _check(item, digest, got, first, md5.hexdigest))
+
+    def _resume(self, file: BinaryIO, hasher: Hasher, size: int) -> int:
+        """Hash what is there, up to a border of parts; the rest is fetched."""
+        length = os.fstat(file.fileno()).st_size
+        start = length if length == size else length // PART * PART
+        if length > size:
+            start = 0
+        left = start
+        while left:
+            data = file.read(min(_STEP, left))
+            hasher.update(data)
+            left -= len(data)
+            self._engine.progress.advance(len(data))
+        return start
+
+    def _first(self, item: ObjectPlan, start: int) -> Object | None:
+        """The first range, which also tells the object's version and size, by which the others are pinned."""
+        if start == item.size and item.size > 0:
+            return None
+        return self._store.get_range(item.key, start, PART)
+
+    def _pieces(self, item: ObjectPlan, first: Object | None, start: int, size: int) -> Iterator[ReadableBuffer]:
+        if first is None:
+            return
+        yield first.data
+        begun = start + memoryview(first.data).nbytes
+
+        def read(part: tuple[int, int]) -> ReadableBuffer:
+            found = self._store.get_range(item.key, part[0], part[1], version=first.info.version)
+            if memoryview(found.data).nbytes != part[1]:
+                raise IntegrityError(f"{item.key} ended early", subject=item.key)
+            return found.data
+
+        yield from self._engine.in_order(read, ranges(size, begun))
+
+    def _arrived(self, count: int) -> None:
+        self.outcome.moved(count)
+        self._engine.moved(count)
+
+    def _note(self, item: ObjectPlan, digest: str, proof: Verified) -> None:
+        self.outcome.add(item.entry.path if item.entry else "", digest, proof)
+
+
+def _check(item: ObjectPlan, digest: str, count: int, found: Object | None, md5: Callable[[], str]) -> Verified:
+    """What proves these bytes right: our digest, else the store's MD5 tag, else their number."""
+    if item.size >= 0 and count != item.size:
+        raise IntegrityError(f"{item.key} has {count} bytes instead of {item.size}", subject=item.key)
+    expected = item.entry.digest if item.entry else None
+    if expected is not None:
+        if digest != expected:
+            raise IntegrityError(f"{item.key} does not match its digest", subject=item.key, hint="asset verify tells what else is damaged")
+        return "digest"
+    if found is not None and count != found.info.size:
+        raise IntegrityError(f"{item.key} has {count} bytes instead of {found.info.size}", subject=item.key)
+    tag = found.info.etag if found is not None else None
+    return "etag" if tag is not None and len(tag) == 32 and tag.lower() == md5() else "length"
+
+
+def _unpack(archive: Path, target: Path, key: str, manifest: Manifest | None) -> Iterator[Entry]:
+    """Write the files of an archive; names are checked before anything is written, devices and the like are refused."""
+    wanted = {entry.path: entry for entry in manifest.entries} if manifest is not None else None
+    made: dict[str, Entry] = {}
+    try:
+        with tarfile.open(archive, mode="r:gz") as members:
+            for member in members:
+                path = member.name.removeprefix("./").rstrip("/")
+                if not path or path == ".":
+                    continue
+                made[path] = entry = _entry_of(member, path, key, wanted)
+                Manifest((entry,))
+                if any(above in made and made[above].kind != "dir" for above in parents(path)):
+                    raise IntegrityError(f"{key}: {path!r} lies below something that is no directory", subject=key)
+                prepare_copy(str(target), [entry])
+                if entry.kind == "file":
+                    made[path] = entry = _unpack_file(members, member, target, entry, key, checked=wanted is not None)
+                yield entry
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise IntegrityError(f"{key} is no readable tar.gz: {error}", subject=key) from error
+    except OSError as error:
+        if error.errno is None:  # gzip's own complaints (bad checksum, not a gzip file)
+            raise IntegrityError(f"{key} is no readable tar.gz: {error}", subject=key) from error
+        raise
+
+
+def _entry_of(member: tarfile.TarInfo, path: str, key: str, wanted: dict[str, Entry] | None) -> Entry:
+    if wanted is not None:
+        if path not in wanted:
+            raise IntegrityError(f"{key}: the archive has {path!r}, which the manifest has not", subject=key)
+        return wanted[path]
+    mtime = int(member.mtime * 1_000_000_000)
+    if member.isdir():
+        return Entry(path, "dir", mode=member.mode & 0o777, mtime=mtime)
+    if member.issym():
+        return Entry(path, "link", mtime=mtime, target=member.linkname)
+    if member.isfile() or member.islnk():
+        return Entry(path, "file", size=-1 if member.islnk() else member.size, mode=member.mode & 0o777, mtime=mtime)
+    raise IntegrityError(f"{key}: {path!r} is a device, fifo or the like", subject=key)
+
+
+def _unpack_file(
+    members: tarfile.TarFile, member: tarfile.TarInfo, target: Path, entry: Entry, key: str, *, checked: bool
+) -> Entry:
+    source = members.extractfile(member)
+    if source is None:
+        raise IntegrityError(f"{key}: {entry.path!r} has no content", subject=key)
+    hasher, total = Hasher(), 0
+    with open(target / entry.path, "wb", buffering=0) as file:
+        while data := source.read(_STEP):
+            total += len(data)
+            if checked and total > entry.size:
+                break
+            hasher.update(data)
+            _write_all(file, memoryview(data))
+    if checked and (total != entry.size or hasher.hexdigest() != entry.digest):
+        raise IntegrityError(f"{key}: {entry.path!r} in the archive does not match its digest", subject=key)
+    return replace(entry, size=total, digest=hasher.hexdigest())
+
+
+def _write_new(target: Path, data: memoryview) -> None:
+    """Write a file that must not be there: two names that this file system holds to be one meet here."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        descriptor = os.open(target, flags, 0o666)
+    except FileExistsError:
+        if _listed_as(target):
+            os.unlink(target)  # an earlier, killed run's
+            descriptor = os.open(target, flags, 0o666)
+        else:
+            raise LocalError(
+                f"this file system cannot hold {target.name!r} beside a name that differs only in case or normalisation",
+                subject=target.name,
+            ) from None
+    with open(descriptor, "wb", buffering=0) as file:
+        _write_all(file, data)
+
+
+def _listed_as(target: Path) -> bool:
+    return target.name in os.listdir(target.parent)
+
+
+def _write_all(file: BinaryIO, data: memoryview) -> None:
+    view = data.cast("B")
+    while view:
+        view = view[file.write(view) :]

@@ -1,0 +1,120 @@
+"""Runs transfers: bounded concurrency, rate, progress, cancel. The only module with threads.
+
+Work is given as plain functions; they run in a pool of ``jobs`` threads. The first error stops what has not begun, waits for
+what has, and is raised. Nothing is queued beyond the threads themselves, so memory is bounded by ``jobs`` parts.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from holdfast.model.result import NoProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+    from holdfast.model.result import Progress
+
+__all__ = ["JOBS", "Engine"]
+
+JOBS: Final = 16
+#: How many ranges of one object are in flight, at most: 8 parts of 8 MiB are 64 MiB.
+WINDOW: Final = 8
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Engine:
+    """A pool with a rate and somebody to tell. One transfer at a time."""
+
+    def __init__(self, jobs: int | None = None, limit_rate: int | None = None, progress: Progress | None = None) -> None:
+        self.jobs = jobs or JOBS
+        self.progress: Progress = progress or NoProgress()
+        self._rate = _Rate(limit_rate) if limit_rate else None
+
+    def run(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """``[work(item) for item in items]``, several at a time, results in order."""
+        listed = list(items)
+        todo = enumerate(listed)
+        results: dict[int, Result] = {}
+        errors: list[BaseException] = []
+        guard = threading.Lock()
+
+        def worker() -> None:
+            while not errors:
+                with guard:
+                    found = next(todo, None)
+                if found is None:
+                    return
+                try:
+                    results[found[0]] = work(found[1])
+                except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+                    errors.append(error)
+
+        self._in_threads(worker, min(self.jobs, len(listed)), errors)
+        return [results[index] for index in sorted(results)]
+
+    def _in_threads(self, worker: Callable[[], None], count: int, errors: list[BaseException]) -> None:
+        threads = [threading.Thread(target=worker, daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException as error:
+            errors.append(error)  # Ctrl-C: nobody begins anything new
+            raise
+        if errors:
+            raise errors[0]
+
+    def both(self, one: Callable[[], Item], other: Callable[[], Result]) -> tuple[Item, Result]:
+        """Two questions at once. The first one's error is raised before the second one's."""
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(other)
+            first = one()
+            return first, second.result()
+
+    def in_order(self, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """``map(read, items)``, up to eight ahead, results in order: the bytes of one large object."""
+        window: deque[Future[Result]] = deque()
+        with ThreadPoolExecutor(min(self.jobs, WINDOW)) as pool:
+            try:
+                for item in items:
+                    window.append(pool.submit(read, item))
+                    if len(window) >= min(self.jobs, WINDOW):
+                        yield window.popleft().result()
+                while window:
+                    yield window.popleft().result()
+            finally:
+                for future in window:
+                    future.cancel()
+
+    def moved(self, count: int) -> None:
+        """Bytes went through: wait where the rate asks for it, and tell."""
+        if self._rate is not None:
+            self._rate.spend(count)
+        self.progress.advance(count)
+
+
+class _Rate:
+    """A token bucket over all threads, in bytes a second."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._free_at = time.monotonic()
+        self._lock = threading.Lock()
+
+    def spend(self, count: int) -> None:
+        """Wait until these bytes fit the rate."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + count / self._rate
+            wait = self._free_at - now
+        if wait > 0:
+            time.sleep(wait)
