@@ -1,0 +1,518 @@
+"""Pushing: scan, hash, claim, write, publish, list, in the order of design §3.
+
+A push may be killed at any line. Before the meta it leaves a claim, under which the same push, run again on this machine, goes
+on; after the meta a whole version, which the same push, the next push or ``repair`` lists.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tarfile
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from holdfast.cache.journal import Journal, JournalEntry
+from holdfast.cache.tree import Scanned, check_source, hash_file, read_file, scan
+from holdfast.errors import (
+    AlreadyExistsError,
+    AssetNotFoundError,
+    ConflictError,
+    InvalidVersionError,
+    SourceChangedError,
+    UnsupportedError,
+    UsageError,
+    VersionNotFoundError,
+)
+from holdfast.failpoint import reach
+from holdfast.formats import layout as keys
+from holdfast.formats.convention import Meta
+from holdfast.model.digest import Hasher, digest_of
+from holdfast.model.manifest import Entry, Manifest
+from holdfast.model.name import check_new, check_readable
+from holdfast.model.result import Pushed, PushOptions
+from holdfast.model.version import all_schemes, check_text, next_version
+from holdfast.transfer.plan import check_tree_names, choose_layout, plan_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.catalog.base import Catalog, Clock, Listed, OpenPush, Published, Taken
+    from holdfast.formats.records import AssetRecord
+    from holdfast.store.base import Store
+    from holdfast.transfer.engine import Engine
+    from holdfast.transfer.plan import ObjectPlan
+
+__all__ = ["Publisher"]
+
+#: A claim journalled longer ago than this part of the store's limit is not gone on with.
+_RESUME_WITHIN: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is pushed: its manifest, and where each file lies."""
+
+    manifest: Manifest
+    scanned: dict[str, Scanned]
+    layout: str
+
+
+@dataclass(slots=True)
+class _Sent:
+    objects: int = 0
+    bytes: int = 0
+
+
+class Publisher:
+    """Pushes sources into one store through one catalog; ``state`` is the folder of the journal and of
+    archives in the making, ``place`` the store's URL and endpoint."""
+
+    def __init__(
+        self, store: Store, catalog: Catalog, engine: Engine, clock: Clock, *, who: str, state: Path, place: str
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._engine = engine
+        self._clock = clock
+        self._who = who
+        self._state = state
+        self._place = place
+
+    def push(self, source: Path, name: str, options: PushOptions) -> Pushed:
+        """See :meth:`holdfast.repository.Repository.push`."""
+        begun = time.monotonic()
+        _check_options(name, options)
+        prepared = self._prepare(source, name, options)
+        listed, record = self._engine.both(lambda: self._catalog.listed(name), lambda: self._catalog.record(name))
+        result = self._unchanged(name, prepared, listed, record, options)
+        if result is None:
+            self._check_store(options)
+            result = self._push_new(name, prepared, listed, record, options)
+        return replace(result, seconds=round(time.monotonic() - begun, 3))
+
+    # before anything is written
+
+    def _prepare(self, source: Path, name: str, options: PushOptions) -> _Source:
+        found = scan(source, exclude=options.get("exclude", ()), follow_links=options.get("follow_links", False))
+        single = source.is_file()
+        asked = options.get("layout")
+        default = None
+        if not single and asked is None:
+            store_record = self._catalog.store_record()
+            default = store_record.layout if store_record else None
+        layout = choose_layout(single=single, asked=asked, default=default)
+        files = [item for item in found if item.entry.kind == "file"]
+        self._engine.progress.start("hash", sum(item.entry.size for item in files), len(files))
+        try:
+            hashed = self._engine.run(lambda item: hash_file(item, self._engine.progress.advance), files)
+        finally:
+            self._engine.progress.finish()
+        manifest = Manifest.of([*hashed, *(item.entry for item in found if item.entry.kind != "file")], single=single)
+        if layout == "tree":
+            check_tree_names(manifest, keys.data_key(name, "x" * 20))
+        return _Source(manifest, {item.entry.path: item for item in found}, layout)
+
+    def _unchanged(
+        self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions
+    ) -> Pushed | None:
+        """Design §3 'Unchanged': judged once, before the claim, and never where a version or major is asked for."""
+        explicit = options.get("version") or options.get("new_major") or options.get("only") == "new"
+        newest = listed.newest(options.get("major"))
+        if explicit or not options.get("unchanged", True) or newest is None:
+            return None
+        if self._catalog.is_removed(name, newest, record):
+            return None
+        try:
+            published = self._catalog.published(name, newest)
+        except VersionNotFoundError:
+            return None
+        if published.meta.hash is None or published.meta.hash != source.manifest.content_hash:
+            return None
+        self._set_alias(name, newest, options)
+        return _pushed(name, newest, source, layout=published.meta.layout, created=False)
+
+    def _check_store(self, options: PushOptions) -> None:
+        if options.get("dry_run"):
+            return
+        promises = self._store.promises()
+        if not (promises.create and promises.replace):
+            raise UnsupportedError(
+                f"cannot push to {self._store.url}: {promises.reason or 'it has no conditional writes'}",
+                subject=self._store.url,
+                hint="without them two pushes can overwrite each other: push through a Holdfast server, or to a store that has them",
+            )
+
+    # the push itself
+
+    def _push_new(self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions) -> Pushed:
+        taken = self._catalog.taken(name)
+        self._check_exists(name, listed, taken, options)
+        if options.get("dry_run"):
+            version = options.get("version") or self._next(listed, taken, record, options)
+            self._check_explicit(name, version, taken, listed, record, None) if options.get("version") else None
+            return _pushed(name, version, source, created=True)
+        self._catalog.store_record(create=True)
+        adopted = self._adopt_unlisted(name, listed, taken, record)
+        for version, published in adopted.items():
+            if published.meta.hash == source.manifest.content_hash and options.get("version") in (None, version):
+                self._catalog.enlist(name, list(adopted))
+                self._set_alias(name, version, options)
+                return _pushed(name, version, source, layout=published.meta.layout, created=False)
+        listed = replace(listed, versions=tuple(listed.ordered({*listed.versions, *adopted})))
+        wish = "\0".join(str(options.get(key)) for key in ("version", "major", "new_major", "initial", "only"))
+        identity = (self._place, name, source.layout, source.manifest.content_hash or "", wish)
+        with Journal(self._state / "journal", *identity) as journal:
+            return self._claimed_push(name, source, listed, taken, record, list(adopted), journal, options)
+
+    def _claimed_push(
+        self,
+        name: str,
+        source: _Source,
+        listed: Listed,
+        taken: Taken,
+        record: AssetRecord,
+        adopted: list[str],
+        journal: Journal,
+        options: PushOptions,
+    ) -> Pushed:
+        earlier = journal.read()
+        push = self._open(name, earlier)
+        if earlier is not None and push.id != earlier.push:
+            earlier = None
+        reach("push.opened")
+        version = self._claim(push, listed, taken, record, journal, earlier, options)
+        reach("push.claimed")
+        sent = self._write_data(push, version, source)
+        reach("push.data-written")
+        self._catalog.check_claim(push, version)
+        reach("push.claim-reread")
+        self._publish(push, version, source, options)
+        reach("push.meta-written")
+        if options.get("listed", True):
+            self._list(name, version, push, adopted)
+        reach("push.listed")
+        self._set_alias(name, version, options)
+        reach("push.aliased")
+        self._catalog.close_push(push)
+        reach("push.closed")
+        journal.done()
+        return replace(
+            _pushed(name, version, source, created=True), uploaded_bytes=sent.bytes, uploaded_objects=sent.objects
+        )
+
+    def _open(self, name: str, earlier: JournalEntry | None) -> OpenPush:
+        now = self._clock.now()
+        push = None
+        if earlier is not None:
+            push = self._catalog.open_push(name, earlier.push, earlier.started)
+            if now - earlier.started > timedelta(seconds=push.limit * _RESUME_WITHIN):
+                push = None  # too old to finish within the store's limit
+        return push or self._catalog.open_push(name, secrets.token_hex(16), now)
+
+    def _claim(
+        self,
+        push: OpenPush,
+        listed: Listed,
+        taken: Taken,
+        record: AssetRecord,
+        journal: Journal,
+        earlier: JournalEntry | None,
+        options: PushOptions,
+    ) -> str:
+        """Take a number: the one claimed by an earlier, killed run; the one asked for; or the next that is free."""
+        if earlier is not None:
+            try:
+                self._catalog.claim(push, earlier.version)
+            except AlreadyExistsError:
+                pass
+            else:
+                return earlier.version
+        explicit = options.get("version")
+        lost: set[str] = set()
+        while True:
+            version = explicit or self._next(listed, taken, record, options, lost)
+            if explicit:
+                self._check_explicit(push.name, version, taken, listed, record, push)
+            journal.write(JournalEntry(push.id, push.started, version))
+            reach("push.before-claim")
+            try:
+                self._catalog.claim(push, version)
+            except AlreadyExistsError:
+                if explicit:
+                    raise self._held(push.name, version) from None
+                lost.add(version)
+            else:
+                return version
+
+    def _next(
+        self, listed: Listed, taken: Taken, record: AssetRecord, options: PushOptions, lost: set[str] | None = None
+    ) -> str:
+        return next_version(
+            listed.versions,
+            {*taken.all, *record.tombstones, *(lost or ())},
+            listed.scheme,
+            self._clock.now(),
+            partial=options.get("major"),
+            new_major=options.get("new_major", False),
+            initial=options.get("initial"),
+        )
+
+    def _check_explicit(
+        self, name: str, version: str, taken: Taken, listed: Listed, record: AssetRecord, push: OpenPush | None
+    ) -> None:
+        spec = f"{name}:{version}"
+        if not (listed.scheme.is_full(version) or (not listed.versions and _is_full(version))):
+            raise InvalidVersionError(f"{version!r} is no full version ({listed.scheme.name})", subject=spec)
+        if version in record.tombstones:
+            raise AlreadyExistsError(f"{spec} was removed; numbers are never used again", subject=spec)
+        if version in listed.versions or version in taken.metas:
+            raise AlreadyExistsError(f"{spec} exists", subject=spec, hint="versions never change; push another number")
+        if version in taken.claims:
+            claim = self._catalog.claim_of(name, version)
+            if push is None or claim is None or claim.push != push.id:
+                raise self._held(name, version)
+        elif version in taken.data:
+            raise AlreadyExistsError(
+                f"{spec} has data without a meta (another program's unfinished push)", subject=spec, hint=f"asset repair {name}"
+            )
+
+    def _held(self, name: str, version: str) -> ConflictError:
+        claim = self._catalog.claim_of(name, version)
+        who = f"{claim.who} since {claim.at}" if claim else "another push"
+        return AlreadyExistsError(
+            f"{name}:{version} is claimed by {who}, and not finished",
+            subject=f"{name}:{version}",
+            hint=f"wait for it; once its push has expired, free the number with: asset repair {name}",
+        )
+
+    def _check_exists(self, name: str, listed: Listed, taken: Taken, options: PushOptions) -> None:
+        exists = listed.token is not None or bool(taken.metas)
+        if not exists:
+            check_new(name, all_schemes())
+            if options.get("only") == "update":
+                raise AssetNotFoundError(f"no asset {name!r} to update", subject=name, hint="create it with --new")
+        elif options.get("only") == "new":
+            raise AlreadyExistsError(f"asset {name!r} exists", subject=name, hint="add a version with --update")
+
+    def _adopt_unlisted(self, name: str, listed: Listed, taken: Taken, record: AssetRecord) -> dict[str, Published]:
+        """Whole versions of ours that a crash, or another program's list, left unlisted."""
+        adopted = {}
+        for version in sorted(taken.metas - set(listed.versions)):
+            if listed.scheme.is_full(version) and not self._catalog.is_removed(name, version, record):
+                published = self._catalog.published(name, version)
+                if published.meta.push is not None and published.meta.listed:
+                    adopted[version] = published
+        return adopted
+
+    def _publish(self, push: OpenPush, version: str, source: _Source, options: PushOptions) -> None:
+        for item in source.scanned.values():
+            if item.entry.kind == "file":
+                check_source(item)
+        meta = Meta(
+            pushed=push.started,
+            layout=source.layout,
+            is_directory=not source.manifest.single,
+            hash=source.manifest.content_hash,
+            manifest=source.manifest,
+            push=push.id,
+            listed=options.get("listed", True),
+            message=options.get("message"),
+            who=self._who,
+            parent=options.get("parent"),
+            labels=dict(options.get("labels") or {}),
+            inputs=tuple(options.get("inputs") or ()),
+        )
+        self._catalog.publish(push, version, meta)
+
+    def _list(self, name: str, version: str, push: OpenPush, adopted: list[str]) -> None:
+        self._catalog.enlist(name, [*adopted, version])
+        if self._catalog.published(name, version).id != push.id:
+            raise ConflictError(
+                f"another program wrote over {name}:{version} at the same moment",
+                subject=f"{name}:{version}",
+                hint="push again: it gets another number",
+            )
+
+    def _set_alias(self, name: str, version: str, options: PushOptions) -> None:
+        alias = options.get("alias")
+        if alias and not options.get("dry_run"):
+            self._catalog.set_aliases(name, {alias: version})
+
+    # data
+
+    def _write_data(self, push: OpenPush, version: str, source: _Source) -> _Sent:
+        if source.layout == "tar.gz":
+            with self._archive(source) as archive:
+                return self._send(push, version, source, archive)
+        return self._send(push, version, source, None)
+
+    def _send(self, push: OpenPush, version: str, source: _Source, archive: Scanned | None) -> _Sent:
+        size = archive.entry.size if archive else -1
+        plan = plan_objects(push.name, version, source.layout, source.manifest.files, archive_size=size)
+        self._engine.progress.start("push", plan.size, len(plan.small) + len(plan.large))
+        try:
+            self._engine.run(lambda item: self._send_small(push, item, self._lookup(item, source, archive)), plan.small)
+            for item in plan.large:
+                self._send_large(push, item, self._lookup(item, source, archive))
+        finally:
+            self._engine.progress.finish()
+        return _Sent(len(plan.small) + len(plan.large), plan.size or 0)
+
+    @staticmethod
+    def _lookup(item: ObjectPlan, source: _Source, archive: Scanned | None) -> Scanned:
+        if item.entry is None and archive is not None:
+            return archive
+        found = source.scanned[item.entry.path] if item.entry else None
+        assert found is not None  # noqa: S101 - a plan names only entries of its manifest
+        return replace(found, entry=item.entry)
+
+    def _send_small(self, push: OpenPush, item: ObjectPlan, scanned: Scanned) -> None:
+        self._catalog.renew(push)
+        data = b"".join(bytes(piece) for piece in read_file(scanned))
+        if digest_of(data) != scanned.entry.digest:
+            raise _changed(scanned)
+        self._store.put(item.key, data)
+        reach("push.data-partly")
+        self._engine.moved(len(data))
+
+    def _send_large(self, push: OpenPush, item: ObjectPlan, scanned: Scanned) -> None:
+        hasher, total = Hasher(), 0
+
+        def seen(piece: ReadableBuffer) -> None:
+            nonlocal total
+            self._catalog.renew(push)
+            hasher.update(piece)  # type: ignore[arg-type]
+            count = memoryview(piece).nbytes
+            total += count
+            self._engine.moved(count)
+            if total == item.size and hasher.hexdigest() != scanned.entry.digest:
+                raise _changed(scanned)
+
+        check_source(scanned)
+        with open(scanned.path, "rb", buffering=0) as file:
+            self._store.put_file(item.key, file, item.size, seen)
+        check_source(scanned)
+        reach("push.data-partly")
+
+    @contextmanager
+    def _archive(self, source: _Source) -> Iterator[Scanned]:
+        """The tar.gz of the source in a temporary file, each file checked against its digest while it is packed."""
+        folder = self._state / "archives"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".tar.gz") as file:
+            with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6, format=tarfile.PAX_FORMAT) as archive:
+                for entry in source.manifest.entries:
+                    _add(archive, entry, source.scanned[entry.path])
+            file.flush()
+            packed = scan(Path(file.name))[0]
+            yield replace(packed, entry=hash_file(packed))
+
+
+def _add(archive: tarfile.TarFile, entry: Entry, scanned: Scanned) -> None:
+    info = tarfile.TarInfo(entry.path)
+    info.mode = entry.mode if entry.mode is not None else 0o644
+    info.mtime = (entry.mtime or 0) // 1_000_000_000
+    if entry.kind == "dir":
+        info.type = tarfile.DIRTYPE
+        archive.addfile(info)
+    elif entry.kind == "link":
+        info.type, info.linkname = tarfile.SYMTYPE, entry.target or ""
+        archive.addfile(info)
+    else:
+        info.size = entry.size
+        reader = _Checked(scanned, entry)
+        archive.addfile(info, reader)  # type: ignore[arg-type]
+        reader.finish()
+
+
+class _Checked:
+    """A file for tarfile that must turn out to have the digest that was scanned."""
+
+    def __init__(self, scanned: Scanned, entry: Entry) -> None:
+        self._pieces = read_file(scanned)
+        self._scanned = replace(scanned, entry=entry)
+        self._rest = memoryview(b"")
+        self._hasher = Hasher()
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes, fewer only at the end."""
+        parts = []
+        while count and (self._rest or self._advance()):
+            parts.append(bytes(self._rest[:count]))
+            self._rest = self._rest[count:]
+            count -= len(parts[-1])
+        return b"".join(parts)
+
+    def _advance(self) -> bool:
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        self._hasher.update(piece)
+        self._rest = piece
+        return True
+
+    def finish(self) -> None:
+        """Check length and digest."""
+        if self._advance() or self._hasher.hexdigest() != self._scanned.entry.digest:
+            raise _changed(self._scanned)
+
+
+def _check_options(name: str, options: PushOptions) -> None:
+    check_readable(name)
+    for key in ("version", "initial", "major", "parent"):
+        value = options.get(key)
+        if isinstance(value, str):
+            check_text(value)
+    if options.get("version") and (options.get("major") or options.get("new_major") or options.get("initial")):
+        raise UsageError("a version given with --version leaves no room for a major or --initial")
+    if options.get("new_major") and options.get("major"):
+        raise UsageError("--major starts a new major; it cannot be combined with NAME:MAJOR")
+    initial = options.get("initial")
+    if initial and not _is_full(initial):
+        raise InvalidVersionError(f"{initial!r} is no full version", subject=initial)
+    alias = options.get("alias")
+    if alias:
+        check_alias(alias)
+
+
+def check_alias(alias: str) -> str:
+    """The alias, if it is one: it starts with a letter and reads as no version (design §2).
+
+    Raises:
+        UsageError: it does not.
+    """
+    check_text(alias)
+    if not alias[0].isalpha() or any(scheme.is_full(alias) or scheme.is_partial(alias) for scheme in all_schemes().values()):
+        raise UsageError(f"invalid alias {alias!r}: it must start with a letter and not read as a version", subject=alias)
+    return alias
+
+
+def _is_full(version: str) -> bool:
+    return any(scheme.is_full(version) for scheme in all_schemes().values())
+
+
+def _changed(scanned: Scanned) -> SourceChangedError:
+    return SourceChangedError(
+        f"{scanned.path} changed while it was pushed", subject=scanned.path, hint="push again once nothing writes to it"
+    )
+
+
+def _pushed(name: str, version: str, source: _Source, *, created: bool, layout: str | None = None) -> Pushed:
+    manifest = source.manifest
+    return Pushed(
+        name=name,
+        version=version,
+        spec=f"{name}:{version}",
+        created=created,
+        hash=manifest.content_hash or "",
+        layout=layout or source.layout,
+        files=len(manifest.files),
+        bytes=manifest.size,
+    )

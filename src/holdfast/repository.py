@@ -1,0 +1,308 @@
+"""The client API: one store, through one door, with one local assets folder.
+
+Example::
+
+    repository = holdfast.open("s3://bucket/prefix")
+    repository.push("model/", "nlp/bert", message="first")
+    path = repository.fetch("nlp/bert:1")
+
+Thin: resolving and fetching is :mod:`holdfast.retrieve`, pushing :mod:`holdfast.publish`. Methods take specs as text or as
+:class:`AssetSpec`, return values of :mod:`holdfast.model.result`, and raise errors of :mod:`holdfast.errors`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
+from holdfast.formats import layout as keys
+from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
+from holdfast.model.spec import AssetSpec
+from holdfast.retrieve import Retriever, is_pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Unpack
+
+    from holdfast.cache.assets import AssetsDir
+    from holdfast.catalog.base import Catalog, Clock, Published
+    from holdfast.model.manifest import Entry, Manifest
+    from holdfast.model.result import FetchOptions, PushOptions
+    from holdfast.model.version import VersionScheme
+    from holdfast.store.base import Store
+    from holdfast.transfer.engine import Engine
+
+__all__ = ["Repository"]
+
+
+class Repository:
+    """Assets in one store. Made by :func:`holdfast.open`; one transfer at a time, any number of repositories."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        engine: Engine,
+        assets: AssetsDir,
+        *,
+        clock: Clock,
+        who: str,
+        state: Path,
+        place: str,
+        scheme: VersionScheme,
+    ) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.engine = engine
+        self.assets = assets
+        self.scheme = scheme
+        self.state = state
+        self._clock = clock
+        self._who = who
+        self._place = place
+        self.retriever = Retriever(store, catalog, engine, assets, scheme, place=place)
+
+    def push(self, source: Path | str, name: str, **options: Unpack[PushOptions]) -> Pushed:
+        """Push a file or directory as the next version of an asset.
+
+        Args:
+            source: the file or directory.
+            name: the asset's name; a new one must keep the rules of FORMAT.md §1.
+            **options: see :class:`holdfast.model.result.PushOptions`.
+
+        Returns:
+            The version; ``created`` is False where the newest one has the same content already.
+
+        Raises:
+            UsageError: a name, version or file that cannot be; nothing was written.
+            ConflictError: the version exists or is claimed; or another program wrote over it at the same moment.
+            SourceChangedError: a file changed while it was pushed; no version was published.
+            UnsupportedError: the store has no conditional writes.
+        """
+        from holdfast.publish import Publisher
+
+        publisher = Publisher(
+            self.store, self.catalog, self.engine, self._clock, who=self._who, state=self.state, place=self._place
+        )
+        return publisher.push(Path(source), name, options)
+
+    def fetch(self, spec: AssetSpec | str, **options: Unpack[FetchOptions]) -> Path:
+        """Bring a version to this machine and return where it is; see :meth:`fetch_info`."""
+        return Path(self.fetch_info(spec, **options).path)
+
+    def fetch_info(self, spec: AssetSpec | str, **options: Unpack[FetchOptions]) -> Fetched:
+        """Bring a version to this machine, verified, unless it is here; a pinned, cached spec asks nobody.
+
+        Args:
+            spec: ``name[:version][[sub/path]]``.
+            **options: see :class:`holdfast.model.result.FetchOptions`.
+
+        Raises:
+            NotFoundError: no such asset, version, alias or sub-path; the hint names the nearest.
+            IntegrityError: the store's bytes are not what was pushed; the old copy stays.
+            LocalError: the disk is full, or the folder missing or read-only; nothing is left half done.
+        """
+        return self.retriever.fetch(_spec(spec), options)
+
+    def resolve(self, spec: AssetSpec | str) -> str:
+        """The full version that a spec names now."""
+        spec = _spec(spec)
+        if spec.version is not None and is_pinned(spec.version):
+            return spec.version
+        return self.retriever.resolve(spec)
+
+    def read(self, spec: AssetSpec | str) -> BinaryIO:
+        """One file of a version as a verified stream: a file asset, or ``name:1[path/to/file]``."""
+        path = Path(self.fetch_info(spec).path)
+        if not path.is_file():
+            raise UsageError(f"{spec} is a directory", subject=str(spec), hint="name a file in it: 'name:version[path]'")
+        return io.BufferedReader(io.FileIO(path))
+
+    def list(self, pattern: str | None = None) -> builtins.list[AssetSummary]:
+        """Every asset, or those whose name fits the glob pattern; one that cannot be read is listed with its problem."""
+        from fnmatch import fnmatchcase
+
+        names = [n for n in self.catalog.names(self.engine.run) if pattern is None or fnmatchcase(n, pattern)]
+        return self.engine.run(self._summary, names)
+
+    def _summary(self, name: str) -> AssetSummary:
+        try:
+            known = self.versions(name)
+            latest = known.versions[0] if known.versions else None
+            size = self._meta(name, latest).manifest if latest else None
+            problem = f"unknown versions: {', '.join(known.unknown)}" if known.unknown else None
+            return AssetSummary(name, latest, len(known.versions), known.aliases, size.size if size else None, problem)
+        except HoldfastError as error:
+            return AssetSummary(name, None, 0, {}, None, error.message)
+
+    def _meta(self, name: str, version: str) -> Any:
+        return self.catalog.published(name, version).meta
+
+    def versions(self, name: str) -> AssetVersions:
+        """The listed versions of an asset, newest first, and its aliases."""
+        listed = self.retriever.listed(name)
+        record = self.catalog.record(name)
+        alive = tuple(v for v in listed.versions if not self.catalog.is_removed(name, v, record))
+        return AssetVersions(name, alive, dict(record.aliases), listed.unknown)
+
+    def show(self, spec: AssetSpec | str) -> Shown:
+        """Everything known of one version."""
+        spec = _spec(spec)
+        version = self.resolve(spec)
+        published = self.retriever.published(spec.name, version)
+        meta, manifest = published.meta, published.meta.manifest
+        aliases = tuple(a for a, target in self.catalog.record(spec.name).aliases.items() if target == version)
+        return Shown(
+            name=spec.name,
+            version=version,
+            spec=f"{spec.name}:{version}",
+            layout=meta.layout,
+            hash=meta.hash,
+            files=None if manifest is None else len(manifest.files),
+            bytes=None if manifest is None or meta.push is None else manifest.size,
+            pushed=meta.pushed.isoformat(),
+            who=meta.who,
+            message=meta.message,
+            parent=meta.parent,
+            labels=meta.labels,
+            inputs=meta.inputs,
+            aliases=aliases,
+            meta=meta.raw,
+        )
+
+    def files(self, spec: AssetSpec | str) -> tuple[Entry, ...]:
+        """The entries of a version, or of the sub-path named."""
+        spec = _spec(spec)
+        manifest = self._manifest(spec)
+        return (manifest.below(spec.sub_path) if spec.sub_path else manifest).entries
+
+    def _manifest(self, spec: AssetSpec) -> Manifest:
+        """The manifest of a version; of a foreign one without digests as it is after fetching it."""
+        version = self.resolve(spec)
+        published: Published = self.retriever.published(spec.name, version)
+        manifest = published.meta.manifest
+        if manifest is None or manifest.content_hash is None:
+            return local_manifest(Path(self.fetch_info(AssetSpec(spec.name, version)).path))
+        return manifest
+
+    def diff(self, one: AssetSpec | str, other: AssetSpec | str | Path) -> Difference:
+        """What changed from one version to another, or to a local file or directory (given as a Path)."""
+        first = self._manifest(_spec(one))
+        second = local_manifest(other) if isinstance(other, Path) else self._manifest(_spec(other))
+        return compare(first, second)
+
+    def status(self, directory: Path | str) -> Difference:
+        """What changed in a fetched version since it was fetched: its folder under ``assets_dir``."""
+        name, version = self.identify(directory)
+        return compare(self._manifest(AssetSpec(name, version)), local_manifest(Path(directory)))
+
+    def identify(self, directory: Path | str) -> tuple[str, str]:
+        """The asset and version that a path under ``assets_dir`` is a copy of.
+
+        Raises:
+            UsageError: it is none.
+        """
+        path, root = Path(directory).resolve(), self.assets.path.resolve()
+        if path != root and path.is_relative_to(root):
+            name, _, version = path.relative_to(root).as_posix().rpartition("/")
+            if name and is_pinned(version):
+                return name, version
+        raise UsageError(
+            f"{directory} is no fetched version", subject=str(directory), hint=f"a folder {root}/NAME/VERSION, or give the name"
+        )
+
+    def alias(self, name: str, alias: str, version: str | None) -> str | None:
+        """Let an alias name a version (full, partial or another alias), or remove it (None). Returns the full version."""
+        from holdfast.publish import check_alias
+
+        check_alias(alias)
+        if version is None:
+            if alias not in self.catalog.record(name).aliases:
+                raise VersionNotFoundError(f"no alias {alias!r} of {name}", subject=f"{name}:{alias}")
+            self.catalog.set_aliases(name, {alias: None})
+            return None
+        full = self.resolve(AssetSpec(name, version))
+        self.retriever.published(name, full)
+        self.catalog.set_aliases(name, {alias: full})
+        return full
+
+    def remove(self, *specs: AssetSpec | str, all_versions: bool = False, dry_run: bool = False) -> builtins.list[str]:
+        """Remove full versions: a tombstone each, then off the list; ``restore`` brings them back within the undo window.
+
+        Raises:
+            UsageError: a spec without a full version, unless ``all_versions``.
+            ConflictError: an alias or a hold names the version.
+        """
+        wanted: dict[str, builtins.list[str]] = {}
+        for spec in map(_spec, specs):
+            if spec.sub_path or (not all_versions and not is_pinned(spec.version)):
+                raise UsageError(f"{spec} names no full version", subject=str(spec), hint="NAME:MAJOR.MINOR, or --all-versions")
+            versions = self.versions(spec.name).versions if spec.version is None else (spec.version,)
+            wanted.setdefault(spec.name, []).extend(versions)
+        removed = []
+        for name, versions in wanted.items():
+            record = self.catalog.record(name)
+            aliased = {v: a for a, v in record.aliases.items()}
+            for version in versions:
+                self.retriever.published(name, version)
+                if version in aliased and dry_run:
+                    raise ConflictError(f"the alias {aliased[version]!r} names {name}:{version}", subject=f"{name}:{version}")
+            if not dry_run:
+                self.catalog.remove(name, versions)
+            removed += [f"{name}:{version}" for version in versions]
+        return removed
+
+    def restore(self, spec: AssetSpec | str) -> str:
+        """Bring a removed version back; returns its spec."""
+        spec = _spec(spec)
+        if spec.version is None or not is_pinned(spec.version):
+            raise UsageError(f"{spec} names no full version", subject=str(spec))
+        self.catalog.restore(spec.name, spec.version)
+        return f"{spec.name}:{spec.version}"
+
+    def object_names(self, spec: AssetSpec | str) -> tuple[str, str, str]:
+        """The keys of a version's data, meta and list, relative to the store."""
+        spec = _spec(spec)
+        version = self.resolve(spec)
+        return keys.data_key(spec.name, version), keys.meta_key(spec.name, version), keys.versions_key(spec.name)
+
+
+def compare(one: Manifest, other: Manifest) -> Difference:
+    """The paths added, removed and changed (content, kind, executable bit or target) from one manifest to the other."""
+    before = {_label(one, entry): entry for entry in one.entries if entry.kind != "dir"}
+    after = {_label(other, entry): entry for entry in other.entries if entry.kind != "dir"}
+    added = sorted(after.keys() - before.keys())
+    removed = sorted(before.keys() - after.keys())
+    changed = sorted(path for path in before.keys() & after.keys() if _identity(before[path]) != _identity(after[path]))
+    return Difference(
+        tuple(added),
+        tuple(removed),
+        tuple(changed),
+        sum(after[path].size for path in [*added, *changed]),
+        sum(before[path].size for path in [*removed, *changed]),
+    )
+
+
+def _label(manifest: Manifest, entry: Entry) -> str:
+    return "" if manifest.single else entry.path
+
+
+def _identity(entry: Entry) -> tuple[object, ...]:
+    return entry.kind, entry.digest, entry.executable, entry.target
+
+
+def local_manifest(path: Path, exclude: Sequence[str] = ()) -> Manifest:
+    """The manifest of a local file or directory, hashed now."""
+    from holdfast.cache.tree import hash_file, scan
+    from holdfast.model.manifest import Manifest
+
+    entries = [hash_file(item) if item.entry.kind == "file" else item.entry for item in scan(path, exclude=exclude)]
+    return Manifest.of(entries, single=path.is_file())
+
+
+def _spec(spec: AssetSpec | str) -> AssetSpec:
+    return AssetSpec.parse(spec) if isinstance(spec, str) else spec

@@ -1,0 +1,399 @@
+"""Fetching: resolve, meet the cache, download beside the final place, verify, give it its name (design §3 'Fetch').
+
+A pinned spec that is cached costs no network call. Whoever looks at the final place sees nothing, the old copy, or the new one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.cache.assets import AssetsDir, Known, WorkDir, local_errors
+from holdfast.cache.tree import matches
+from holdfast.errors import (
+    AccessError,
+    AlreadyExistsError,
+    AssetNotFoundError,
+    HoldfastError,
+    IntegrityError,
+    LocalError,
+    ObjectNotFoundError,
+    VersionNotFoundError,
+    nearest,
+)
+from holdfast.failpoint import reach
+from holdfast.formats import layout as keys
+from holdfast.model.digest import digest_of
+from holdfast.model.manifest import Entry, Manifest
+from holdfast.model.result import Fetched
+from holdfast.model.version import BUILT_IN, all_schemes, newest_matching
+from holdfast.transfer.plan import plan_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.catalog.base import Catalog, Listed, Published
+    from holdfast.formats.records import AssetRecord
+    from holdfast.model.result import FetchOptions, Verified
+    from holdfast.model.spec import AssetSpec
+    from holdfast.model.version import VersionScheme
+    from holdfast.store.base import Store
+    from holdfast.transfer.engine import Engine
+
+__all__ = ["Retriever", "is_pinned"]
+
+#: How long to wait for another process that fetches the same version, in seconds.
+PATIENCE: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Which part of a version is wanted: everything, or a sub-path, or files by pattern."""
+
+    sub_path: str | None = None
+    include: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        return self.sub_path is None and not self.include
+
+    @property
+    def token(self) -> str:
+        return digest_of("\0".join([self.sub_path or "", *self.include]).encode())[:16]
+
+    def of(self, manifest: Manifest) -> Manifest:
+        chosen = manifest.below(self.sub_path) if self.sub_path else manifest
+        if not self.include or manifest.single:
+            return chosen
+        picked = chosen.only(lambda path: matches(path, self.include))
+        if not picked.entries:
+            raise VersionNotFoundError(f"no file matches {' or '.join(self.include)}", subject=self.include[0])
+        return picked
+
+
+def is_pinned(version: str | None) -> bool:
+    """Whether a version text names exactly one version; built-in schemes are asked first."""
+    if version is None:
+        return False
+    if any(scheme.is_full(version) for scheme in BUILT_IN.values()):
+        return True
+    if any(scheme.is_partial(version) for scheme in BUILT_IN.values()):
+        return False
+    return any(scheme.is_full(version) for scheme in all_schemes().values())
+
+
+class Retriever:
+    """Fetches from one store through one catalog into one assets folder; ``place`` is the store's URL and endpoint."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        engine: Engine,
+        assets: AssetsDir,
+        scheme: VersionScheme,
+        *,
+        place: str,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._engine = engine
+        self._assets = assets
+        self._scheme = scheme
+        self._place = place
+        self._patience = patience
+
+    def fetch(self, spec: AssetSpec, options: FetchOptions) -> Fetched:
+        """See :meth:`holdfast.repository.Repository.fetch_info`."""
+        begun = time.monotonic()
+        selection = _Selection(spec.sub_path, tuple(options.get("include") or ()))
+        result = self._fetch(spec, selection, options)
+        return replace(result, seconds=round(time.monotonic() - begun, 4))
+
+    def _fetch(self, spec: AssetSpec, selection: _Selection, options: FetchOptions) -> Fetched:
+        to = options.get("to")
+        if options.get("offline"):
+            version = self._resolve_local(spec)
+            return self._cached(spec.name, version, selection) if to is None else self._from_cache(spec.name, version, selection, Path(to))
+        force = bool(options.get("force"))
+        version = spec.version if is_pinned(spec.version) else self.resolve(spec)
+        assert version is not None  # noqa: S101 - a pinned spec has a version
+        reach("fetch.resolved")
+        if to is not None:
+            return self._fetch_to(spec.name, version, selection, Path(to), force=force)
+        if not force and self._is_hit(spec.name, version, selection):
+            return self._cached(spec.name, version, selection)
+        published = self.published(spec.name, version)
+        with self._assets.lock(spec.name, version, self._patience):
+            if not force and self._is_hit(spec.name, version, selection):
+                return self._cached(spec.name, version, selection)
+            if selection.whole or published.meta.layout == "tar.gz":  # an archive comes whole anyway
+                fetched = self._fetch_whole(spec.name, version, published, force=force)
+                return fetched if selection.whole else self._within(fetched, selection)
+            return self._fetch_part(spec.name, version, published, selection)
+
+    # which version
+
+    def resolve(self, spec: AssetSpec) -> str:
+        """The full version that a spec names now, by the list and the asset's record.
+
+        Raises:
+            AssetNotFoundError, VersionNotFoundError: with the nearest names.
+        """
+        listed, record = self._engine.both(lambda: self.listed(spec.name), lambda: self._catalog.record(spec.name))
+        alive = tuple(v for v in listed.versions if not self._catalog.is_removed(spec.name, v, record))
+        listed = replace(listed, versions=alive)
+        if spec.version is None:
+            version = listed.newest()
+        elif listed.scheme.is_full(spec.version) or is_pinned(spec.version):
+            return spec.version
+        elif listed.scheme.is_partial(spec.version):
+            version = listed.newest(spec.version)
+        else:
+            version = record.aliases.get(spec.version)
+        if version is None:
+            raise self._no_version(spec, listed, record)
+        return version
+
+    def listed(self, name: str) -> Listed:
+        """The list of an asset that exists."""
+        listed = self._catalog.listed(name)
+        if listed.token is None:
+            raise AssetNotFoundError(f"no asset {name!r}", subject=name, hint=self._nearest_name(name))
+        return listed
+
+    def _nearest_name(self, name: str) -> str | None:
+        """From the names beside it, and those at the top; the hint is not worth an error or a walk of the store."""
+        with suppress(HoldfastError):
+            parents = dict.fromkeys([name.rpartition("/")[0], ""])
+            found = [info.key for parent in parents for info in self._store.list_level(parent).objects]
+            return nearest(name, [known for key in found if (known := keys.name_of_versions_key(key))])
+        return None
+
+    def _no_version(self, spec: AssetSpec, listed: Listed, record: AssetRecord) -> VersionNotFoundError:
+        known = [*listed.versions, *record.aliases]
+        hint = nearest(spec.version, known) if spec.version else None
+        newest = f"newest versions: {', '.join(listed.versions[:5])}" if listed.versions else "it has no versions"
+        aliases = f"; aliases: {', '.join(record.aliases)}" if record.aliases else ""
+        wanted = f"version {spec.version}" if spec.version else "version"
+        return VersionNotFoundError(f"no {wanted} of {spec.name}", subject=str(spec), hint=hint or newest + aliases)
+
+    def _resolve_local(self, spec: AssetSpec) -> str:
+        versions = [v for v in self._assets.versions(spec.name) if self._assets.is_complete(spec.name, v)]
+        if spec.version in versions:
+            return str(spec.version)
+        found = newest_matching(versions, spec.version, self._scheme) if not is_pinned(spec.version) else None
+        if found is None:
+            known = ", ".join(versions) or "none"
+            raise VersionNotFoundError(f"{spec} is not in {self._assets.path}", subject=str(spec), hint=f"cached versions: {known}")
+        return found
+
+    def published(self, name: str, version: str) -> Published:
+        """The meta of a version that was not removed."""
+        spec = f"{name}:{version}"
+        try:
+            published, record = self._engine.both(
+                lambda: self._catalog.published(name, version), lambda: self._catalog.record(name)
+            )
+        except VersionNotFoundError as error:
+            listed = self.listed(name)
+            hint = nearest(version, list(listed.versions)) or f"newest versions: {', '.join(listed.versions[:5])}"
+            raise VersionNotFoundError(error.message, subject=spec, hint=hint) from error
+        tombstone = record.tombstones.get(version)
+        if tombstone is not None and tombstone.meta == published.id:
+            hint = f"asset restore {spec} brings it back within the undo window"
+            raise VersionNotFoundError(f"{spec} was removed on {tombstone.at} by {tombstone.who}", subject=spec, hint=hint)
+        return published
+
+    # what is there already
+
+    def _is_hit(self, name: str, version: str, selection: _Selection) -> bool:
+        """A complete copy from this store, or of another program's making; else, for a part, that part."""
+        if self._assets.is_complete(name, version):
+            known = self._assets.known(name, version)
+            if known is None or known.store == self._place:
+                return True
+        part = self._part_dir(name, version, selection)
+        return not selection.whole and part.exists()
+
+    def _part_dir(self, name: str, version: str, selection: _Selection) -> Path:
+        return self._assets.parts_dir(name, version, f"{selection.token}-{digest_of(self._place.encode())[:8]}")
+
+    def _cached(self, name: str, version: str, selection: _Selection) -> Fetched:
+        path = self._assets.path_of(name, version)
+        if not selection.whole and not self._assets.is_complete(name, version):
+            path = self._part_dir(name, version, selection)
+        known = self._assets.known(name, version)
+        self._assets.touch(name, version)
+        verified = known.verified if known is not None else "length"
+        fetched = self._fetched(name, version, path, self._local_meta(name, version), from_cache=True, verified=verified)
+        return self._within(fetched, selection)
+
+    @staticmethod
+    def _within(fetched: Fetched, selection: _Selection) -> Fetched:
+        """The sub-path of a whole copy."""
+        if selection.sub_path is None:
+            return fetched
+        path = Path(fetched.path) / selection.sub_path
+        if not path.exists() and not path.is_symlink():
+            spec = f"{fetched.name}:{fetched.version}"
+            raise VersionNotFoundError(f"no sub-path {selection.sub_path!r} in {spec}", subject=selection.sub_path)
+        return replace(fetched, path=str(path))
+
+    def _local_meta(self, name: str, version: str) -> dict[str, Any]:
+        data = self._assets.meta(name, version)
+        if data is None:
+            return {"is_directory": self._assets.path_of(name, version).is_dir()}
+        import json
+
+        value: dict[str, Any] = json.loads(data)
+        return value
+
+    def _fetched(
+        self, name: str, version: str, path: Path, meta: dict[str, Any], *, from_cache: bool, verified: str, count: int = 0
+    ) -> Fetched:
+        return Fetched(
+            path=str(path),
+            from_cache=from_cache,
+            version=version,
+            name=name,
+            meta=meta,
+            object_name=keys.data_key(name, version),
+            meta_object_name=keys.meta_key(name, version),
+            versions_object_name=keys.versions_key(name),
+            downloaded_bytes=count,
+            verified=verified,  # type: ignore[arg-type]
+        )
+
+    # bringing it here
+
+    def _fetch_whole(self, name: str, version: str, published: Published, *, force: bool) -> Fetched:
+        final = self._assets.path_of(name, version)
+        complete = self._assets.is_complete(name, version)
+        if final.exists() and not complete and not force and self._matches(final, name, version, published):
+            self._assets.mark(name, version)
+            self._record(name, version, published, "digest", {})
+            return self._fetched(name, version, final, published.meta.raw, from_cache=True, verified="digest")
+        work = self._assets.work_dir(final, digest_of(published.data)[:12])
+        reach("fetch.temp-made")
+        manifest, count, verified, digests = self._download(name, version, published, work, _Selection())
+        reach("fetch.verified")
+        if published.meta.is_directory:
+            with local_errors(work.copy):
+                (work.copy / keys.MARKER).touch()
+        aside = self._assets.install(work, final, keep_old=final.exists() and not complete)
+        if aside is not None:
+            self._engine.progress.warn(f"{final} was no complete copy of {name}:{version}: moved to {aside}")
+        self._record(name, version, published, verified, digests)
+        reach("fetch.recorded")
+        return self._fetched(name, version, final, published.meta.raw, from_cache=False, verified=verified, count=count)
+
+    def _fetch_part(self, name: str, version: str, published: Published, selection: _Selection) -> Fetched:
+        final = self._part_dir(name, version, selection)
+        work = self._assets.work_dir(final, digest_of(published.data)[:12])
+        _, count, verified, _ = self._download(name, version, published, work, selection)
+        self._assets.install(work, final, mark=False)
+        path = final / selection.sub_path if selection.sub_path else final
+        return self._fetched(name, version, path, published.meta.raw, from_cache=False, verified=verified, count=count)
+
+    def _fetch_to(self, name: str, version: str, selection: _Selection, to: Path, *, force: bool) -> Fetched:
+        """Laid out in a folder of the user's choice, the cache untouched."""
+        published = self.published(name, version)
+        meta = published.meta
+        to = to.absolute()
+        final = to / (meta.file_name or version) if not meta.is_directory else to
+        if not force and (final.is_file() or (final.is_dir() and any(final.iterdir()))):
+            raise AlreadyExistsError(f"{final} exists", subject=str(final), hint="--force replaces it, once the new copy is whole")
+        with local_errors(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+        place = AssetsDir(final.parent)
+        work = place.work_dir(final, digest_of(published.data)[:12])
+        _, count, verified, _ = self._download(name, version, published, work, selection)
+        place.install(work, final, mark=False)
+        path = final / selection.sub_path if selection.sub_path else final
+        return self._fetched(name, version, path, meta.raw, from_cache=False, verified=verified, count=count)
+
+    def _from_cache(self, name: str, version: str, selection: _Selection, to: Path) -> Fetched:
+        """Offline and into a folder: a copy of the cached copy."""
+        cached = self._cached(name, version, selection)
+        source = Path(cached.path)
+        own = cached.meta.get("holdfast", {}).get("entries") or [{}]
+        final = to / str(own[0].get("path", version)) if source.is_file() else to
+        if final.is_file() or (final.is_dir() and any(final.iterdir())):
+            raise AlreadyExistsError(f"{final} exists", subject=str(final))
+        with local_errors(final):
+            if source.is_file():
+                to.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, final)
+            else:
+                shutil.copytree(source, final, symlinks=True, dirs_exist_ok=True)
+                (final / keys.MARKER).unlink(missing_ok=True)
+        return replace(cached, path=str(final))
+
+    def _download(
+        self, name: str, version: str, published: Published, work: WorkDir, selection: _Selection
+    ) -> tuple[Manifest, int, Verified, dict[str, str]]:
+        from holdfast.transfer.download import Download
+
+        meta = published.meta
+        if meta.layout == "packs":
+            raise IntegrityError(f"{name}:{version} has layout packs, which this release does not read: upgrade it")
+        manifest = meta.manifest
+        if manifest is None and meta.layout != "tar.gz":
+            manifest = Manifest((Entry(name.rpartition("/")[2], size=-1),), single=True)
+        if selection.sub_path and manifest is not None:
+            manifest.below(selection.sub_path)
+        if manifest is not None and meta.layout == "tree":
+            manifest = self._sized(name, version, manifest)
+        chosen = selection.of(manifest) if manifest is not None and meta.layout != "tar.gz" else manifest
+        files = chosen.files if chosen is not None else ()
+        plan = plan_objects(name, version, meta.layout, files)
+        download = Download(self._store, self._engine, work.copy, work.scratch)
+        self._engine.progress.start(f"{name}:{version}", plan.size, len(plan.small) + len(plan.large))
+        try:
+            if meta.layout == "tar.gz":
+                chosen = download.archive(plan.large[0], manifest)
+            else:
+                assert chosen is not None  # noqa: S101 - only archives come without a manifest
+                download.files(plan, chosen)
+        finally:
+            self._engine.progress.finish()
+        outcome = download.outcome
+        verified: Verified = "digest" if manifest is not None and meta.hash is not None else outcome.verified
+        return chosen, outcome.bytes, verified, {} if meta.hash else outcome.digests
+
+    def _sized(self, name: str, version: str, manifest: Manifest) -> Manifest:
+        """A foreign tree's manifest with the sizes that the store knows: small files then travel side by side."""
+        if all(entry.size >= 0 for entry in manifest.files):
+            return manifest
+        prefix = keys.data_key(name, version)
+        try:
+            sizes = {info.key: info.size for info in self._store.list(prefix)}
+        except AccessError:
+            infos = self._engine.run(self._store.head, [keys.file_key(name, version, e.path) for e in manifest.files])
+            sizes = {info.key: info.size for info in infos}
+        found = (replace(entry, size=sizes.get(f"{prefix}/{entry.path}", -1)) for entry in manifest.entries)
+        return Manifest(tuple(found))
+
+    def _record(self, name: str, version: str, published: Published, verified: str, digests: dict[str, str]) -> None:
+        known = Known(self._place, published.id, verified, published.meta.hash)
+        self._assets.record(name, version, known, published.data, digests)
+
+    def _matches(self, path: Path, name: str, version: str, published: Published) -> bool:
+        """Whether a copy without a marker is the published version, whole: then it only lacks the marker."""
+        from holdfast.cache.tree import hash_file, scan
+
+        expected = published.meta.hash
+        if expected is None:
+            return False
+        try:
+            found = scan(path)
+            entries = [hash_file(item) if item.entry.kind == "file" else item.entry for item in found]
+            return Manifest.of(entries, single=path.is_file()).content_hash == expected
+        except (HoldfastError, LocalError):
+            return False

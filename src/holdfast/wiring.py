@@ -1,0 +1,153 @@
+"""Settings to objects: the only place that chooses an implementation of a seam."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from holdfast.cache.assets import AssetsDir
+from holdfast.clock import SystemClock
+from holdfast.config import Settings, load
+from holdfast.errors import UsageError
+from holdfast.model.version import scheme_named
+from holdfast.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdfast.model.result import Progress
+    from holdfast.store.base import Store
+
+__all__ = ["open", "open_settings", "open_store", "store_place"]
+
+_memory: dict[str, Store] = {}
+
+
+def open(  # noqa: A001 - interface.md names it: holdfast.open(...)
+    store: str | None = None,
+    *,
+    profile: str | None = None,
+    assets_dir: Path | str | None = None,
+    storage_prefix: str | None = None,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    limit_rate: int | None = None,
+) -> Repository:
+    """Open the repository of a store.
+
+    Args:
+        store: a store URL (``s3://bucket/prefix``, ``gs://``, ``az://``, ``file:///folder``, ``memory://name``); else from the
+            settings.
+        profile: the profile of settings to use.
+        assets_dir: where fetched versions go; else from the settings.
+        storage_prefix: replaces the prefix of the store's URL.
+        progress: whoever wants to show how far a transfer is.
+        jobs: how many requests at a time; 16 unless told.
+        limit_rate: bytes a second, over all of them.
+
+    Raises:
+        UsageError: no store is set, or the URL is none.
+    """
+    arguments: Mapping[str, object] = {"store": store, "assets_dir": assets_dir, "storage_prefix": storage_prefix}
+    return open_settings(load(arguments, profile=profile), progress=progress, jobs=jobs, limit_rate=limit_rate)
+
+
+def open_settings(
+    settings: Settings, *, progress: Progress | None = None, jobs: int | None = None, limit_rate: int | None = None
+) -> Repository:
+    """The repository that these settings describe."""
+    if settings.store is None:
+        raise UsageError(
+            "no store is set", hint="give --store URL, set HOLDFAST_STORE, or: asset config set store s3://bucket/prefix"
+        )
+    return open_on(open_store(settings.store, settings), settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
+
+
+def open_on(
+    store: Store,
+    settings: Settings,
+    *,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    limit_rate: int | None = None,
+) -> Repository:
+    """A repository on a store that is open already."""
+    from holdfast.catalog.bucket import BucketCatalog
+    from holdfast.transfer.engine import Engine
+
+    clock, who = SystemClock(), _who()
+    _refuse_overlap(store.url, settings.assets_dir)
+    if "assets_dir" not in settings.origins or settings.origins["assets_dir"] == "default":
+        settings.assets_dir.mkdir(parents=True, exist_ok=True)
+    scheme = scheme_named(settings.versioning)
+    return Repository(
+        store,
+        BucketCatalog(store, clock, who, scheme),
+        Engine(jobs, limit_rate, progress),
+        AssetsDir(settings.assets_dir),
+        clock=clock,
+        who=who,
+        state=settings.cache_dir,
+        place=store_place(store.url, settings),
+        scheme=scheme,
+    )
+
+
+def open_store(url: str, settings: Settings) -> Store:
+    """The store at a URL.
+
+    Raises:
+        UsageError: a scheme that no store has, or a URL without a folder or bucket.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "file":
+        from holdfast.store.path import PathStore
+
+        return PathStore(_folder_of(url))
+    if scheme == "memory":
+        from holdfast.store.memory import MemoryStore
+
+        return _memory.setdefault(url, MemoryStore(url.partition("://")[2]))
+    if scheme in ("s3", "gs", "gcs", "az"):
+        from holdfast.store.bucket import BucketStore
+        from holdfast.store.settings import bucket_settings
+
+        described = bucket_settings(url, settings.environ, **settings.bucket_options())
+        return BucketStore(described, probe_cache=settings.cache_dir / "probes.json")
+    hint = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, file:///folder or memory://name"
+    raise UsageError(f"no store has URLs like {url!r}", subject=url, hint=hint)
+
+
+def store_place(url: str, settings: Settings) -> str:
+    """The store's URL with the endpoint, where one is set: two clouds may have buckets of one name."""
+    return f"{url}@{settings.endpoint}" if settings.endpoint and not url.startswith(("file:", "memory:")) else url
+
+
+def _folder_of(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise UsageError(f"{url!r} names no folder", subject=url, hint="file:///absolute/path")
+    return Path(unquote(parts.path))
+
+
+def _refuse_overlap(url: str, assets_dir: Path) -> None:
+    """A store inside the assets folder, or the other way round, would be eaten by it (faults W2 and #105 of modelkit)."""
+    if not url.startswith("file://"):
+        return
+    store, assets = _folder_of(url).resolve(), assets_dir.resolve()
+    if store.is_relative_to(assets) or assets.is_relative_to(store):
+        raise UsageError(
+            f"the store {store} and assets_dir {assets} overlap", subject=str(store), hint="set assets_dir to another folder"
+        )
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
