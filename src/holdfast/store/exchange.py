@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.errors import HoldfastError, IntegrityError, ObjectNotFoundError, UnreachableError
+from holdfast.errors import HoldfastError, IntegrityError, ObjectNotFoundError, UnreachableError, UsageError
 from holdfast.store.base import Object, ObjectInfo
 from holdfast.store.clients import FAILURES, Clients, open_clients
 from holdfast.store.failures import Deed, Place, explain, read_answer
@@ -71,7 +71,14 @@ class Exchange:
             return self._opened
 
     def path(self, key: str) -> str:
-        """The key as the bucket spells it."""
+        """The key as the bucket spells it.
+
+        Raises:
+            UsageError: the key is none that this kind of store keeps as it is.
+        """
+        if self.settings.scheme == "az" and "\\" in key:
+            # Azure takes it for a slash, silently: another key would be written.
+            raise UsageError(f"key {key!r} has a backslash, which Azure does not keep", subject=key)
         return self._prefix + checked_key(key)
 
     def below(self, prefix: str) -> str | None:

@@ -44,7 +44,9 @@ _BAD_CREDENTIALS: Final = {
 }
 _BAD_REGION: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 _SLOW: Final = {429, 500, 502, 503, 504}
-_STATUS: Final = re.compile(r"status code: (\d{3})")
+_STATUS: Final = re.compile(r"status code: (\d{3})|\(code: (\d{3})\)")
+#: A server that answered a range past the end with something else than 416 (Azurite); the client noticed.
+_PAST_END: Final = re.compile(r"Wanted range starting at \d+, but object was only")
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<\n]{1,300})")
 
@@ -89,7 +91,8 @@ def read_answer(error: BaseException) -> Answer:
     short = " ".join(text.split("<?xml")[0].split()).rstrip(": ")
     if message:
         short = message[1].strip()
-    return Answer(int(status[1]) if status else None, code[1] if code else None, short)
+    number = 416 if _PAST_END.search(text) else int(status[1] or status[2]) if status else None
+    return Answer(number, code[1] if code else None, short)
 
 
 def explain(answer: Answer, deed: Deed, place: Place) -> HoldfastError:

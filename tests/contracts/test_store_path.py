@@ -1,0 +1,18 @@
+"""The store contract on a directory, :class:`holdfast.store.path.PathStore`."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.store.path import PathStore
+from tests.contracts.store_suite import StoreSuite
+
+
+class TestPathStore(StoreSuite):
+    """The contract, on whatever file system the tests' temporary directory is on."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store(cls, tmp_path_factory):
+        """One directory for the class."""
+        return PathStore(tmp_path_factory.mktemp("store"))
