@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["exchange", "sync_directory", "sync_file_system"]
 

@@ -72,7 +72,8 @@ class _Sent:
 
 class Publisher:
     """Pushes sources into one store through one catalog; ``state`` is the folder of the journal and of
-    archives in the making, ``place`` the store's URL and endpoint."""
+    archives in the making, ``place`` the store's URL and endpoint.
+    """
 
     def __init__(
         self, store: Store, catalog: Catalog, engine: Engine, clock: Clock, *, who: str, state: Path, place: str
@@ -151,7 +152,9 @@ class Publisher:
 
     # the push itself
 
-    def _push_new(self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions) -> Pushed:
+    def _push_new(
+        self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions
+    ) -> Pushed:
         taken = self._catalog.taken(name)
         self._check_exists(name, listed, taken, options)
         if options.get("dry_run"):
@@ -193,6 +196,7 @@ class Publisher:
         reach("push.data-written")
         self._catalog.check_claim(push, version)
         reach("push.claim-reread")
+        self._catalog.renew(push)
         self._publish(push, version, source, options)
         reach("push.meta-written")
         if options.get("listed", True):
@@ -280,7 +284,9 @@ class Publisher:
                 raise self._held(name, version)
         elif version in taken.data:
             raise AlreadyExistsError(
-                f"{spec} has data without a meta (another program's unfinished push)", subject=spec, hint=f"asset repair {name}"
+                f"{spec} has data without a meta (another program's unfinished push)",
+                subject=spec,
+                hint=f"asset repair {name}",
             )
 
     def _held(self, name: str, version: str) -> ConflictError:
@@ -367,11 +373,10 @@ class Publisher:
 
     @staticmethod
     def _lookup(item: ObjectPlan, source: _Source, archive: Scanned | None) -> Scanned:
-        if item.entry is None and archive is not None:
+        if item.entry is None:
+            assert archive is not None  # noqa: S101 - only the plan of an archive has an object without an entry
             return archive
-        found = source.scanned[item.entry.path] if item.entry else None
-        assert found is not None  # noqa: S101 - a plan names only entries of its manifest
-        return replace(found, entry=item.entry)
+        return replace(source.scanned[item.entry.path], entry=item.entry)
 
     def _send_small(self, push: OpenPush, item: ObjectPlan, scanned: Scanned) -> None:
         self._catalog.renew(push)
@@ -388,7 +393,7 @@ class Publisher:
         def seen(piece: ReadableBuffer) -> None:
             nonlocal total
             self._catalog.renew(push)
-            hasher.update(piece)  # type: ignore[arg-type]
+            hasher.update(piece)
             count = memoryview(piece).nbytes
             total += count
             self._engine.moved(count)
@@ -489,8 +494,12 @@ def check_alias(alias: str) -> str:
         UsageError: it does not.
     """
     check_text(alias)
-    if not alias[0].isalpha() or any(scheme.is_full(alias) or scheme.is_partial(alias) for scheme in all_schemes().values()):
-        raise UsageError(f"invalid alias {alias!r}: it must start with a letter and not read as a version", subject=alias)
+    if not alias[0].isalpha() or any(
+        scheme.is_full(alias) or scheme.is_partial(alias) for scheme in all_schemes().values()
+    ):
+        raise UsageError(
+            f"invalid alias {alias!r}: it must start with a letter and not read as a version", subject=alias
+        )
     return alias
 
 

@@ -12,7 +12,6 @@ Thin: resolving and fetching is :mod:`holdfast.retrieve`, pushing :mod:`holdfast
 
 from __future__ import annotations
 
-import builtins
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -24,6 +23,7 @@ from holdfast.model.spec import AssetSpec
 from holdfast.retrieve import Retriever, is_pinned
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Sequence
 
     from typing_extensions import Unpack
@@ -119,7 +119,9 @@ class Repository:
         """One file of a version as a verified stream: a file asset, or ``name:1[path/to/file]``."""
         path = Path(self.fetch_info(spec).path)
         if not path.is_file():
-            raise UsageError(f"{spec} is a directory", subject=str(spec), hint="name a file in it: 'name:version[path]'")
+            raise UsageError(
+                f"{spec} is a directory", subject=str(spec), hint="name a file in it: 'name:version[path]'"
+            )
         return io.BufferedReader(io.FileIO(path))
 
     def list(self, pattern: str | None = None) -> builtins.list[AssetSummary]:
@@ -212,7 +214,9 @@ class Repository:
             if name and is_pinned(version):
                 return name, version
         raise UsageError(
-            f"{directory} is no fetched version", subject=str(directory), hint=f"a folder {root}/NAME/VERSION, or give the name"
+            f"{directory} is no fetched version",
+            subject=str(directory),
+            hint=f"a folder {root}/NAME/VERSION, or give the name",
         )
 
     def alias(self, name: str, alias: str, version: str | None) -> str | None:
@@ -240,8 +244,10 @@ class Repository:
         wanted: dict[str, builtins.list[str]] = {}
         for spec in map(_spec, specs):
             if spec.sub_path or (not all_versions and not is_pinned(spec.version)):
-                raise UsageError(f"{spec} names no full version", subject=str(spec), hint="NAME:MAJOR.MINOR, or --all-versions")
-            versions = self.versions(spec.name).versions if spec.version is None else (spec.version,)
+                raise UsageError(
+                    f"{spec} names no full version", subject=str(spec), hint="NAME:MAJOR.MINOR, or --all-versions"
+                )
+            versions = [*self.versions(spec.name).versions] if spec.version is None else [spec.version]
             wanted.setdefault(spec.name, []).extend(versions)
         removed = []
         for name, versions in wanted.items():
@@ -250,7 +256,9 @@ class Repository:
             for version in versions:
                 self.retriever.published(name, version)
                 if version in aliased and dry_run:
-                    raise ConflictError(f"the alias {aliased[version]!r} names {name}:{version}", subject=f"{name}:{version}")
+                    raise ConflictError(
+                        f"the alias {aliased[version]!r} names {name}:{version}", subject=f"{name}:{version}"
+                    )
             if not dry_run:
                 self.catalog.remove(name, versions)
             removed += [f"{name}:{version}" for version in versions]

@@ -21,7 +21,6 @@ from holdfast.errors import (
     HoldfastError,
     IntegrityError,
     LocalError,
-    ObjectNotFoundError,
     VersionNotFoundError,
     nearest,
 )
@@ -34,8 +33,6 @@ from holdfast.model.version import BUILT_IN, all_schemes, newest_matching
 from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from holdfast.catalog.base import Catalog, Listed, Published
     from holdfast.formats.records import AssetRecord
     from holdfast.model.result import FetchOptions, Verified
@@ -118,8 +115,9 @@ class Retriever:
     def _fetch(self, spec: AssetSpec, selection: _Selection, options: FetchOptions) -> Fetched:
         to = options.get("to")
         if options.get("offline"):
-            version = self._resolve_local(spec)
-            return self._cached(spec.name, version, selection) if to is None else self._from_cache(spec.name, version, selection, Path(to))
+            local = self._resolve_local(spec)
+            cached = self._cached(spec.name, local, selection)
+            return cached if to is None else self._from_cache(cached, Path(to))
         force = bool(options.get("force"))
         version = spec.version if is_pinned(spec.version) else self.resolve(spec)
         assert version is not None  # noqa: S101 - a pinned spec has a version
@@ -190,7 +188,9 @@ class Retriever:
         found = newest_matching(versions, spec.version, self._scheme) if not is_pinned(spec.version) else None
         if found is None:
             known = ", ".join(versions) or "none"
-            raise VersionNotFoundError(f"{spec} is not in {self._assets.path}", subject=str(spec), hint=f"cached versions: {known}")
+            raise VersionNotFoundError(
+                f"{spec} is not in {self._assets.path}", subject=str(spec), hint=f"cached versions: {known}"
+            )
         return found
 
     def published(self, name: str, version: str) -> Published:
@@ -207,7 +207,9 @@ class Retriever:
         tombstone = record.tombstones.get(version)
         if tombstone is not None and tombstone.meta == published.id:
             hint = f"asset restore {spec} brings it back within the undo window"
-            raise VersionNotFoundError(f"{spec} was removed on {tombstone.at} by {tombstone.who}", subject=spec, hint=hint)
+            raise VersionNotFoundError(
+                f"{spec} was removed on {tombstone.at} by {tombstone.who}", subject=spec, hint=hint
+            )
         return published
 
     # what is there already
@@ -231,7 +233,9 @@ class Retriever:
         known = self._assets.known(name, version)
         self._assets.touch(name, version)
         verified = known.verified if known is not None else "length"
-        fetched = self._fetched(name, version, path, self._local_meta(name, version), from_cache=True, verified=verified)
+        fetched = self._fetched(
+            name, version, path, self._local_meta(name, version), from_cache=True, verified=verified
+        )
         return self._within(fetched, selection)
 
     @staticmethod
@@ -255,7 +259,15 @@ class Retriever:
         return value
 
     def _fetched(
-        self, name: str, version: str, path: Path, meta: dict[str, Any], *, from_cache: bool, verified: str, count: int = 0
+        self,
+        name: str,
+        version: str,
+        path: Path,
+        meta: dict[str, Any],
+        *,
+        from_cache: bool,
+        verified: str,
+        count: int = 0,
     ) -> Fetched:
         return Fetched(
             path=str(path),
@@ -275,13 +287,13 @@ class Retriever:
     def _fetch_whole(self, name: str, version: str, published: Published, *, force: bool) -> Fetched:
         final = self._assets.path_of(name, version)
         complete = self._assets.is_complete(name, version)
-        if final.exists() and not complete and not force and self._matches(final, name, version, published):
+        if final.exists() and not complete and not force and self._matches(final, published):
             self._assets.mark(name, version)
             self._record(name, version, published, "digest", {})
             return self._fetched(name, version, final, published.meta.raw, from_cache=True, verified="digest")
         work = self._assets.work_dir(final, digest_of(published.data)[:12])
         reach("fetch.temp-made")
-        manifest, count, verified, digests = self._download(name, version, published, work, _Selection())
+        _, count, verified, digests = self._download(name, version, published, work, _Selection())
         reach("fetch.verified")
         if published.meta.is_directory:
             with local_errors(work.copy):
@@ -308,7 +320,9 @@ class Retriever:
         to = to.absolute()
         final = to / (meta.file_name or version) if not meta.is_directory else to
         if not force and (final.is_file() or (final.is_dir() and any(final.iterdir()))):
-            raise AlreadyExistsError(f"{final} exists", subject=str(final), hint="--force replaces it, once the new copy is whole")
+            raise AlreadyExistsError(
+                f"{final} exists", subject=str(final), hint="--force replaces it, once the new copy is whole"
+            )
         with local_errors(final):
             final.parent.mkdir(parents=True, exist_ok=True)
         place = AssetsDir(final.parent)
@@ -318,12 +332,11 @@ class Retriever:
         path = final / selection.sub_path if selection.sub_path else final
         return self._fetched(name, version, path, meta.raw, from_cache=False, verified=verified, count=count)
 
-    def _from_cache(self, name: str, version: str, selection: _Selection, to: Path) -> Fetched:
+    def _from_cache(self, cached: Fetched, to: Path) -> Fetched:
         """Offline and into a folder: a copy of the cached copy."""
-        cached = self._cached(name, version, selection)
         source = Path(cached.path)
         own = cached.meta.get("holdfast", {}).get("entries") or [{}]
-        final = to / str(own[0].get("path", version)) if source.is_file() else to
+        final = to / str(own[0].get("path", cached.version)) if source.is_file() else to
         if final.is_file() or (final.is_dir() and any(final.iterdir())):
             raise AlreadyExistsError(f"{final} exists", subject=str(final))
         with local_errors(final):
@@ -384,7 +397,8 @@ class Retriever:
         known = Known(self._place, published.id, verified, published.meta.hash)
         self._assets.record(name, version, known, published.data, digests)
 
-    def _matches(self, path: Path, name: str, version: str, published: Published) -> bool:
+    @staticmethod
+    def _matches(path: Path, published: Published) -> bool:
         """Whether a copy without a marker is the published version, whole: then it only lacks the marker."""
         from holdfast.cache.tree import hash_file, scan
 

@@ -62,7 +62,8 @@ def open_settings(
     """The repository that these settings describe."""
     if settings.store is None:
         raise UsageError(
-            "no store is set", hint="give --store URL, set HOLDFAST_STORE, or: asset config set store s3://bucket/prefix"
+            "no store is set",
+            hint="give --store URL, set HOLDFAST_STORE, or: asset config set store s3://bucket/prefix",
         )
     return open_on(open_store(settings.store, settings), settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
 
@@ -141,7 +142,9 @@ def _refuse_overlap(url: str, assets_dir: Path) -> None:
     store, assets = _folder_of(url).resolve(), assets_dir.resolve()
     if store.is_relative_to(assets) or assets.is_relative_to(store):
         raise UsageError(
-            f"the store {store} and assets_dir {assets} overlap", subject=str(store), hint="set assets_dir to another folder"
+            f"the store {store} and assets_dir {assets} overlap",
+            subject=str(store),
+            hint="set assets_dir to another folder",
         )
 
 

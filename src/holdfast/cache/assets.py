@@ -142,7 +142,9 @@ class AssetsDir:
     # making a copy
 
     @contextmanager
-    def lock(self, name: str, version: str, deadline: float, poll: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    def lock(
+        self, name: str, version: str, deadline: float, poll: Callable[[float], None] = time.sleep
+    ) -> Iterator[None]:
         """Hold the version's lock, waiting up to ``deadline`` seconds; where the file system has no locks, go on without.
 
         Raises:
@@ -210,7 +212,9 @@ class AssetsDir:
             name = os.path.relpath(directory, self.path)
             found = [child for child in names if (here / child / layout.MARKER).exists()]
             names[:] = sorted(child for child in names if not child.startswith(".") and child not in found)
-            beside = [file[1 : -len(layout.MARKER)] for file in files if file.startswith(".") and file.endswith(layout.MARKER)]
+            beside = [
+                file[1 : -len(layout.MARKER)] for file in files if file.startswith(".") and file.endswith(layout.MARKER)
+            ]
             for version in sorted({*found, *(stem for stem in beside if stem and stem in files)}):
                 yield self._entry(name, version)
 
@@ -219,7 +223,9 @@ class AssetsDir:
         size = path.stat().st_size if path.is_file() else sum(_sizes(path))
         record = self._record(name, version)
         used = record.stat().st_mtime if record.exists() else path.stat().st_mtime
-        return CachedVersion(name, version, path, self.is_complete(name, version), self.is_pinned(name, version), size, used)
+        return CachedVersion(
+            name, version, path, self.is_complete(name, version), self.is_pinned(name, version), size, used
+        )
 
     def is_pinned(self, name: str, version: str) -> bool:
         """Whether pruning must leave it."""
@@ -241,7 +247,9 @@ class AssetsDir:
             for ending in ("", ".meta", ".digests"):
                 self._record(name, version, ending).unlink(missing_ok=True)
             if path.is_dir():
-                doomed = path.parent / f".{version}.removed.{_owner()}.part"  # a killed removal is swept by the next fetch
+                doomed = (
+                    path.parent / f".{version}.removed.{_owner()}.part"
+                )  # a killed removal is swept by the next fetch
                 path.rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
             else:

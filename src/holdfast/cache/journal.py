@@ -18,6 +18,7 @@ from holdfast.model.digest import digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
 __all__ = ["Journal", "JournalEntry"]
 
@@ -38,7 +39,7 @@ class Journal:
         self._path = directory / (digest_of("\0".join(identity).encode())[:40] + ".json")
         self._descriptor: int | None = None
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)

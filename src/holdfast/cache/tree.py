@@ -165,7 +165,9 @@ def _gone(scanned: Scanned, error: OSError) -> SourceChangedError:
 def _check_stamp(scanned: Scanned, status: os.stat_result) -> None:
     if _stamp(status) != scanned.stamp:
         raise SourceChangedError(
-            f"{scanned.path} changed while it was pushed", subject=scanned.path, hint="push again once nothing writes to it"
+            f"{scanned.path} changed while it was pushed",
+            subject=scanned.path,
+            hint="push again once nothing writes to it",
         )
 
 
@@ -243,4 +245,4 @@ def check_bytes(data: ReadableBuffer, entry: Entry) -> bool:
     """Whether these bytes are the whole file that the entry describes."""
     from holdfast.model.digest import digest_of
 
-    return memoryview(data).nbytes == entry.size and digest_of(data) == entry.digest  # type: ignore[arg-type]
+    return memoryview(data).nbytes == entry.size and digest_of(data) == entry.digest

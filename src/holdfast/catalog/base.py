@@ -113,6 +113,9 @@ class Catalog(Protocol):
     def store_record(self, *, create: bool = False) -> StoreRecord | None:
         """The store's own record; made where it is absent and ``create`` is set."""
 
+    def store_now(self) -> datetime:
+        """The time by the store's clock; needs the right to write."""
+
     def configure(self, key: str, value: str | None) -> StoreRecord:
         """Change a limit or default of the store."""
 
@@ -137,8 +140,8 @@ class Catalog(Protocol):
     def publish(self, push: OpenPush, version: str, meta: Meta) -> Published:
         """Write the meta, create-only: the version is whole."""
 
-    def enlist(self, name: str, versions: Sequence[str]) -> Listed:
-        """Swap whole versions into the list, and removed ones out of it."""
+    def enlist(self, name: str, versions: Sequence[str], *, rebuild: bool = False) -> Listed:
+        """Swap whole versions into the list, and removed ones out of it; ``rebuild`` replaces a list that cannot be read."""
 
     def set_aliases(self, name: str, changes: Mapping[str, str | None]) -> AssetRecord:
         """Set or remove aliases."""

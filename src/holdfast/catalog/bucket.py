@@ -10,8 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from holdfast.catalog.base import Listed, OpenPush, Published, Taken
 from holdfast.catalog.swap import create_once, read_or_none, swap
 from holdfast.errors import (
@@ -26,7 +24,18 @@ from holdfast.errors import (
 from holdfast.failpoint import reach
 from holdfast.formats import layout
 from holdfast.formats.convention import decode_meta, decode_versions, encode_meta, encode_versions
-from holdfast.formats.records import STORE_FORMAT, AssetRecord, Claim, PushRecord, StoreRecord, Tombstone, decode, encode, stamp
+from holdfast.formats.records import (
+    STORE_FORMAT,
+    AssetRecord,
+    Claim,
+    PushRecord,
+    StoreRecord,
+    Tombstone,
+    changed,
+    decode,
+    encode,
+    stamp,
+)
 from holdfast.model.digest import PREFIX, digest_of
 from holdfast.model.version import BUILT_IN, all_schemes, newest_first, scheme_named, scheme_of
 
@@ -181,7 +190,9 @@ class BucketCatalog:
         claim = self.claim_of(push.name, version)
         if claim is None or claim.push != push.id:
             holder = f"is held by {claim.who}" if claim else "was freed"
-            raise ConflictError(f"the claim of this push on {push.name}:{version} {holder}", subject=f"{push.name}:{version}")
+            raise ConflictError(
+                f"the claim of this push on {push.name}:{version} {holder}", subject=f"{push.name}:{version}"
+            )
 
     def publish(self, push: OpenPush, version: str, meta: Meta) -> Published:
         """The meta, create-only."""
@@ -196,17 +207,21 @@ class BucketCatalog:
 
     # the list and the record
 
-    def enlist(self, name: str, versions: Sequence[str]) -> Listed:
+    def enlist(self, name: str, versions: Sequence[str], *, rebuild: bool = False) -> Listed:
         """Union of what is listed, what another program wrote and these, less the removed ones."""
         record = self.record(name)
         result: list[Listed] = []
 
         def change(current: Object | None) -> bytes | None:
-            listed = self._read_list(name, current)
+            listed = self._read_list(name, current, lenient=rebuild)
             kept = {version for version in {*listed.versions, *versions} if not self.is_removed(name, version, record)}
             wanted = listed.ordered(kept)
             result.append(replace(listed, versions=tuple(newest_first(kept, listed.scheme))))
-            if listed.token is not None and not listed.merged and wanted == [*listed.versions, *listed.unknown]:
+            if (
+                listed.token is not None
+                and not (listed.merged or rebuild)
+                and wanted == [*listed.versions, *listed.unknown]
+            ):
                 return None
             return encode_versions(wanted)
 
@@ -228,20 +243,20 @@ class BucketCatalog:
 
         def change(record: AssetRecord) -> AssetRecord:
             aliases = {key: value for key, value in (record.aliases | dict(changes)).items() if value is not None}
-            return msgspec.structs.replace(record, aliases=dict(sorted(aliases.items())))
+            return changed(record, aliases=dict(sorted(aliases.items())))
 
         return self._swap_record(name, change)
 
     def remove(self, name: str, versions: Sequence[str]) -> None:
         """Tombstones first, then the list; a version that an alias or a hold names is refused."""
         ids = {version: self.published(name, version).id for version in versions}
-        now = stamp(self._store_now())
+        now = stamp(self.store_now())
 
         def change(record: AssetRecord) -> AssetRecord:
             for version in versions:
                 self._check_free(name, version, record)
             fresh = {v: Tombstone(ids[v], now, self._who) for v in versions if not _has(record, v, ids[v])}
-            return msgspec.structs.replace(record, tombstones=record.tombstones | fresh)
+            return changed(record, tombstones=record.tombstones | fresh)
 
         self._swap_record(name, change)
         reach("remove.tombstone-written")
@@ -254,15 +269,17 @@ class BucketCatalog:
         limits = self.store_record()
         undo = timedelta(seconds=limits.undo if limits else 7 * 86400)
         self.published(name, version)
-        now = self._store_now()
+        now = self.store_now()
 
         def change(record: AssetRecord) -> AssetRecord:
             tombstone = record.tombstones.get(version)
             if tombstone is None:
                 return record
             if now - datetime.fromisoformat(tombstone.at) > undo:
-                raise ConflictError(f"{spec} was removed on {tombstone.at}: the undo window of {undo} is over", subject=spec)
-            return msgspec.structs.replace(record, tombstones={v: t for v, t in record.tombstones.items() if v != version})
+                raise ConflictError(
+                    f"{spec} was removed on {tombstone.at}: the undo window of {undo} is over", subject=spec
+                )
+            return changed(record, tombstones={v: t for v, t in record.tombstones.items() if v != version})
 
         self._swap_record(name, change)
         self.enlist(name, [version])
@@ -287,7 +304,7 @@ class BucketCatalog:
         swap(self._store, self._clock, layout.asset_key(name), encoded)
         return result[-1]
 
-    def _store_now(self) -> datetime:
+    def store_now(self) -> datetime:
         """The store's clock: when it says that an object written just now was written."""
         key = layout.probe_key("clock")
         self._store.put(key, b"")
@@ -296,11 +313,11 @@ class BucketCatalog:
     def _read_record(self, name: str, found: Object | None) -> AssetRecord:
         return AssetRecord() if found is None else decode(memoryview(found.data), AssetRecord, layout.asset_key(name))
 
-    def _read_list(self, name: str, found: Object | None) -> Listed:
+    def _read_list(self, name: str, found: Object | None, *, lenient: bool = False) -> Listed:
         if found is None:
             return Listed((), (), self._scheme)
         key = layout.versions_key(name)
-        entries = decode_versions(memoryview(found.data), key)
+        entries = _readable(bytes(found.data), key) if lenient else decode_versions(memoryview(found.data), key)
         if found.foreign is not None:
             entries = list(dict.fromkeys([*entries, *_readable(found.foreign, key)]))
         scheme = scheme_of(entries, self._scheme)
@@ -339,16 +356,17 @@ def _configured(record: StoreRecord, key: str, value: str | None) -> StoreRecord
             number = int(value) if value is not None else getattr(StoreRecord("", "", "", ""), key)  # type: ignore[arg-type]
         except ValueError:
             raise UsageError(f"{key}: {value!r} is no number of seconds", subject=key) from None
-        changed = msgspec.structs.replace(record, **{key: number})
+        result = changed(record, **{key: number})
     elif key == "layout":
         if value not in (None, "tree", "tar.gz"):
             raise UsageError(f"layout: {value!r} is not tree or tar.gz", subject=key)
-        changed = msgspec.structs.replace(record, layout=value)
+        result = changed(record, layout=value)
     elif key == "versioning":
-        changed = msgspec.structs.replace(record, versioning=None if value is None else scheme_named(value).name)
+        result = changed(record, versioning=None if value is None else scheme_named(value).name)
     else:
-        raise UsageError(f"no store-wide setting {key!r}", hint="push_limit, grace, undo, layout, versioning", subject=key)
-    if changed.push_limit < 1 or changed.undo < 0 or changed.grace < 2 * changed.push_limit:
+        raise UsageError(
+            f"no store-wide setting {key!r}", hint="push_limit, grace, undo, layout, versioning", subject=key
+        )
+    if result.push_limit < 1 or result.undo < 0 or result.grace < 2 * result.push_limit:
         raise UsageError("grace must be at least twice push_limit, and none of the limits negative", subject=key)
-    return changed
-
+    return result

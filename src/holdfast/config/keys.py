@@ -221,7 +221,7 @@ _KEYS = (
         "Seconds to wait for another process that is fetching the same version.",
         _seconds,
         ("MODELKIT_ASSETS_TIMEOUT_S",),
-        default=600.0,
+        default=3600.0,
     ),
     Key(
         "versioning",

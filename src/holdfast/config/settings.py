@@ -207,8 +207,9 @@ def _with_prefix(store: str, prefix: str) -> str:
     return f"{scheme}://{root}/{prefix.strip('/')}".rstrip("/")
 
 
-def config_file(environ: Mapping[str, str]) -> Path:
+def config_file(environ: Mapping[str, str] | None = None) -> Path:
     """Where ``config.toml`` is, whether or not it exists."""
+    environ = os.environ if environ is None else environ
     moved = environ.get(_CONFIG_VARIABLE)
     return Path(moved).expanduser() if moved else _folder("config", environ) / "config.toml"
 

@@ -76,8 +76,8 @@ def meta_key(name: str, version: str) -> str:
 
 
 def claims_prefix(name: str) -> str:
-    """What the claims of an asset lie under."""
-    return f"{OWN}/claims/{encode_name(name)}"
+    """What the claims of an asset lie under; of all assets, for an empty name."""
+    return f"{OWN}/claims/{encode_name(name)}".rstrip("/")
 
 
 def claim_key(name: str, version: str) -> str:
@@ -107,4 +107,4 @@ def generations_prefix(key: str) -> str:
 
 def temporary_prefix() -> str:
     """Where a POSIX store writes before it links or renames."""
-    return f"{OWN}/tmp"
+    return f"{OWN}/tmp"  # noqa: S108 - a key of a store

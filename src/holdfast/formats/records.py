@@ -9,7 +9,18 @@ import msgspec
 
 from holdfast.errors import IntegrityError
 
-__all__ = ["STORE_FORMAT", "AssetRecord", "Claim", "PushRecord", "StoreRecord", "Tombstone", "decode", "encode"]
+__all__ = [
+    "STORE_FORMAT",
+    "AssetRecord",
+    "Claim",
+    "PushRecord",
+    "StoreRecord",
+    "Tombstone",
+    "changed",
+    "decode",
+    "encode",
+    "stamp",
+]
 
 #: The newest format of a store; a larger one is refused.
 STORE_FORMAT: Final = 1
@@ -69,7 +80,7 @@ class AssetRecord(msgspec.Struct, frozen=True):
     holds: dict[str, str] = {}
 
 
-Record = TypeVar("Record", StoreRecord, Claim, PushRecord, AssetRecord)
+Record = TypeVar("Record", bound=StoreRecord | Claim | PushRecord | AssetRecord)
 
 
 def encode(record: StoreRecord | Claim | PushRecord | AssetRecord) -> bytes:
@@ -89,9 +100,15 @@ def decode(data: bytes | bytearray | memoryview, kind: type[Record], key: str) -
         raise IntegrityError(f"{key}: {error}", subject=key) from None
     if isinstance(record, StoreRecord) and record.format > STORE_FORMAT:
         raise IntegrityError(
-            f"{key}: the store has format {record.format}, this program reads up to {STORE_FORMAT}: upgrade it", subject=key
+            f"{key}: the store has format {record.format}, this program reads up to {STORE_FORMAT}: upgrade it",
+            subject=key,
         )
     return record
+
+
+def changed(record: Record, **fields: object) -> Record:
+    """The record with other fields."""
+    return msgspec.structs.replace(record, **fields)
 
 
 def stamp(moment: datetime) -> str:

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
-else:
-    Buffer = bytes
+    from _typeshed import ReadableBuffer
 
 __all__ = ["PREFIX", "Hasher", "digest_of"]
 
 #: How a digest starts where its algorithm must be named.
 PREFIX = "blake3:"
-
-_PARALLEL_FROM = 1 << 20
 
 
 class Hasher:
@@ -31,7 +27,7 @@ class Hasher:
     def __init__(self) -> None:
         self._state = blake3()
 
-    def update(self, data: Buffer) -> None:
+    def update(self, data: ReadableBuffer) -> None:
         """Take the next bytes; the interpreter lock is released while large pieces are hashed."""
         self._state.update(data)
 
@@ -40,6 +36,6 @@ class Hasher:
         return self._state.hexdigest()
 
 
-def digest_of(data: Buffer) -> str:
+def digest_of(data: ReadableBuffer) -> str:
     """The BLAKE3 digest of these bytes, 64 hex digits."""
     return blake3(data).hexdigest()

@@ -70,5 +70,7 @@ def check_sub_path(path: str, subject: str | None = None) -> str:
     """
     pieces = [piece for piece in path.split("/") if piece]
     if not pieces or "\0" in path or any(piece in (".", "..") for piece in pieces):
-        raise InvalidSpecError(f"invalid sub-path {path!r}: pieces other than '.' and '..', joined by '/'", subject=subject)
+        raise InvalidSpecError(
+            f"invalid sub-path {path!r}: pieces other than '.' and '..', joined by '/'", subject=subject
+        )
     return "/".join(pieces)

@@ -87,7 +87,7 @@ class MajorMinor:
 
     def matches(self, version: str, partial: str) -> bool:
         """Equal majors, as numbers."""
-        return int(version.split(".")[0]) == int(partial)
+        return int(version.split(".", maxsplit=1)[0]) == int(partial)
 
     def initial(self, now: datetime) -> str:  # noqa: ARG002 - the scheme's protocol passes the clock
         """``0.0``, as in modelkit."""
@@ -138,7 +138,7 @@ class SimpleDate:
             return self.initial(now)
         return max(self.initial(now), after.strftime(_DATE_FORMAT))
 
-    def next_major(self, versions: Collection[str], now: datetime) -> str:
+    def next_major(self, versions: Collection[str], now: datetime) -> str:  # noqa: ARG002
         """Refused."""
         raise UsageError("the scheme simple_date has no major versions", hint="push without --major")
 
@@ -189,7 +189,7 @@ def scheme_of(versions: Iterable[str], default: VersionScheme) -> VersionScheme:
 
 def newest_first(versions: Iterable[str], scheme: VersionScheme) -> list[str]:
     """Full versions, each once, newest first."""
-    return sorted(set(versions), key=scheme.sort_key, reverse=True)  # type: ignore[arg-type]
+    return sorted(set(versions), key=scheme.sort_key, reverse=True)
 
 
 def check_text(version: str) -> str:
@@ -209,7 +209,7 @@ def check_text(version: str) -> str:
 def newest_matching(versions: Iterable[str], partial: str | None, scheme: VersionScheme) -> str | None:
     """The newest full version, of those that the partial text stands for where one is given; None if there is none."""
     candidates = [v for v in versions if scheme.is_full(v) and (partial is None or scheme.matches(v, partial))]
-    return max(candidates, key=scheme.sort_key, default=None)  # type: ignore[arg-type]
+    return max(candidates, key=scheme.sort_key, default=None)
 
 
 def next_version(
@@ -238,7 +238,9 @@ def next_version(
     elif partial is not None:
         majors = ", ".join(newest_first((v for v in listed if scheme.is_full(v)), scheme)[:5]) or "none"
         raise VersionNotFoundError(
-            f"no version {partial}.* to follow", subject=partial, hint=f"newest versions: {majors}; --major starts a new one"
+            f"no version {partial}.* to follow",
+            subject=partial,
+            hint=f"newest versions: {majors}; --major starts a new one",
         )
     else:
         candidate = initial or scheme.initial(now)

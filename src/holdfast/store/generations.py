@@ -114,7 +114,9 @@ class Generations:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             target = self._directory / str(number)
-            if not (self._link(temporary, target) or target.samefile(temporary) or (alike and target.read_bytes() == data)):
+            if not (
+                self._link(temporary, target) or target.samefile(temporary) or (alike and target.read_bytes() == data)
+            ):
                 raise ChangedError(f"{self._key} was changed by another writer", subject=self._key)
             sync_directory(self._directory)
             return Current(number, data, target.stat().st_mtime)

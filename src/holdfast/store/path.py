@@ -37,7 +37,7 @@ from holdfast.store.base import CREATE, OVERWRITE, Listing, Object, ObjectInfo, 
 from holdfast.store.generations import Generations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -210,10 +210,10 @@ class PathStore:
         path = self._path(key)
         try:
             data = path.read_bytes()
-            unchanged = _info(key, path.stat()).version == version
+            found = _info(key, path.stat()).version
         except FileNotFoundError:
-            unchanged = False
-        if not unchanged:
+            data, found = b"", ""
+        if found != version:
             raise ChangedError(f"{key} was changed by another writer", subject=key)
         return generations.adopt(data).token
 
@@ -241,7 +241,7 @@ class PathStore:
             raise
         return True
 
-    def _write_temporary(self, pieces: Iterator[ReadableBuffer] | list[ReadableBuffer] | list[bytes], *, sync: bool) -> Path:
+    def _write_temporary(self, pieces: Iterable[ReadableBuffer], *, sync: bool) -> Path:
         self._check_root()
         self._temporary.mkdir(parents=True, exist_ok=True)
         path = self._temporary / secrets.token_hex(12)
@@ -274,7 +274,9 @@ class PathStore:
     def _check_root(self) -> None:
         if not self.root.is_dir():
             raise BucketNotFoundError(
-                f"no directory {self.root}", subject=str(self.root), hint="make the directory, or correct the store's URL"
+                f"no directory {self.root}",
+                subject=str(self.root),
+                hint="make the directory, or correct the store's URL",
             )
 
 
@@ -294,7 +296,9 @@ def _error(error: OSError, key: str, *, missing_object: bool = False) -> Holdfas
     if absent and missing_object:
         return ObjectNotFoundError(f"no object {key}", subject=key)
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return AccessError(f"{error.strerror}: {error.filename or key}", subject=key, hint="look at the rights of the folder")
+        return AccessError(
+            f"{error.strerror}: {error.filename or key}", subject=key, hint="look at the rights of the folder"
+        )
     return LocalError(f"{error.strerror or error}: {error.filename or key}", subject=key)
 
 

@@ -11,7 +11,6 @@ import os
 import tarfile
 import threading
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.assets import local_errors
@@ -24,6 +23,7 @@ from holdfast.transfer.plan import PART, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -145,7 +145,12 @@ class Download:
 
     def _is_there(self, item: ObjectPlan, target: Path) -> bool:
         """Whether an earlier run left the file whole."""
-        if item.entry is None or item.entry.digest is None or not target.is_file() or target.stat().st_size != item.size:
+        if (
+            item.entry is None
+            or item.entry.digest is None
+            or not target.is_file()
+            or target.stat().st_size != item.size
+        ):
             return False
         if digest_of(target.read_bytes()) != item.entry.digest:
             return False
@@ -224,7 +229,11 @@ def _check(item: ObjectPlan, digest: str, count: int, found: Object | None, md5:
     expected = item.entry.digest if item.entry else None
     if expected is not None:
         if digest != expected:
-            raise IntegrityError(f"{item.key} does not match its digest", subject=item.key, hint="asset verify tells what else is damaged")
+            raise IntegrityError(
+                f"{item.key} does not match its digest",
+                subject=item.key,
+                hint="asset verify tells what else is damaged",
+            )
         return "digest"
     if found is not None and count != found.info.size:
         raise IntegrityError(f"{item.key} has {count} bytes instead of {found.info.size}", subject=item.key)

@@ -33,7 +33,9 @@ Result = TypeVar("Result")
 class Engine:
     """A pool with a rate and somebody to tell. One transfer at a time."""
 
-    def __init__(self, jobs: int | None = None, limit_rate: int | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self, jobs: int | None = None, limit_rate: int | None = None, progress: Progress | None = None
+    ) -> None:
         self.jobs = jobs or JOBS
         self.progress: Progress = progress or NoProgress()
         self._rate = _Rate(limit_rate) if limit_rate else None

@@ -47,7 +47,9 @@ class TransferPlan:
         return None if any(size < 0 for size in sizes) else sum(sizes)
 
 
-def plan_objects(name: str, version: str, layout: str, files: Sequence[Entry], *, archive_size: int = -1) -> TransferPlan:
+def plan_objects(
+    name: str, version: str, layout: str, files: Sequence[Entry], *, archive_size: int = -1
+) -> TransferPlan:
     """The objects that hold these files of a version in this layout."""
     if layout == "tar.gz":
         return _split([ObjectPlan(keys.data_key(name, version), None, archive_size)])
@@ -57,7 +59,8 @@ def plan_objects(name: str, version: str, layout: str, files: Sequence[Entry], *
 
 
 def _split(objects: Iterable[ObjectPlan]) -> TransferPlan:
-    small, large = [], []
+    small: list[ObjectPlan] = []
+    large: list[ObjectPlan] = []
     for item in objects:
         (small if 0 <= item.size <= WHOLE else large).append(item)
     return TransferPlan(tuple(small), tuple(large))
