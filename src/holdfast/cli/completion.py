@@ -1,0 +1,87 @@
+"""``asset completion`` and what it completes: names and versions, where the store answers fast; silent on errors."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import get_completion_class
+
+from holdfast.cli.options import Session, command
+from holdfast.cli.output import print_lines
+from holdfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.repository import Repository
+
+__all__ = ["complete_name", "complete_spec", "completion_command"]
+
+#: Seconds that a person who pressed a key waits at most.
+_PATIENCE = 1.0
+
+_PROGRAMS = ("asset", "holdfast")
+
+
+@command("completion")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion_command(session: Session, shell: str) -> None:
+    """Print the script that completes commands, options, names and versions in a shell.
+
+    It serves both names of the program.
+
+    Examples:
+      eval "$(asset completion bash)"                  # in ~/.bashrc
+      eval "$(asset completion zsh)"                   # in ~/.zshrc
+      asset completion fish > ~/.config/fish/completions/asset.fish
+    """
+    from holdfast.cli.program import program
+
+    if session.json:
+        raise UsageError("completion prints a script", subject="--json", hint="leave --json out")
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - click has a class for each choice
+    for name in _PROGRAMS:
+        completer = kind(program, {}, name, f"_{name.upper()}_COMPLETE")
+        print_lines([completer.source_template % completer.source_vars()])
+
+
+def complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of assets that start so."""
+    return _answered(context, lambda repository: _names(repository, incomplete))
+
+
+def complete_spec(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of assets that start so; behind a colon, versions and aliases of that asset."""
+    name, colon, version = incomplete.partition(":")
+    if not colon:
+        return _answered(context, lambda repository: _names(repository, incomplete))
+    return _answered(context, lambda repository: _specs(repository, name, version))
+
+
+def _names(repository: Repository, incomplete: str) -> list[str]:
+    return [name for name in repository.catalog.names() if name.startswith(incomplete)]
+
+
+def _specs(repository: Repository, name: str, incomplete: str) -> list[str]:
+    known = repository.versions(name)
+    return [f"{name}:{each}" for each in (*known.aliases, *known.versions) if each.startswith(incomplete)]
+
+
+def _answered(context: click.Context, ask: Callable[[Repository], list[str]]) -> list[str]:
+    """What the store answers in time; nothing where it does not, or fails."""
+    found: list[str] = []
+    session = context.find_object(Session) or Session()
+
+    def work() -> None:
+        with contextlib.suppress(Exception):  # a line that is being typed is no place for error messages
+            found.extend(ask(session.repository))
+
+    session.quiet = True
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(_PATIENCE)
+    return found if not worker.is_alive() else []

@@ -1,0 +1,142 @@
+"""The entry point: runs a command line, and turns every way it can end into an exit code and a message.
+
+Start-up counts: nothing but ``sys`` is imported before it is known what was asked for. What a failure looks like is decided
+here alone (interface.md §1): text on stderr, or with ``--json`` one document on stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.cli.options import Session
+    from holdfast.errors import HoldfastError
+
+__all__ = ["main", "run"]
+
+_PROGRAMS = ("asset", "holdfast")
+
+
+def main() -> None:
+    """Run the process's own command line and end the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: list[str]) -> int:
+    """Run a command line; the exit code. Nothing but an exit by a signal gets past here."""
+    if args == ["--version"]:
+        print(version_line())
+        return 0
+    from holdfast.cli.options import Session
+
+    session = Session(json=_json_wanted(args))
+    try:
+        code = _run(args, session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_gone()
+    except KeyboardInterrupt:
+        return _interrupted(session)
+    return code
+
+
+def version_line() -> str:
+    """``asset 1.2.3``."""
+    from holdfast import __version__
+
+    return f"asset {__version__}"
+
+
+def program_name() -> str:
+    """The name by which the user called us."""
+    name = sys.argv[0].replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+    return name if name in _PROGRAMS else _PROGRAMS[0]
+
+
+def _json_wanted(args: list[str]) -> bool:
+    """Whether ``--json`` was given, known before the line is parsed: a usage error is JSON, too."""
+    return "--json" in (args[: args.index("--")] if "--" in args else args)
+
+
+def _run(args: list[str], session: Session) -> int:
+    import click
+
+    from holdfast.cli.program import program
+    from holdfast.errors import KINDS, HoldfastError
+
+    try:
+        if not args:
+            program.main(["--help"], prog_name=program_name(), standalone_mode=False)
+            return KINDS["usage"][0]
+        code = program.main(args, prog_name=program_name(), standalone_mode=False, obj=session)
+    except HoldfastError as error:
+        return _failed(error, session)
+    except click.Abort:
+        return _interrupted(session)
+    except click.ClickException as error:
+        return _failed(_usage(error), session)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _failed(_local(error), session)
+    except Exception as error:  # noqa: BLE001 - the last resort: one clear line instead of a traceback
+        return _failed(_unexpected(error), session)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: HoldfastError, session: Session) -> int:
+    from holdfast.cli.output import print_error
+
+    if session.verbose:
+        import traceback
+
+        traceback.print_exception(error.__cause__ or error, file=sys.stderr)
+    print_error(error, as_json=session.json)
+    return error.exit_code
+
+
+def _usage(error: Exception) -> HoldfastError:
+    """Click's own complaint as one of our errors."""
+    import click
+
+    from holdfast.errors import UsageError
+
+    message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else program_name()
+    return UsageError(message.rstrip("."), hint=f"see '{command} --help'")
+
+
+def _local(error: OSError) -> HoldfastError:
+    from holdfast.errors import LocalError
+
+    what = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    ours = LocalError(what, subject=None if error.filename is None else str(error.filename))
+    ours.__cause__ = error
+    return ours
+
+
+def _unexpected(error: Exception) -> HoldfastError:
+    from holdfast.errors import HoldfastError
+
+    text = " ".join(str(error).split()) or "no message"
+    ours = HoldfastError(f"unexpected {type(error).__name__}: {text}", hint="this is a fault of ours; -v shows where")
+    ours.__cause__ = error
+    return ours
+
+
+def _interrupted(session: Session) -> int:
+    from holdfast.cli.output import print_failure
+    from holdfast.errors import KINDS
+
+    print_failure("interrupted", "interrupted", None, as_json=session.json)
+    return KINDS["interrupted"][0]
+
+
+def _reader_gone() -> int:
+    """Whoever read our output stopped: end quietly, also when the interpreter flushes what is left."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
