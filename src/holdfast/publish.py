@@ -7,23 +7,18 @@ on; after the meta a whole version, which the same push, the next push or ``repa
 from __future__ import annotations
 
 import secrets
-import tarfile
-import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.journal import Journal, JournalEntry
-from holdfast.cache.tree import Scanned, check_source, hash_file, read_file, scan
+from holdfast.cache.tree import check_source, hash_file, scan
 from holdfast.errors import (
     AlreadyExistsError,
     AssetNotFoundError,
     ConflictError,
     InvalidVersionError,
-    SourceChangedError,
     UnsupportedError,
     UsageError,
     VersionNotFoundError,
@@ -31,23 +26,21 @@ from holdfast.errors import (
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.convention import Meta
-from holdfast.model.digest import Hasher, digest_of
-from holdfast.model.manifest import Entry, Manifest
+from holdfast.model.manifest import Manifest
 from holdfast.model.name import check_new, check_readable
 from holdfast.model.result import Pushed, PushOptions
 from holdfast.model.version import all_schemes, check_text, next_version
-from holdfast.transfer.plan import check_tree_names, choose_layout, plan_objects
+from holdfast.transfer.plan import check_tree_names, choose_layout
+from holdfast.transfer.upload import Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-    from _typeshed import ReadableBuffer
-
+    from holdfast.cache.tree import Scanned
     from holdfast.catalog.base import Catalog, Clock, Listed, OpenPush, Published, Taken
     from holdfast.formats.records import AssetRecord
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
-    from holdfast.transfer.plan import ObjectPlan
 
 __all__ = ["Publisher"]
 
@@ -62,12 +55,6 @@ class _Source:
     manifest: Manifest
     scanned: dict[str, Scanned]
     layout: str
-
-
-@dataclass(slots=True)
-class _Sent:
-    objects: int = 0
-    bytes: int = 0
 
 
 class Publisher:
@@ -192,7 +179,8 @@ class Publisher:
         reach("push.opened")
         version = self._claim(push, listed, taken, record, journal, earlier, options)
         reach("push.claimed")
-        sent = self._write_data(push, version, source)
+        upload = Upload(self._store, self._engine, source.scanned, lambda: self._catalog.renew(push))
+        sent = upload.send(name, version, source.layout, source.manifest, self._state / "archives")
         reach("push.data-written")
         self._catalog.check_claim(push, version)
         reach("push.claim-reread")
@@ -351,123 +339,6 @@ class Publisher:
         if alias and not options.get("dry_run"):
             self._catalog.set_aliases(name, {alias: version})
 
-    # data
-
-    def _write_data(self, push: OpenPush, version: str, source: _Source) -> _Sent:
-        if source.layout == "tar.gz":
-            with self._archive(source) as archive:
-                return self._send(push, version, source, archive)
-        return self._send(push, version, source, None)
-
-    def _send(self, push: OpenPush, version: str, source: _Source, archive: Scanned | None) -> _Sent:
-        size = archive.entry.size if archive else -1
-        plan = plan_objects(push.name, version, source.layout, source.manifest.files, archive_size=size)
-        self._engine.progress.start("push", plan.size, len(plan.small) + len(plan.large))
-        try:
-            self._engine.run(lambda item: self._send_small(push, item, self._lookup(item, source, archive)), plan.small)
-            for item in plan.large:
-                self._send_large(push, item, self._lookup(item, source, archive))
-        finally:
-            self._engine.progress.finish()
-        return _Sent(len(plan.small) + len(plan.large), plan.size or 0)
-
-    @staticmethod
-    def _lookup(item: ObjectPlan, source: _Source, archive: Scanned | None) -> Scanned:
-        if item.entry is None:
-            assert archive is not None  # noqa: S101 - only the plan of an archive has an object without an entry
-            return archive
-        return replace(source.scanned[item.entry.path], entry=item.entry)
-
-    def _send_small(self, push: OpenPush, item: ObjectPlan, scanned: Scanned) -> None:
-        self._catalog.renew(push)
-        data = b"".join(bytes(piece) for piece in read_file(scanned))
-        if digest_of(data) != scanned.entry.digest:
-            raise _changed(scanned)
-        self._store.put(item.key, data)
-        reach("push.data-partly")
-        self._engine.moved(len(data))
-
-    def _send_large(self, push: OpenPush, item: ObjectPlan, scanned: Scanned) -> None:
-        hasher, total = Hasher(), 0
-
-        def seen(piece: ReadableBuffer) -> None:
-            nonlocal total
-            self._catalog.renew(push)
-            hasher.update(piece)
-            count = memoryview(piece).nbytes
-            total += count
-            self._engine.moved(count)
-            if total == item.size and hasher.hexdigest() != scanned.entry.digest:
-                raise _changed(scanned)
-
-        check_source(scanned)
-        with open(scanned.path, "rb", buffering=0) as file:
-            self._store.put_file(item.key, file, item.size, seen)
-        check_source(scanned)
-        reach("push.data-partly")
-
-    @contextmanager
-    def _archive(self, source: _Source) -> Iterator[Scanned]:
-        """The tar.gz of the source in a temporary file, each file checked against its digest while it is packed."""
-        folder = self._state / "archives"
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".tar.gz") as file:
-            with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6, format=tarfile.PAX_FORMAT) as archive:
-                for entry in source.manifest.entries:
-                    _add(archive, entry, source.scanned[entry.path])
-            file.flush()
-            packed = scan(Path(file.name))[0]
-            yield replace(packed, entry=hash_file(packed))
-
-
-def _add(archive: tarfile.TarFile, entry: Entry, scanned: Scanned) -> None:
-    info = tarfile.TarInfo(entry.path)
-    info.mode = entry.mode if entry.mode is not None else 0o644
-    info.mtime = (entry.mtime or 0) // 1_000_000_000
-    if entry.kind == "dir":
-        info.type = tarfile.DIRTYPE
-        archive.addfile(info)
-    elif entry.kind == "link":
-        info.type, info.linkname = tarfile.SYMTYPE, entry.target or ""
-        archive.addfile(info)
-    else:
-        info.size = entry.size
-        reader = _Checked(scanned, entry)
-        archive.addfile(info, reader)  # type: ignore[arg-type]
-        reader.finish()
-
-
-class _Checked:
-    """A file for tarfile that must turn out to have the digest that was scanned."""
-
-    def __init__(self, scanned: Scanned, entry: Entry) -> None:
-        self._pieces = read_file(scanned)
-        self._scanned = replace(scanned, entry=entry)
-        self._rest = memoryview(b"")
-        self._hasher = Hasher()
-
-    def read(self, count: int) -> bytes:
-        """Up to ``count`` bytes, fewer only at the end."""
-        parts = []
-        while count and (self._rest or self._advance()):
-            parts.append(bytes(self._rest[:count]))
-            self._rest = self._rest[count:]
-            count -= len(parts[-1])
-        return b"".join(parts)
-
-    def _advance(self) -> bool:
-        piece = next(self._pieces, None)
-        if piece is None:
-            return False
-        self._hasher.update(piece)
-        self._rest = piece
-        return True
-
-    def finish(self) -> None:
-        """Check length and digest."""
-        if self._advance() or self._hasher.hexdigest() != self._scanned.entry.digest:
-            raise _changed(self._scanned)
-
 
 def _check_options(name: str, options: PushOptions) -> None:
     check_readable(name)
@@ -505,12 +376,6 @@ def check_alias(alias: str) -> str:
 
 def _is_full(version: str) -> bool:
     return any(scheme.is_full(version) for scheme in all_schemes().values())
-
-
-def _changed(scanned: Scanned) -> SourceChangedError:
-    return SourceChangedError(
-        f"{scanned.path} changed while it was pushed", subject=scanned.path, hint="push again once nothing writes to it"
-    )
 
 
 def _pushed(name: str, version: str, source: _Source, *, created: bool, layout: str | None = None) -> Pushed:

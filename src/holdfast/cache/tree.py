@@ -22,9 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from _typeshed import ReadableBuffer
 
-__all__ = ["Scanned", "check_source", "finish_copy", "hash_file", "matches", "prepare_copy", "read_file", "scan"]
+__all__ = [
+    "Scanned",
+    "changed",
+    "check_source",
+    "finish_copy",
+    "hash_file",
+    "matches",
+    "prepare_copy",
+    "read_file",
+    "scan",
+]
 
 _STEP: Final = 4 * 1024 * 1024
 
@@ -147,7 +156,7 @@ def read_file(scanned: Scanned) -> Iterator[memoryview]:
     except OSError as error:
         raise _gone(scanned, error) from error
     if total != scanned.entry.size:
-        raise SourceChangedError(f"{scanned.path} changed while it was pushed", subject=scanned.path)
+        raise changed(scanned)
 
 
 def check_source(scanned: Scanned) -> None:
@@ -164,11 +173,14 @@ def _gone(scanned: Scanned, error: OSError) -> SourceChangedError:
 
 def _check_stamp(scanned: Scanned, status: os.stat_result) -> None:
     if _stamp(status) != scanned.stamp:
-        raise SourceChangedError(
-            f"{scanned.path} changed while it was pushed",
-            subject=scanned.path,
-            hint="push again once nothing writes to it",
-        )
+        raise changed(scanned)
+
+
+def changed(scanned: Scanned) -> SourceChangedError:
+    """The error for a file that is not what was scanned."""
+    return SourceChangedError(
+        f"{scanned.path} changed while it was pushed", subject=scanned.path, hint="push again once nothing writes to it"
+    )
 
 
 def prepare_copy(root: str, entries: Sequence[Entry]) -> None:
@@ -239,10 +251,3 @@ def _check_name(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise UsageError(f"file name is not UTF-8: {os.fsencode(path)!r}", subject=repr(os.fsencode(path))) from None
-
-
-def check_bytes(data: ReadableBuffer, entry: Entry) -> bool:
-    """Whether these bytes are the whole file that the entry describes."""
-    from holdfast.model.digest import digest_of
-
-    return memoryview(data).nbytes == entry.size and digest_of(data) == entry.digest

@@ -1,0 +1,180 @@
+"""Sends the files of one version into a store, checking while it reads that they still are what was scanned.
+
+A file that changes while it is pushed stops the push before a meta could promise it (bad input of the seed's users: training
+jobs that write while somebody publishes).
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from holdfast.cache.tree import changed, check_source, read_file
+from holdfast.failpoint import reach
+from holdfast.model.digest import Hasher, digest_of
+from holdfast.transfer.plan import plan_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.cache.tree import Scanned
+    from holdfast.model.manifest import Entry, Manifest
+    from holdfast.store.base import Store
+    from holdfast.transfer.engine import Engine
+    from holdfast.transfer.plan import ObjectPlan, TransferPlan
+
+__all__ = ["Sent", "Upload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What went to the store."""
+
+    objects: int
+    bytes: int
+
+
+class Upload:
+    """One version's files to one store. ``alive`` is called now and then, and stops the upload by raising."""
+
+    def __init__(self, store: Store, engine: Engine, scanned: Mapping[str, Scanned], alive: Callable[[], None]) -> None:
+        self._store = store
+        self._engine = engine
+        self._scanned = scanned
+        self._alive = alive
+
+    def send(self, name: str, version: str, layout: str, manifest: Manifest, scratch: Path) -> Sent:
+        """Write every object of the version; ``scratch`` is the folder for an archive in the making.
+
+        Raises:
+            SourceChangedError: a file is not what was scanned any more.
+        """
+        if layout == "tar.gz":
+            return self._send_archive(name, version, manifest, scratch)
+        plan = plan_objects(name, version, layout, manifest.files)
+        self._start(plan)
+        try:
+            self._engine.run(self._send_small, plan.small)
+            for item in plan.large:
+                self._send_large(item)
+        finally:
+            self._engine.progress.finish()
+        return Sent(len(plan.small) + len(plan.large), plan.size or 0)
+
+    def _start(self, plan: TransferPlan) -> None:
+        self._engine.progress.start("push", plan.size, len(plan.small) + len(plan.large))
+
+    def _source(self, item: ObjectPlan) -> Scanned:
+        assert item.entry is not None  # noqa: S101 - only the plan of an archive has an object without an entry
+        return replace(self._scanned[item.entry.path], entry=item.entry)
+
+    def _send_small(self, item: ObjectPlan) -> None:
+        self._alive()
+        scanned = self._source(item)
+        data = b"".join(bytes(piece) for piece in read_file(scanned))
+        if digest_of(data) != scanned.entry.digest:
+            raise changed(scanned)
+        self._store.put(item.key, data)
+        reach("push.data-partly")
+        self._engine.moved(len(data))
+
+    def _send_large(self, item: ObjectPlan) -> None:
+        scanned = self._source(item)
+        hasher, total = Hasher(), 0
+
+        def seen(piece: ReadableBuffer) -> None:
+            nonlocal total
+            self._alive()
+            hasher.update(piece)
+            count = memoryview(piece).nbytes
+            total += count
+            self._engine.moved(count)
+            if total == item.size and hasher.hexdigest() != scanned.entry.digest:
+                raise changed(scanned)
+
+        check_source(scanned)
+        with open(scanned.path, "rb", buffering=0) as file:
+            self._store.put_file(item.key, file, item.size, seen)
+        check_source(scanned)
+        reach("push.data-partly")
+
+    def _send_archive(self, name: str, version: str, manifest: Manifest, scratch: Path) -> Sent:
+        """Packed into a file without a name, which a kill takes with it; each file checked against its digest on the way."""
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=scratch, buffering=1 << 20) as file:
+            self._pack(file, manifest)
+            file.flush()
+            size = os.fstat(file.fileno()).st_size
+            file.seek(0)
+            plan = plan_objects(name, version, "tar.gz", (), archive_size=size)
+            self._start(plan)
+            try:
+                self._store.put_file((plan.small or plan.large)[0].key, file, size, self._seen)
+            finally:
+                self._engine.progress.finish()
+        reach("push.data-partly")
+        return Sent(1, size)
+
+    def _seen(self, piece: ReadableBuffer) -> None:
+        self._alive()
+        self._engine.moved(memoryview(piece).nbytes)
+
+    def _pack(self, file: Any, manifest: Manifest) -> None:
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6, format=tarfile.PAX_FORMAT) as archive:
+            for entry in manifest.entries:
+                _add(archive, entry, self._scanned[entry.path])
+
+
+def _add(archive: tarfile.TarFile, entry: Entry, scanned: Scanned) -> None:
+    info = tarfile.TarInfo(entry.path)
+    info.mode = entry.mode if entry.mode is not None else 0o644
+    info.mtime = (entry.mtime or 0) // 1_000_000_000
+    if entry.kind == "dir":
+        info.type = tarfile.DIRTYPE
+        archive.addfile(info)
+    elif entry.kind == "link":
+        info.type, info.linkname = tarfile.SYMTYPE, entry.target or ""
+        archive.addfile(info)
+    else:
+        info.size = entry.size
+        reader: Any = _Checked(replace(scanned, entry=entry))
+        archive.addfile(info, reader)
+        reader.finish()
+
+
+class _Checked:
+    """A file for tarfile that must turn out to have the digest that was scanned."""
+
+    def __init__(self, scanned: Scanned) -> None:
+        self._pieces = read_file(scanned)
+        self._scanned = scanned
+        self._rest = memoryview(b"")
+        self._hasher = Hasher()
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes, fewer only at the end."""
+        parts = []
+        while count and (self._rest or self._advance()):
+            parts.append(bytes(self._rest[:count]))
+            self._rest = self._rest[count:]
+            count -= len(parts[-1])
+        return b"".join(parts)
+
+    def _advance(self) -> bool:
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        self._hasher.update(piece)
+        self._rest = piece
+        return True
+
+    def finish(self) -> None:
+        """Check length and digest."""
+        if self._advance() or self._hasher.hexdigest() != self._scanned.entry.digest:
+            raise changed(self._scanned)
