@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import obstore
 import pytest
-from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import from_url
 
 from tests.services import SERVERS, base
@@ -82,16 +82,25 @@ def test_service__one_creator_wins(opened, name):
 
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_service__one_replacer_wins(opened, name):
-    """Of eight writers that replace one version of a key, exactly one does; Ceph wants the ETag without quotes."""
+    """Of eight writers that replace one version of a key, exactly one does.
+
+    Ceph wants the ETag without quotes, and tells some of the losers 500 instead of 412.
+    """
     store = opened(name)
     made = obstore.put(store, "list", b"0")
-    version = {"e_tag": made["e_tag"].strip('"') if name == "ceph" else made["e_tag"], "version": made["version"]}
+    version = {key: value for key, value in made.items() if value}
+    if name == "ceph":
+        version["e_tag"] = version["e_tag"].strip('"')
 
     def replace(number: int) -> bool:
         try:
             obstore.put(store, "list", b"%d" % number, mode=version)
         except PreconditionError:
             return False
+        except BaseError as error:
+            if name == "ceph" and "500 Internal" in str(error):
+                return False
+            raise
         return True
 
     with ThreadPoolExecutor(8) as pool:
@@ -103,7 +112,7 @@ def test_ceph__a_quoted_etag_never_matches(opened):
     store = opened("ceph")
     made = obstore.put(store, "list", b"0")
     with pytest.raises(PreconditionError):
-        obstore.put(store, "list", b"1", mode={"e_tag": made["e_tag"], "version": None})
+        obstore.put(store, "list", b"1", mode={"e_tag": made["e_tag"]})
 
 
 def test_rclone__ignores_conditions(opened):
@@ -117,14 +126,15 @@ def test_rclone__ignores_conditions(opened):
 def test_refusing__says_501(opened):
     """A conditional write is refused for its condition."""
     store = opened("refusing_s3")
-    with pytest.raises((NotSupportedError, obstore.exceptions.GenericError, obstore.exceptions.NotImplementedError)):
+    with pytest.raises(BaseError, match=r"501|NotImplemented"):
         obstore.put(store, "claim", b"1", mode="create")
 
 
 def test_stop__leaves_no_process(tmp_path):
     """A server is gone when its block ends, also by an error."""
-    with pytest.raises(ZeroDivisionError), SERVERS["refusing_s3"](tmp_path / "s") as service:
-        assert base.answers(service.env["AWS_ENDPOINT_URL"] + "/bucket")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012, SIM117
+        with SERVERS["refusing_s3"](tmp_path / "s") as service:
+            assert base.answers(service.env["AWS_ENDPOINT_URL"] + "/holdfast")
+            raise ZeroDivisionError
     time.sleep(0.05)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in service.pids)
