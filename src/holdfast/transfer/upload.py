@@ -10,7 +10,7 @@ import os
 import tarfile
 import tempfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from holdfast.cache.tree import changed, check_source, read_file
 from holdfast.failpoint import reach
@@ -107,11 +107,8 @@ class Upload:
     def _send_archive(self, name: str, version: str, manifest: Manifest, scratch: Path) -> Sent:
         """Packed into a file without a name, which a kill takes with it; each file checked against its digest on the way."""
         scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch, buffering=1 << 20) as file:
-            self._pack(file, manifest)
-            file.flush()
-            size = os.fstat(file.fileno()).st_size
-            file.seek(0)
+        with cast(BinaryIO, tempfile.TemporaryFile(dir=scratch, buffering=1 << 20)) as file:
+            size = self._pack(file, manifest)
             plan = plan_objects(name, version, "tar.gz", (), archive_size=size)
             self._start(plan)
             try:
@@ -125,10 +122,13 @@ class Upload:
         self._alive()
         self._engine.moved(memoryview(piece).nbytes)
 
-    def _pack(self, file: Any, manifest: Manifest) -> None:
+    def _pack(self, file: BinaryIO, manifest: Manifest) -> int:
         with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6, format=tarfile.PAX_FORMAT) as archive:
             for entry in manifest.entries:
                 _add(archive, entry, self._scanned[entry.path])
+        file.flush()
+        file.seek(0)
+        return os.fstat(file.fileno()).st_size
 
 
 def _add(archive: tarfile.TarFile, entry: Entry, scanned: Scanned) -> None:
