@@ -57,6 +57,10 @@ def content(size):
     return b"".join(n.to_bytes(8, "big") + block[8:] for n in range(-(-size // len(block))))[:size]
 
 
+def unseen(block):
+    """For uploads whose bytes nobody looks at."""
+
+
 def send(method, url, body=None, headers=None):
     """Status and body of a plain request, with no header that was not asked for (urllib would add a content type)."""
     parts = urlsplit(url)
@@ -310,7 +314,7 @@ class StoreSuite:
                 return super().readinto(memoryview(buffer)[:1_000_003])
 
         data = content(PART + 5)
-        store.put_file(key, Dribble(data), len(data), lambda block: None)
+        store.put_file(key, Dribble(data), len(data), unseen)
         assert bytes(store.get(key).data) == data
 
     @pytest.mark.parametrize("size", [100, 3 * PART], ids=["one part", "three parts"])
@@ -319,7 +323,7 @@ class StoreSuite:
         """A source that is shorter or longer than was said fails, and the key stays as it was."""
         store.put(key, b"before")
         with pytest.raises(SourceChangedError):
-            store.put_file(key, io.BytesIO(bytes(size + wrong)), size, lambda block: None)
+            store.put_file(key, io.BytesIO(bytes(size + wrong)), size, unseen)
         assert bytes(store.get(key).data) == b"before"
 
     @pytest.mark.parametrize("size", [100, 3 * PART], ids=["one part", "three parts"])
@@ -338,7 +342,7 @@ class StoreSuite:
             store.head(key)
 
     def test_put_file__source_raises(self, store, key):
-        """An error of the source comes out as it is, even one that a missing object would also raise."""
+        """An error of the source comes out as an error of the local system, never as an object that is missing."""
 
         class Vanished(io.BytesIO):
             def read(self, size=-1):
@@ -346,9 +350,9 @@ class StoreSuite:
 
             readinto = read
 
-        with pytest.raises(FileNotFoundError) as caught:
-            store.put_file(key, Vanished(), 3 * PART, lambda block: None)
-        assert caught.value.filename == "source"
+        with pytest.raises(OSError, match="gone") as caught:
+            store.put_file(key, Vanished(), 3 * PART, unseen)
+        assert not isinstance(caught.value, ObjectNotFoundError)
 
     def test_delete(self, store, key):
         """A deleted object is gone, and its key can be created anew."""
@@ -384,6 +388,7 @@ class BucketSuite:
     bad_credentials: dict[str, str] = {}  # noqa: RUF012  a constant of the test
     put_headers: dict[str, str] = {}  # noqa: RUF012
     signs = True
+    knows_buckets = True
     # Seconds of silence that are waited for; only one implementation spends the real number.
     read_timeout = 1.0
 
@@ -439,6 +444,8 @@ class BucketSuite:
 
     def test_missing_bucket(self, settings, key):
         """A bucket that is not there is told from an object that is not there, whichever verb meets it first."""
+        if not self.knows_buckets:
+            pytest.skip("this server takes every name for its one bucket")
         missing = replace(settings, url=f"{settings.scheme}://holdfast-nobody-{secrets.token_hex(4)}/p")
         verbs = [
             lambda store: store.get(key),
@@ -446,8 +453,8 @@ class BucketSuite:
             lambda store: store.put(key, b"x"),
             lambda store: list(store.list("")),
             lambda store: store.list_level(key),
-            lambda store: store.put_file(key, io.BytesIO(bytes(2 * PART)), 2 * PART, lambda block: None),
-            lambda store: store.promises(),
+            lambda store: store.put_file(key, io.BytesIO(bytes(2 * PART)), 2 * PART, unseen),
+            BucketStore.promises,
         ]
         for verb in verbs:
             with pytest.raises(BucketNotFoundError) as caught:
@@ -484,8 +491,8 @@ class BucketSuite:
             lambda: store.get(key),
             lambda: store.put(key, b"x"),
             lambda: store.list_level(""),
-            lambda: store.promises(),
-            lambda: store.put_file(key, io.BytesIO(bytes(2 * PART)), 2 * PART, lambda block: None),
+            store.promises,
+            lambda: store.put_file(key, io.BytesIO(bytes(2 * PART)), 2 * PART, unseen),
         ]
         with ThreadPoolExecutor(len(verbs)) as pool:
             failures = [future.exception() for future in [pool.submit(verb) for verb in verbs]]

@@ -125,7 +125,10 @@ class BucketStore:
             return self._exchange.put(key, data, size, "put", "overwrite")
         found = self._probed()
         if not (found.create if mode is CREATE else found.replace):
-            raise UnsupportedError(f"{self.url} cannot promise this write: {self._reason(found)}", subject=key)
+            message = f"{self.url} cannot promise this write: {self._reason(found)}"
+            raise UnsupportedError(
+                message, subject=key, hint="push through a server, or to a store that keeps conditions"
+            )
         if isinstance(mode, Replace):
             condition = self._condition(key, mode.version, quotes=found.etag_quotes)
             return self._exchange.put(key, data, size, "replace", condition)

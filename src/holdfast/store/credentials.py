@@ -84,7 +84,7 @@ class AwsChain:
             return answer
 
     def _ask(self) -> Credential:
-        from botocore.exceptions import (  # type: ignore[import-untyped]
+        from botocore.exceptions import (
             BotoCoreError,
             ClientError,
             HTTPClientError,
@@ -117,12 +117,12 @@ class AwsChain:
 
 def _session(profile: str | None) -> Any:
     """A botocore session that gives up on token services within seconds."""
-    import botocore.session  # type: ignore[import-untyped]
-    from botocore.config import Config  # type: ignore[import-untyped]
+    import botocore.session
+    from botocore.config import Config
 
     session = botocore.session.Session(profile=profile)
-    retries = {"total_max_attempts": 2}
-    session.set_default_client_config(Config(connect_timeout=_CONNECT, read_timeout=_READ, retries=retries))
+    bounded = Config(connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": 2})
+    session.set_default_client_config(bounded)
     return session
 
 

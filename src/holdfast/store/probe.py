@@ -24,6 +24,7 @@ __all__ = ["GOOD_FOR", "Conditions", "Scratch", "probe", "remember", "remembered
 #: Seconds that an answer is kept: a server may be upgraded, or swapped for another, under the same name.
 GOOD_FOR: Final = 24 * 3600.0
 _IGNORED: Final = "it ignores the condition"
+_REFUSED: Final = "it refuses them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,16 @@ def _create(scratch: Scratch) -> str | None:
     """None where create-only is kept, else why not: it must work on a new key and be refused on an existing one."""
     try:
         scratch.create()
-    except UnsupportedError as error:
-        return f"it refuses them ({error})"
+    except UnsupportedError:
+        return _REFUSED
     except ConflictError:
         return "it refuses one on a new key"
     try:
         scratch.create()
     except ConflictError:
         return None
-    except UnsupportedError as error:
-        return f"it refuses them ({error})"
+    except UnsupportedError:
+        return _REFUSED
     return _IGNORED
 
 
@@ -103,8 +104,8 @@ def _replace_quoted(scratch: Scratch, *, quotes: bool) -> str | None:
         scratch.replace(old, quotes=quotes)
     except ConflictError:
         return "it refuses the version that is there"
-    except UnsupportedError as error:
-        return f"it refuses them ({error})"
+    except UnsupportedError:
+        return _REFUSED
     try:
         scratch.replace(old, quotes=quotes)
     except ConflictError:
