@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.lower.get("content-length", 0)))
         try:
             if name != BUCKET:
-                raise RefusedError(404, "NoSuchBucket")
+                raise RefusedError(404, "NoSuchBucket")  # noqa: TRY301
             getattr(self, f"serve_{self.command.lower()}")()
         except RefusedError as refusal:
             text = f"<Error><Code>{refusal.code}</Code><Message>{refusal.code}</Message></Error>"
