@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from holdfast.errors import UsageError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.store.credentials import AwsChain, StaticKeys, from_config_file
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from obstore.store import AzureConfig, BackoffConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
 
-    from holdfast.errors import HoldfastError
     from holdfast.store.settings import BucketSettings
 
     Client = S3Store | GCSStore | AzureStore
@@ -62,6 +61,8 @@ def open_clients(settings: BucketSettings) -> Clients:
     opener = {"s3": _s3, "gs": _gs, "az": _az}[settings.scheme]
     try:
         return opener(settings)
+    except HoldfastError:
+        raise
     except FAILURES as error:
         message = f"cannot open {settings.url}: {str(error).partition(chr(10))[0]}"
         raise UsageError(message, subject=settings.url, hint="look at the store's settings") from error

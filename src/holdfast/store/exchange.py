@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.errors import HoldfastError, IntegrityError, ObjectNotFoundError, UnreachableError, UsageError
 from holdfast.store.base import Object, ObjectInfo
 from holdfast.store.clients import FAILURES, Clients, open_clients
-from holdfast.store.failures import Deed, Place, explain, read_answer
+from holdfast.store.failures import BROKE_OFF, Deed, Place, explain, read_answer
 from holdfast.store.keys import checked_key, checked_prefix
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Exchange:
                     result = self.clients().quick.get(path, options=options)  # type: ignore[arg-type]
                     data = result.bytes()
             except UnreachableError as error:
-                if "body error" not in error.message or not tries_left:
+                if BROKE_OFF not in error.message or not tries_left:
                     raise
                 continue
             start, end = result.range

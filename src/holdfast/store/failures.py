@@ -22,7 +22,7 @@ from holdfast.errors import (
     UsageError,
 )
 
-__all__ = ["Answer", "Deed", "Place", "explain", "read_answer"]
+__all__ = ["BROKE_OFF", "Answer", "Deed", "Place", "explain", "read_answer"]
 
 _NO_BUCKET: Final = {
     "NoSuchBucket",
@@ -44,6 +44,18 @@ _BAD_CREDENTIALS: Final = {
 }
 _BAD_REGION: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 _SLOW: Final = {429, 500, 502, 503, 504}
+#: What the message says where the body of an answer ended early, which a caller may want to ask for again.
+BROKE_OFF: Final = "the answer broke off"
+#: What the client's own account of a failure without an answer holds, and what to tell of it; the first that fits.
+_CAUSES: Final = (
+    ("ConnectionRefused", "connection refused"),
+    ("dns error", "its host name cannot be looked up"),
+    ("InvalidContentType", "it does not speak TLS"),
+    ("InvalidCertificate", "its certificate is not trusted"),
+    ("body error", BROKE_OFF),
+    ("Timeout", "timed out"),
+    ("error sending request", "no connection"),
+)
 _STATUS: Final = re.compile(r"status code: (\d{3})|\(code: (\d{3})\)")
 #: A server that answered a range past the end with something else than 416 (Azurite); the client noticed.
 _PAST_END: Final = re.compile(r"Wanted range starting at \d+, but object was only")
@@ -77,26 +89,33 @@ class Deed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What could be read from a failure: status and code are None where no answer came."""
+    """What could be read from a failure: status and code are None where no answer came, then there may be a cause."""
 
     status: int | None
     code: str | None
     text: str
+    cause: str | None = None
 
 
 def read_answer(error: BaseException) -> Answer:
-    """The status, the server's code and a short text."""
-    text = str(error).partition("\n\nDebug source")[0]
+    """The status, the server's code and a short text; without a status, the cause."""
+    text, _, account = str(error).partition("\n\nDebug source")
     status, code, message = _STATUS.search(text), _CODE.search(text), _MESSAGE.search(text)
     short = " ".join(text.split("<?xml")[0].split()).rstrip(": ")
     if message:
         short = message[1].strip()
     number = 416 if _PAST_END.search(text) else int(status[1] or status[2]) if status else None
-    return Answer(number, code[1] if code else None, short)
+    cause = (
+        next((words for mark, words in _CAUSES if mark in text or mark in account), None) if number is None else None
+    )
+    return Answer(number, code[1] if code else None, short, cause)
 
 
 def explain(answer: Answer, deed: Deed, place: Place) -> HoldfastError:
     """The error to raise for this answer."""
+    if "performing token request" in answer.text:
+        # The failure, and its status, are of the service that hands out tokens, not of the store.
+        return _no_credentials(answer, place)
     if answer.status is None:
         return _no_status(answer, deed, place)
     if answer.code in _BAD_CREDENTIALS or answer.status == 401:
@@ -123,16 +142,19 @@ def _no_status(answer: Answer, deed: Deed, place: Place) -> HoldfastError:
         # One such key, put there by another program, makes the client refuse the whole listing.
         message = f"{place.url} holds an object whose key no store here can name: {answer.text}"
         return UnsupportedError(message, subject=deed.key, hint="rename or remove it with another tool")
-    if "credential" in answer.text.lower() or "metadata" in answer.text:
-        message = f"no usable credentials for {place.url}: {answer.text}"
-        return AccessError(message, subject=place.url, hint=f"look at {place.credentials_setting}")
-    if "error sending request" in answer.text or "HTTP error" in answer.text or "timed out" in answer.text:
+    if answer.cause:
         return UnreachableError(
-            f"no answer from {place.endpoint} to {deed.words}: {answer.text}",
+            f"{place.endpoint} did not answer to {deed.words}: {answer.cause}",
             subject=place.url,
             hint=f"look at {place.endpoint_setting} and the network",
         )
     return HoldfastError(f"cannot {deed.words} in {place.url}: {answer.text}", subject=deed.key)
+
+
+def _no_credentials(answer: Answer, place: Place) -> HoldfastError:
+    why = answer.cause or f"status {answer.status}"
+    message = f"no credentials for {place.url} are set, and the service that hands them out gave none ({why})"
+    return AccessError(message, subject=place.url, hint=f"look at {place.credentials_setting}")
 
 
 def _bad_credentials(answer: Answer, deed: Deed, place: Place) -> HoldfastError:
