@@ -20,7 +20,7 @@ from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNot
 from holdfast.formats import layout as keys
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
 from holdfast.model.spec import AssetSpec
-from holdfast.retrieve import Retriever, is_pinned
+from holdfast.retrieve import PATIENCE, Retriever, is_pinned
 
 if TYPE_CHECKING:
     import builtins
@@ -54,6 +54,7 @@ class Repository:
         state: Path,
         place: str,
         scheme: VersionScheme,
+        patience: float = PATIENCE,
     ) -> None:
         self.store = store
         self.catalog = catalog
@@ -64,7 +65,7 @@ class Repository:
         self._clock = clock
         self._who = who
         self._place = place
-        self.retriever = Retriever(store, catalog, engine, assets, scheme, place=place)
+        self.retriever = Retriever(store, catalog, engine, assets, scheme, place=place, patience=patience)
 
     def push(self, source: Path | str, name: str, **options: Unpack[PushOptions]) -> Pushed:
         """Push a file or directory as the next version of an asset.
@@ -146,8 +147,7 @@ class Repository:
 
     def versions(self, name: str) -> AssetVersions:
         """The listed versions of an asset, newest first, and its aliases."""
-        listed = self.retriever.listed(name)
-        record = self.catalog.record(name)
+        listed, record = self.engine.both(lambda: self.retriever.listed(name), lambda: self.catalog.record(name))
         alive = tuple(v for v in listed.versions if not self.catalog.is_removed(name, v, record))
         return AssetVersions(name, alive, dict(record.aliases), listed.unknown)
 

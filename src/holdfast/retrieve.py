@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["Retriever", "is_pinned"]
+__all__ = ["PATIENCE", "Retriever", "is_pinned"]
 
 #: How long to wait for another process that fetches the same version, in seconds.
 PATIENCE: Final = 3600.0
@@ -214,12 +214,15 @@ class Retriever:
 
     # what is there already
 
+    def is_ours(self, name: str, version: str) -> bool:
+        """Whether a local copy is of this store, or of nobody known: not what was fetched from another store."""
+        known = self._assets.known(name, version)
+        return known is None or known.store == self._place
+
     def _is_hit(self, name: str, version: str, selection: _Selection) -> bool:
         """A complete copy from this store, or of another program's making; else, for a part, that part."""
-        if self._assets.is_complete(name, version):
-            known = self._assets.known(name, version)
-            if known is None or known.store == self._place:
-                return True
+        if self._assets.is_complete(name, version) and self.is_ours(name, version):
+            return True
         part = self._part_dir(name, version, selection)
         return not selection.whole and part.exists()
 

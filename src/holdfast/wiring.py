@@ -95,6 +95,7 @@ def open_on(
         state=settings.cache_dir,
         place=store_place(store.url, settings),
         scheme=scheme,
+        patience=settings.cache_timeout,
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "all_schemes",
     "check_text",
     "newest_first",
+    "register",
     "scheme_named",
     "scheme_of",
 ]
@@ -158,6 +159,19 @@ def all_schemes() -> dict[str, VersionScheme]:
             scheme = point.load()
             _third_party[point.name] = scheme() if isinstance(scheme, type) else scheme
     return BUILT_IN | _third_party
+
+
+def register(scheme: VersionScheme) -> None:
+    """Make a scheme known in this process, as an entry point does for every process.
+
+    Raises:
+        UsageError: a built-in scheme has its name.
+    """
+    if scheme.name in BUILT_IN:
+        raise UsageError(f"the scheme {scheme.name!r} is built in", subject=scheme.name, hint="give yours another name")
+    all_schemes()
+    assert _third_party is not None  # noqa: S101 - all_schemes has just filled it
+    _third_party[scheme.name] = scheme
 
 
 def scheme_named(name: str) -> VersionScheme:
