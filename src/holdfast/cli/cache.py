@@ -12,8 +12,8 @@ from holdfast.cache.assets import AssetsDir, CachedVersion
 from holdfast.cli.maintain import report
 from holdfast.cli.options import SIZE, Session, command, dry_run, group
 from holdfast.cli.output import human_size, human_time, print_json, print_lines, print_table
-from holdfast.errors import IntegrityError, UsageError, VersionNotFoundError, nearest
-from holdfast.model.result import Finding
+from holdfast.errors import UsageError, VersionNotFoundError, nearest
+from holdfast.maintain import verify_cached
 from holdfast.model.spec import AssetSpec
 
 if TYPE_CHECKING:
@@ -178,26 +178,7 @@ def verify_command(session: Session, specs: tuple[str, ...]) -> int:
     """
     folder = _folder(session)
     entries = [entry for spec in specs for entry in _matching(folder, spec)] if specs else folder.entries()
-    return report(session, (_verified(folder, entry) for entry in entries))
-
-
-def _verified(folder: AssetsDir, entry: CachedVersion) -> Finding:
-    from holdfast.formats.convention import decode_meta
-    from holdfast.repository import compare, local_manifest
-
-    data = folder.meta(entry.name, entry.version)
-    try:
-        manifest = None if data is None else decode_meta(data, _spec(entry)).manifest
-    except IntegrityError as error:
-        return Finding(_spec(entry), "integrity", error.message)
-    if manifest is None or manifest.content_hash is None:
-        return Finding(_spec(entry), "ok", "not recorded with digests: nothing to compare with")
-    difference = compare(manifest, local_manifest(entry.path))
-    if not difference:
-        return Finding(_spec(entry), "ok")
-    paths = [path or entry.version for path in (*difference.changed, *difference.removed, *difference.added)]
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return Finding(_spec(entry), "integrity", f"changed since it was fetched: {', '.join(paths[:3])}{more}")
+    return report(session, (verify_cached(session.repository, entry.name, entry.version) for entry in entries))
 
 
 @command("pin")

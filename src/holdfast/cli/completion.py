@@ -25,6 +25,29 @@ _PATIENCE = 1.0
 
 _PROGRAMS = ("asset", "holdfast")
 
+#: Not click's own: bash breaks words at the colon in NAME:VERSION, so the line is read anew, and what bash has already is
+#: cut from the answers.
+_BASH = """\
+%(complete_func)s() {
+    local line="${COMP_LINE:0:$COMP_POINT}" cut="" type value
+    local -a words
+    read -ra words <<< "$line"
+    local cword=$((${#words[@]} - 1))
+    [[ "$line" == *" " ]] && cword=$((cword + 1))
+    local current="${words[cword]:-}"
+    [[ "$current" == *:* && "$COMP_WORDBREAKS" == *:* ]] && cut="${current%%:*}:"
+    COMPREPLY=()
+    while IFS=, read -r type value; do
+        case "$type" in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain) COMPREPLY+=("${value#"$cut"}") ;;
+        esac
+    done < <(COMP_WORDS="$line" COMP_CWORD="$cword" %(complete_var)s=bash_complete "$1" 2> /dev/null)
+}
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+
 
 @command("completion")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
@@ -46,7 +69,8 @@ def completion_command(session: Session, shell: str) -> None:
     assert kind is not None  # noqa: S101 - click has a class for each choice
     for name in _PROGRAMS:
         completer = kind(program, {}, name, f"_{name.upper()}_COMPLETE")
-        print_lines([completer.source_template % completer.source_vars()])
+        template = _BASH if shell == "bash" else completer.source_template
+        print_lines([(template % completer.source_vars()).strip("\n")])
 
 
 def complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001

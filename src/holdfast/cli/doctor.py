@@ -8,15 +8,15 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError
+from holdfast.maintain import check_store
 from holdfast.model.result import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from holdfast.cli.options import Session
     from holdfast.config import Settings
-    from holdfast.repository import Repository
 
 __all__ = ["examine"]
 
@@ -24,7 +24,7 @@ _SHARED = stat.S_IRWXG | stat.S_IRWXO
 
 
 def examine(session: Session) -> Iterator[Finding]:
-    """Every check, each in its own finding; one that fails keeps only those that build on it from being made."""
+    """Every check, each in its own finding."""
     settings = session.settings
     yield _file(settings)
     yield _folder("assets_dir", settings.assets_dir)
@@ -34,12 +34,7 @@ def examine(session: Session) -> Iterator[Finding]:
     except HoldfastError as error:
         yield _failure("store", error)
         return
-    url = repository.store.url
-    reached = _checked(f"store {url}", lambda: _reached(repository))
-    yield reached
-    if reached.ok:
-        yield _checked(f"store {url}", lambda: _record(repository))
-        yield _checked("pushing", lambda: _promised(repository))
+    yield from (finding for finding in check_store(repository) if finding.subject != "assets_dir")
 
 
 def _file(settings: Settings) -> Finding:
@@ -74,33 +69,5 @@ def _folder(what: str, path: Path) -> Finding:
         )
 
 
-def _checked(subject: str, check: Callable[[], str]) -> Finding:
-    try:
-        return Finding(subject, "ok", check())
-    except HoldfastError as error:
-        return _failure(subject, error)
-
-
 def _failure(subject: str, error: HoldfastError) -> Finding:
     return Finding(subject, error.kind, f"{error.message} ({error.hint})" if error.hint else error.message)
-
-
-def _reached(repository: Repository) -> str:
-    level = repository.store.list_level("")
-    return "answers" if level.objects or level.prefixes else "answers, and is empty"
-
-
-def _record(repository: Repository) -> str:
-    record = repository.catalog.store_record()
-    if record is None:
-        return "no push of ours yet: the first one writes .holdfast/store.json"
-    return f"format {record.format}, made by {record.origin}, undo {record.undo // 3600} h"
-
-
-def _promised(repository: Repository) -> str:
-    promises = repository.store.promises()
-    if promises.create and promises.replace:
-        return "conditional writes work"
-    from holdfast.errors import UnsupportedError
-
-    raise UnsupportedError(f"the store cannot be pushed to: {promises.reason or 'no conditional writes'}")

@@ -1,6 +1,6 @@
 """The entry point: runs a command line, and turns every way it can end into an exit code and a message.
 
-Start-up counts: nothing but ``sys`` is imported before it is known what was asked for. What a failure looks like is decided
+Start-up counts: nothing else is imported before it is known what was asked for. What a failure looks like is decided
 here alone (interface.md §1): text on stderr, or with ``--json`` one document on stdout.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
+
+from holdfast.cli import shortcut
 
 if TYPE_CHECKING:
     from holdfast.cli.options import Session
@@ -28,16 +30,13 @@ def run(args: list[str]) -> int:
     if args == ["--version"]:
         print(version_line())
         return 0
-    from holdfast.cli.options import Session
-
-    session = Session(json=_json_wanted(args))
     try:
-        code = _run(args, session)
+        code = 0 if "fetch" in args and shortcut.answered(args) else _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_gone()
     except KeyboardInterrupt:
-        return _interrupted(session)
+        return _interrupted(as_json=_json_wanted(args))
     return code
 
 
@@ -59,12 +58,14 @@ def _json_wanted(args: list[str]) -> bool:
     return "--json" in (args[: args.index("--")] if "--" in args else args)
 
 
-def _run(args: list[str], session: Session) -> int:
+def _run(args: list[str]) -> int:
     import click
 
+    from holdfast.cli.options import Session
     from holdfast.cli.program import program
     from holdfast.errors import KINDS, HoldfastError
 
+    session = Session(json=_json_wanted(args))
     try:
         if not args:
             program.main(["--help"], prog_name=program_name(), standalone_mode=False)
@@ -73,7 +74,7 @@ def _run(args: list[str], session: Session) -> int:
     except HoldfastError as error:
         return _failed(error, session)
     except click.Abort:
-        return _interrupted(session)
+        return _interrupted(as_json=session.json)
     except click.ClickException as error:
         return _failed(_usage(error), session)
     except BrokenPipeError:
@@ -126,11 +127,11 @@ def _unexpected(error: Exception) -> HoldfastError:
     return ours
 
 
-def _interrupted(session: Session) -> int:
+def _interrupted(*, as_json: bool) -> int:
     from holdfast.cli.output import print_failure
     from holdfast.errors import KINDS
 
-    print_failure("interrupted", "interrupted", None, as_json=session.json)
+    print_failure("interrupted", "interrupted", None, as_json=as_json)
     return KINDS["interrupted"][0]
 
 

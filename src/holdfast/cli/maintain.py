@@ -13,7 +13,7 @@ from holdfast.errors import KINDS, UsageError
 from holdfast.model.spec import AssetSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from holdfast.model.result import Finding
 
@@ -22,36 +22,24 @@ __all__ = ["doctor_command", "repair_command", "report", "verify_command"]
 
 @command("verify", transfers=True)
 @click.argument("spec", required=False, shell_complete=complete_spec)
-@click.option("--all", "everything", is_flag=True, help="Every version: of the asset named, or of every asset.")
+@click.option("--all", "everything", is_flag=True, help="Every version of the asset named, or of every asset.")
 @click.option("--deep", is_flag=True, help="Read every byte and compare it with its digest.")
 def verify_command(session: Session, spec: str | None, *, everything: bool, deep: bool) -> int:
     """Check that versions in the store are whole.
 
-    Without SPEC every asset is checked. Without --deep it is looked whether all objects are there with their lengths. What is
-    wrong is listed, and the exit code is 5, or that of the first finding's kind.
+    A name without a version means all its versions, and without SPEC every asset is checked. Without --deep it is looked whether
+    all objects are there with their lengths. What is wrong is listed, and the exit code is that of the first finding's kind.
 
     Examples:
       asset verify nlp/bert:1.4 --deep
-      asset verify nlp/bert --all
+      asset verify nlp/bert
       asset verify --all
     """
     from holdfast import maintain
 
-    findings: list[Finding] = []
-    for one in _specs_to_verify(session, spec, everything=everything):
-        findings.extend(maintain.verify(session.repository, one, deep=deep))
-    return report(session, findings)
-
-
-def _specs_to_verify(session: Session, spec: str | None, *, everything: bool) -> Iterator[str | None]:
-    if spec is None or not everything:
-        yield spec
-        return
-    parsed = AssetSpec.parse(spec)
-    if parsed.version is not None:
+    if spec is not None and everything and AssetSpec.parse(spec).version is not None:
         raise UsageError("--all takes an asset's name, without a version", subject=spec, hint=f"asset verify {spec}")
-    for version in session.repository.versions(parsed.name).versions:
-        yield f"{parsed.name}:{version}"
+    return report(session, maintain.verify(session.repository, spec, deep=deep))
 
 
 @command("repair")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.completion import complete_name, complete_spec
 from holdfast.cli.options import Session, command, dry_run, labels
 from holdfast.cli.output import error_value, human_size, plain, print_error, print_json, print_lines
 from holdfast.errors import HoldfastError, UnsupportedError, UsageError
@@ -23,8 +25,6 @@ _LAYOUTS = ("file", "tree", "tar.gz", "packs")
 
 
 def _push_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    from holdfast.cli.completion import complete_spec
-
     for option in reversed(
         (
             click.option("--major", "new_major", is_flag=True, help="Start a new major version."),
@@ -51,7 +51,7 @@ def _push_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command("push", transfers=True)
 @click.argument("path", type=click.Path())
-@click.argument("name", required=False, metavar="[NAME[:MAJOR]]")
+@click.argument("name", required=False, metavar="[NAME[:MAJOR]]", shell_complete=complete_name)
 @_push_options
 @dry_run
 def push_command(session: Session, path: str, name: str | None, label: tuple[str, ...], **given: Any) -> None:
@@ -67,6 +67,8 @@ def push_command(session: Session, path: str, name: str | None, label: tuple[str
       asset push weights.bin nlp/weights --new --label team=nlp
       asset push ./model nlp/bert --exclude '*.tmp' --dry-run
     """
+    if not os.path.lexists(path):
+        raise UsageError(f"no file or directory {path!r}", subject=path, hint="PATH comes first, then NAME")
     if given["layout"] == "packs":
         hint = "leave --layout out, or take tree or tar.gz"
         raise UnsupportedError("layout packs is not available yet in this release", subject="packs", hint=hint)
@@ -106,7 +108,7 @@ def _told(pushed: Pushed, *, dry: bool) -> str:
 
 
 @command("fetch", transfers=True)
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", shell_complete=complete_spec)
 @click.option(
     "--to", type=click.Path(file_okay=False), metavar="DIR", help="Lay it out in DIR, not in the assets folder."
 )

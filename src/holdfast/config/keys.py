@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
 
 from holdfast.errors import UsageError, nearest
 from holdfast.model.version import scheme_named
@@ -136,7 +137,7 @@ def _store(value: object) -> str:
     text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
     scheme, separator, rest = text.partition("://")
     if not separator:
-        return Path(_path(text)).as_uri()
+        return _folder_url(_path(text))
     if scheme not in _SCHEMES:
         hint = nearest(scheme, list(_SCHEMES)) or f"schemes: {', '.join(f'{each}://' for each in _SCHEMES)}"
         raise UsageError(f"{text!r} is not a store URL: unknown scheme {scheme!r}", hint=hint)
@@ -144,7 +145,15 @@ def _store(value: object) -> str:
         raise UsageError(f"{text!r} is not a store URL: no bucket or host", hint="it reads like s3://bucket/prefix")
     if scheme == "file" and not rest.startswith("/"):
         raise UsageError(f"{text!r} is not a store URL: its path is not absolute", hint="three slashes: file:///path")
-    return f"gs://{rest}" if scheme == "gcs" else text
+    if scheme == "file":
+        return _folder_url(unquote(rest))
+    scheme = "gs" if scheme == "gcs" else scheme
+    bucket, _, prefix = rest.partition("/")
+    return f"{scheme}://{bucket}/{prefix.strip('/')}".rstrip("/") if scheme != "memory" else text
+
+
+def _folder_url(path: str) -> str:
+    return "file://" + quote(str(Path(path)))
 
 
 def _address(value: object) -> str:

@@ -69,6 +69,13 @@ class Settings:
     environ: Mapping[str, str] = field(repr=False)
     unknown: tuple[str, ...] = ()
 
+    @property
+    def place(self) -> str | None:
+        """Which store it is: its URL, and the endpoint where one is set, for two clouds may have buckets of one name."""
+        if self.store is None or self.endpoint is None or self.store.startswith(("file:", "memory:")):
+            return self.store
+        return f"{self.store}@{self.endpoint}"
+
     def bucket_options(self) -> dict[str, Any]:
         """What ``store.settings.bucket_settings`` does not see in the environment: values given, or set in the file."""
         names = {"endpoint": "endpoint", "region": "region", "s3.profile": "profile", "s3.kms_key": "kms_key"}
