@@ -143,18 +143,23 @@ class Publisher:
         self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions
     ) -> Pushed:
         taken = self._catalog.taken(name)
-        self._check_exists(name, listed, taken, options)
+        adopted = self._adopt_unlisted(name, listed, taken, record)
+        again = [
+            (version, published.meta.layout)
+            for version, published in adopted.items()
+            if published.meta.hash == source.manifest.content_hash and options.get("version") in (None, version)
+        ]
+        self._check_exists(name, listed, taken, options, unfinished=bool(again))
+        if again:  # this very push, all but listed: it was killed, or is that far by now
+            if not options.get("dry_run"):
+                self._catalog.enlist(name, list(adopted))
+                self._set_alias(name, again[0][0], options)
+            return _pushed(name, again[0][0], source, layout=again[0][1], created=False)
         if options.get("dry_run"):
             version = options.get("version") or self._next(listed, taken, record, options)
             self._check_explicit(name, version, taken, listed, record, None) if options.get("version") else None
             return _pushed(name, version, source, created=True)
         self._catalog.store_record(create=True)
-        adopted = self._adopt_unlisted(name, listed, taken, record)
-        for version, published in adopted.items():
-            if published.meta.hash == source.manifest.content_hash and options.get("version") in (None, version):
-                self._catalog.enlist(name, list(adopted))
-                self._set_alias(name, version, options)
-                return _pushed(name, version, source, layout=published.meta.layout, created=False)
         listed = replace(listed, versions=tuple(listed.ordered({*listed.versions, *adopted})))
         wish = "\0".join(str(options.get(key)) for key in ("version", "major", "new_major", "initial", "only"))
         identity = (self._place, name, source.layout, source.manifest.content_hash or "", wish)
@@ -286,13 +291,13 @@ class Publisher:
             hint=f"wait for it; once its push has expired, free the number with: asset repair {name}",
         )
 
-    def _check_exists(self, name: str, listed: Listed, taken: Taken, options: PushOptions) -> None:
+    def _check_exists(self, name: str, listed: Listed, taken: Taken, options: PushOptions, *, unfinished: bool) -> None:
         exists = listed.token is not None or bool(taken.metas)
         if not exists:
             check_new(name, all_schemes())
             if options.get("only") == "update":
                 raise AssetNotFoundError(f"no asset {name!r} to update", subject=name, hint="create it with --new")
-        elif options.get("only") == "new":
+        elif options.get("only") == "new" and not (unfinished and listed.token is None):
             raise AlreadyExistsError(f"asset {name!r} exists", subject=name, hint="add a version with --update")
 
     def _adopt_unlisted(self, name: str, listed: Listed, taken: Taken, record: AssetRecord) -> dict[str, Published]:
