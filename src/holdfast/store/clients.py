@@ -11,6 +11,7 @@ whatever it is not told, and settings are ours to decide.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -20,7 +21,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import AccessError, HoldfastError, UsageError
 from holdfast.store.credentials import AwsChain, StaticKeys, from_config_file
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def open_clients(settings: BucketSettings) -> Clients:
     """Open the bucket; nothing is sent yet, but AWS's credential chain is asked once, so that its errors are plain ones.
 
     Raises:
-        AccessError: no credentials.
+        AccessError: no credentials, or none that can be read.
         UsageError: settings that no client can be made of.
     """
     opener = {"s3": _s3, "gs": _gs, "az": _az}[settings.scheme]
@@ -64,8 +65,11 @@ def open_clients(settings: BucketSettings) -> Clients:
     except HoldfastError:
         raise
     except FAILURES as error:
-        message = f"cannot open {settings.url}: {str(error).partition(chr(10))[0]}"
-        raise UsageError(message, subject=settings.url, hint="look at the store's settings") from error
+        text = str(error).partition(chr(10))[0]
+        # A key that cannot even be read as one is wrong credentials, as much as one that the server refuses.
+        kind = AccessError if re.search("access key|pem|credential|private", text, re.IGNORECASE) else UsageError
+        hint = "look at the credentials that are set" if kind is AccessError else "look at the store's settings"
+        raise kind(f"cannot open {settings.url}: {text}", subject=settings.url, hint=hint) from error
 
 
 def sign(client: Client, method: str, path: str, seconds: int) -> str:
