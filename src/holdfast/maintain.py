@@ -71,7 +71,7 @@ def _verify_asset(repository: Repository, name: str, *, deep: bool) -> Iterator[
 def _verify_version(repository: Repository, name: str, version: str, *, deep: bool) -> Finding:
     spec = f"{name}:{version}"
     try:
-        published = repository.retriever.published(name, version)
+        published = repository.resolver.published(name, version)
         proof = _verify_data(repository, name, version, published, deep=deep)
     except HoldfastError as error:
         kind = "integrity" if isinstance(error, ObjectNotFoundError) else error.kind

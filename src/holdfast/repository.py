@@ -20,7 +20,8 @@ from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNot
 from holdfast.formats import layout as keys
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
 from holdfast.model.spec import AssetSpec
-from holdfast.retrieve import PATIENCE, Retriever, is_pinned
+from holdfast.resolve import Resolver, is_pinned
+from holdfast.retrieve import PATIENCE, Retriever
 
 if TYPE_CHECKING:
     import builtins
@@ -65,7 +66,8 @@ class Repository:
         self._clock = clock
         self._who = who
         self._place = place
-        self.retriever = Retriever(store, catalog, engine, assets, scheme, place=place, patience=patience)
+        self.resolver = Resolver(store, catalog, engine)
+        self.retriever = Retriever(store, self.resolver, engine, assets, scheme, place=place, patience=patience)
 
     def push(self, source: Path | str, name: str, **options: Unpack[PushOptions]) -> Pushed:
         """Push a file or directory as the next version of an asset.
@@ -114,7 +116,7 @@ class Repository:
         spec = _spec(spec)
         if spec.version is not None and is_pinned(spec.version):
             return spec.version
-        return self.retriever.resolve(spec)
+        return self.resolver.resolve(spec)
 
     def read(self, spec: AssetSpec | str) -> BinaryIO:
         """One file of a version as a verified stream: a file asset, or ``name:1[path/to/file]``."""
@@ -147,7 +149,7 @@ class Repository:
 
     def versions(self, name: str) -> AssetVersions:
         """The listed versions of an asset, newest first, and its aliases."""
-        listed, record = self.engine.both(lambda: self.retriever.listed(name), lambda: self.catalog.record(name))
+        listed, record = self.engine.both(lambda: self.resolver.listed(name), lambda: self.catalog.record(name))
         alive = tuple(v for v in listed.versions if not self.catalog.is_removed(name, v, record))
         return AssetVersions(name, alive, dict(record.aliases), listed.unknown)
 
@@ -155,7 +157,7 @@ class Repository:
         """Everything known of one version."""
         spec = _spec(spec)
         version = self.resolve(spec)
-        published = self.retriever.published(spec.name, version)
+        published = self.resolver.published(spec.name, version)
         meta, manifest = published.meta, published.meta.manifest
         aliases = tuple(a for a, target in self.catalog.record(spec.name).aliases.items() if target == version)
         return Shown(
@@ -185,7 +187,7 @@ class Repository:
     def _manifest(self, spec: AssetSpec) -> Manifest:
         """The manifest of a version; of a foreign one without digests as it is after fetching it."""
         version = self.resolve(spec)
-        published: Published = self.retriever.published(spec.name, version)
+        published: Published = self.resolver.published(spec.name, version)
         manifest = published.meta.manifest
         if manifest is None or manifest.content_hash is None:
             return local_manifest(Path(self.fetch_info(AssetSpec(spec.name, version)).path))
@@ -230,7 +232,7 @@ class Repository:
             self.catalog.set_aliases(name, {alias: None})
             return None
         full = self.resolve(AssetSpec(name, version))
-        self.retriever.published(name, full)
+        self.resolver.published(name, full)
         self.catalog.set_aliases(name, {alias: full})
         return full
 
@@ -254,7 +256,7 @@ class Repository:
             record = self.catalog.record(name)
             aliased = {v: a for a, v in record.aliases.items()}
             for version in versions:
-                self.retriever.published(name, version)
+                self.resolver.published(name, version)
                 if version in aliased and dry_run:
                     raise ConflictError(
                         f"the alias {aliased[version]!r} names {name}:{version}", subject=f"{name}:{version}"

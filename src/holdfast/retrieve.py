@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,27 +16,26 @@ from holdfast.cache.tree import matches
 from holdfast.errors import (
     AccessError,
     AlreadyExistsError,
-    AssetNotFoundError,
     HoldfastError,
     IntegrityError,
     LocalError,
     VersionNotFoundError,
-    nearest,
 )
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.model.digest import digest_of
 from holdfast.model.manifest import Entry, Manifest
 from holdfast.model.result import Fetched
-from holdfast.model.version import BUILT_IN, all_schemes, newest_matching
+from holdfast.model.version import newest_matching
+from holdfast.resolve import is_pinned
 from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
-    from holdfast.catalog.base import Catalog, Listed, Published
-    from holdfast.formats.records import AssetRecord
+    from holdfast.catalog.base import Published
     from holdfast.model.result import FetchOptions, Verified
     from holdfast.model.spec import AssetSpec
     from holdfast.model.version import VersionScheme
+    from holdfast.resolve import Resolver
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
@@ -72,24 +70,13 @@ class _Selection:
         return picked
 
 
-def is_pinned(version: str | None) -> bool:
-    """Whether a version text names exactly one version; built-in schemes are asked first."""
-    if version is None:
-        return False
-    if any(scheme.is_full(version) for scheme in BUILT_IN.values()):
-        return True
-    if any(scheme.is_partial(version) for scheme in BUILT_IN.values()):
-        return False
-    return any(scheme.is_full(version) for scheme in all_schemes().values())
-
-
 class Retriever:
-    """Fetches from one store through one catalog into one assets folder; ``place`` is the store's URL and endpoint."""
+    """Fetches from one store into one assets folder; ``place`` is the store's URL and endpoint."""
 
     def __init__(
         self,
         store: Store,
-        catalog: Catalog,
+        resolver: Resolver,
         engine: Engine,
         assets: AssetsDir,
         scheme: VersionScheme,
@@ -98,7 +85,7 @@ class Retriever:
         patience: float = PATIENCE,
     ) -> None:
         self._store = store
-        self._catalog = catalog
+        self._resolver = resolver
         self._engine = engine
         self._assets = assets
         self._scheme = scheme
@@ -119,14 +106,14 @@ class Retriever:
             cached = self._cached(spec.name, local, selection)
             return cached if to is None else self._from_cache(cached, Path(to))
         force = bool(options.get("force"))
-        version = spec.version if is_pinned(spec.version) else self.resolve(spec)
+        version = spec.version if is_pinned(spec.version) else self._resolver.resolve(spec)
         assert version is not None  # noqa: S101 - a pinned spec has a version
         reach("fetch.resolved")
         if to is not None:
             return self._fetch_to(spec.name, version, selection, Path(to), force=force)
         if not force and self._is_hit(spec.name, version, selection):
             return self._cached(spec.name, version, selection)
-        published = self.published(spec.name, version)
+        published = self._resolver.published(spec.name, version)
         with self._assets.lock(spec.name, version, self._patience):
             if not force and self._is_hit(spec.name, version, selection):
                 return self._cached(spec.name, version, selection)
@@ -134,52 +121,6 @@ class Retriever:
                 fetched = self._fetch_whole(spec.name, version, published, force=force)
                 return fetched if selection.whole else self._within(fetched, selection)
             return self._fetch_part(spec.name, version, published, selection)
-
-    # which version
-
-    def resolve(self, spec: AssetSpec) -> str:
-        """The full version that a spec names now, by the list and the asset's record.
-
-        Raises:
-            AssetNotFoundError, VersionNotFoundError: with the nearest names.
-        """
-        listed, record = self._engine.both(lambda: self.listed(spec.name), lambda: self._catalog.record(spec.name))
-        alive = tuple(v for v in listed.versions if not self._catalog.is_removed(spec.name, v, record))
-        listed = replace(listed, versions=alive)
-        if spec.version is None:
-            version = listed.newest()
-        elif listed.scheme.is_full(spec.version) or is_pinned(spec.version):
-            return spec.version
-        elif listed.scheme.is_partial(spec.version):
-            version = listed.newest(spec.version)
-        else:
-            version = record.aliases.get(spec.version)
-        if version is None:
-            raise self._no_version(spec, listed, record)
-        return version
-
-    def listed(self, name: str) -> Listed:
-        """The list of an asset that exists."""
-        listed = self._catalog.listed(name)
-        if listed.token is None:
-            raise AssetNotFoundError(f"no asset {name!r}", subject=name, hint=self._nearest_name(name))
-        return listed
-
-    def _nearest_name(self, name: str) -> str | None:
-        """From the names beside it, and those at the top; the hint is not worth an error or a walk of the store."""
-        with suppress(HoldfastError):
-            parents = dict.fromkeys([name.rpartition("/")[0], ""])
-            found = [info.key for parent in parents for info in self._store.list_level(parent).objects]
-            return nearest(name, [known for key in found if (known := keys.name_of_versions_key(key))])
-        return None
-
-    def _no_version(self, spec: AssetSpec, listed: Listed, record: AssetRecord) -> VersionNotFoundError:
-        known = [*listed.versions, *record.aliases]
-        hint = nearest(spec.version, known) if spec.version else None
-        newest = f"newest versions: {', '.join(listed.versions[:5])}" if listed.versions else "it has no versions"
-        aliases = f"; aliases: {', '.join(record.aliases)}" if record.aliases else ""
-        wanted = f"version {spec.version}" if spec.version else "version"
-        return VersionNotFoundError(f"no {wanted} of {spec.name}", subject=str(spec), hint=hint or newest + aliases)
 
     def _resolve_local(self, spec: AssetSpec) -> str:
         versions = [v for v in self._assets.versions(spec.name) if self._assets.is_complete(spec.name, v)]
@@ -192,25 +133,6 @@ class Retriever:
                 f"{spec} is not in {self._assets.path}", subject=str(spec), hint=f"cached versions: {known}"
             )
         return found
-
-    def published(self, name: str, version: str) -> Published:
-        """The meta of a version that was not removed."""
-        spec = f"{name}:{version}"
-        try:
-            published, record = self._engine.both(
-                lambda: self._catalog.published(name, version), lambda: self._catalog.record(name)
-            )
-        except VersionNotFoundError as error:
-            listed = self.listed(name)
-            hint = nearest(version, list(listed.versions)) or f"newest versions: {', '.join(listed.versions[:5])}"
-            raise VersionNotFoundError(error.message, subject=spec, hint=hint) from error
-        tombstone = record.tombstones.get(version)
-        if tombstone is not None and tombstone.meta == published.id:
-            hint = f"asset restore {spec} brings it back within the undo window"
-            raise VersionNotFoundError(
-                f"{spec} was removed on {tombstone.at} by {tombstone.who}", subject=spec, hint=hint
-            )
-        return published
 
     # what is there already
 
@@ -318,7 +240,7 @@ class Retriever:
 
     def _fetch_to(self, name: str, version: str, selection: _Selection, to: Path, *, force: bool) -> Fetched:
         """Laid out in a folder of the user's choice, the cache untouched."""
-        published = self.published(name, version)
+        published = self._resolver.published(name, version)
         meta = published.meta
         to = to.absolute()
         final = to / (meta.file_name or version) if not meta.is_directory else to
