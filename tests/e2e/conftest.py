@@ -1,0 +1,104 @@
+"""A command line to run: each call is a process of its own, on a store in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on stdout."""
+        return self.out.splitlines()
+
+
+@dataclass(frozen=True)
+class Asset:
+    """The program ``asset`` with a home, a store and a working folder of its own."""
+
+    folder: Path
+
+    @property
+    def store(self) -> str:
+        """The store's URL."""
+        return f"file://{self.folder / 'store'}"
+
+    @property
+    def assets_dir(self) -> Path:
+        """Where fetched versions lie."""
+        return self.folder / "home" / ".cache" / "holdfast" / "assets"
+
+    @property
+    def config(self) -> Path:
+        """The settings' file."""
+        return self.folder / "home" / ".config" / "holdfast" / "config.toml"
+
+    def environ(self, **more: str | None) -> dict[str, str]:
+        """The environment of a call; None takes a variable out."""
+        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "PYTHONPATH") if name in os.environ}
+        given = kept | {"HOME": str(self.folder / "home"), "HOLDFAST_STORE": self.store, "PYTHONWARNINGS": "error"} | more
+        return {name: value for name, value in given.items() if value is not None}
+
+    def __call__(self, *args: str, stdin: str = "", **environ: str | None) -> Ended:
+        """Run it to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "holdfast.cli", *args],
+            input=stdin, capture_output=True, text=True, cwd=self.folder, env=self.environ(**environ), check=False,
+        )  # fmt: skip
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *args: str, **environ: str | None) -> Ended:
+        """Run it; it must end well."""
+        ended = self(*args, **environ)
+        assert ended.code == 0, ended
+        return ended
+
+    def error(self, code: int, *args: str, **environ: str | None) -> dict[str, Any]:
+        """Run it with ``--json``; it must fail with this code, and with an error of the documented shape."""
+        ended = self(*args, "--json", **environ)
+        assert ended.code == code, ended
+        error: dict[str, Any] = ended.json["error"]
+        assert set(error) == {"kind", "message", "hint"}
+        return error
+
+
+@pytest.fixture
+def asset(tmp_path: Path) -> Asset:
+    """The program, with a directory ``model`` of three files to push."""
+    for name in ("home", "store", "model/sub"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "sub" / "weights.bin").write_bytes(b"\x00\xff" * 500)
+    (tmp_path / "model" / ".hidden").write_text("h")
+    return Asset(tmp_path)
+
+
+@pytest.fixture
+def pushed(asset: Asset) -> Asset:
+    """The program, with ``nlp/bert`` pushed twice: 0.0 and, with one file more, 0.1, which is ``stable``."""
+    asset.ok("push", "model", "nlp/bert", "--message", "first")
+    (asset.folder / "model" / "more.txt").write_text("more")
+    asset.ok("push", "model", "nlp/bert", "--alias", "stable")
+    return asset
