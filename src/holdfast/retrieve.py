@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.cache.assets import AssetsDir, Known, WorkDir, local_errors
-from holdfast.cache.tree import matches
+from holdfast.cache.tree import hash_file, matches, scan
 from holdfast.errors import (
     AccessError,
     AlreadyExistsError,
@@ -244,10 +244,7 @@ class Retriever:
         meta = published.meta
         to = to.absolute()
         final = to / (meta.file_name or version) if not meta.is_directory else to
-        if not force and (final.is_file() or (final.is_dir() and any(final.iterdir()))):
-            raise AlreadyExistsError(
-                f"{final} exists", subject=str(final), hint="--force replaces it, once the new copy is whole"
-            )
+        _check_target(final, meta.manifest, force=force)
         with local_errors(final):
             final.parent.mkdir(parents=True, exist_ok=True)
         place = AssetsDir(final.parent)
@@ -262,8 +259,7 @@ class Retriever:
         source = Path(cached.path)
         own = cached.meta.get("holdfast", {}).get("entries") or [{}]
         final = to / str(own[0].get("path", cached.version)) if source.is_file() else to
-        if final.is_file() or (final.is_dir() and any(final.iterdir())):
-            raise AlreadyExistsError(f"{final} exists", subject=str(final))
+        _check_target(final, None, force=False)
         with local_errors(final):
             if source.is_file():
                 to.mkdir(parents=True, exist_ok=True)
@@ -325,8 +321,6 @@ class Retriever:
     @staticmethod
     def _matches(path: Path, published: Published) -> bool:
         """Whether a copy without a marker is the published version, whole: then it only lacks the marker."""
-        from holdfast.cache.tree import hash_file, scan
-
         expected = published.meta.hash
         if expected is None:
             return False
@@ -336,3 +330,21 @@ class Retriever:
             return Manifest.of(entries, single=path.is_file()).content_hash == expected
         except (HoldfastError, LocalError):
             return False
+
+
+def _check_target(final: Path, manifest: Manifest | None, *, force: bool) -> None:
+    """Refuse to lay a version out where something is; ``force`` replaces what the version has too, and nothing else."""
+    if not (final.is_file() or final.is_symlink() or (final.is_dir() and any(final.iterdir()))):
+        return
+    if not force:
+        hint = "--force replaces it, once the new copy is whole"
+        raise AlreadyExistsError(f"{final} exists", subject=str(final), hint=hint)
+    if final.is_dir():
+        ours = {entry.path for entry in manifest.entries} if manifest is not None else set()
+        strangers = [item.entry.path for item in scan(final) if item.entry.kind != "dir" and item.entry.path not in ours]
+        if strangers:
+            raise AlreadyExistsError(
+                f"{final} has {strangers[0]!r}, which the version has not",
+                subject=str(final),
+                hint="move it away: --force replaces only what it brings back",
+            )

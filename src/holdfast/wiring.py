@@ -87,7 +87,7 @@ def open_on(
     scheme = scheme_named(settings.versioning)
     return Repository(
         store,
-        BucketCatalog(store, clock, who, scheme),
+        BucketCatalog(store, clock, who, None if settings.origins.get("versioning") == "default" else scheme),
         Engine(jobs, limit_rate, progress),
         AssetsDir(settings.assets_dir),
         clock=clock,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.errors import IntegrityError, LocalError, SourceChangedError, UsageError
 from holdfast.formats import layout
 from holdfast.model.digest import Hasher
-from holdfast.model.manifest import PERMISSIONS, Entry, check_link
+from holdfast.model.manifest import PERMISSIONS, Entry, check_link, folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -187,8 +187,9 @@ def prepare_copy(root: str, entries: Sequence[Entry]) -> None:
     """Make the directories that the entries need; the root must exist.
 
     Raises:
-        LocalError: two entries need one name (a file system that folds case or normalises).
+        LocalError: two entries need one name here (a file system that folds case or normalises).
     """
+    _check_folding(root, entries)
     made: set[str] = set()
     for entry in entries:
         directory = entry.path if entry.kind == "dir" else entry.path.rpartition("/")[0]
@@ -197,6 +198,25 @@ def prepare_copy(root: str, entries: Sequence[Entry]) -> None:
             while directory and directory not in made:
                 made.add(directory)
                 directory = directory.rpartition("/")[0]
+
+
+def _check_folding(root: str, entries: Sequence[Entry]) -> None:
+    """Where two names differ only in case or normalisation, find out by a scratch file whether both can be held."""
+    pair = folded(entries)
+    if pair is None:
+        return
+    for one, other in zip(pair[0].split("/"), pair[1].split("/"), strict=True):
+        if one != other:
+            probe, twin = f"{root}/.{one}", f"{root}/.{other}"
+            open(probe, "wb").close()
+            alike = os.path.lexists(twin)
+            os.unlink(probe)
+            if alike:
+                raise LocalError(
+                    f"this file system holds {pair[0]!r} and {pair[1]!r} to be one name",
+                    subject=pair[1],
+                    hint="fetch it to a file system that keeps them apart",
+                )
 
 
 def finish_copy(root: str, entries: Sequence[Entry]) -> None:

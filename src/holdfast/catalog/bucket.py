@@ -6,6 +6,7 @@ Needs the two conditions of :class:`holdfast.store.base.Store`: create-only and 
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -37,7 +38,7 @@ from holdfast.formats.records import (
     stamp,
 )
 from holdfast.model.digest import PREFIX, digest_of
-from holdfast.model.version import BUILT_IN, all_schemes, newest_first, scheme_named, scheme_of
+from holdfast.model.version import all_schemes, is_text, newest_first, scheme_named, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,12 +52,16 @@ __all__ = ["BucketCatalog"]
 
 #: A push record is renewed when it is older than this.
 _RENEW: Final = timedelta(minutes=10)
+_USUAL: Final = "major_minor"
 
 
 class BucketCatalog:
-    """A :class:`holdfast.catalog.base.Catalog` on a store; ``who`` stands in claims and records."""
+    """A :class:`holdfast.catalog.base.Catalog` on a store.
 
-    def __init__(self, store: Store, clock: Clock, who: str, scheme: VersionScheme = BUILT_IN["major_minor"]) -> None:
+    ``who`` stands in claims and records; ``scheme`` is that of new assets, None for what the store's record says.
+    """
+
+    def __init__(self, store: Store, clock: Clock, who: str, scheme: VersionScheme | None = None) -> None:
         self._store = store
         self._clock = clock
         self._who = who
@@ -78,7 +83,18 @@ class BucketCatalog:
 
     def listed(self, name: str) -> Listed:
         """The list, with what another program wrote over it merged in."""
-        return self._read_list(name, read_or_none(self._store, layout.versions_key(name)))
+        found = read_or_none(self._store, layout.versions_key(name))
+        return Listed((), (), self._new_scheme()) if found is None else self._read_list(name, found)
+
+    def _new_scheme(self) -> VersionScheme:
+        """The scheme of an asset that has no versions yet: as set, else as the store says."""
+        if self._scheme is None:
+            try:
+                record = self.store_record()
+            except AccessError:
+                record = None
+            self._scheme = scheme_named(record.versioning if record and record.versioning else _USUAL)
+        return self._scheme
 
     def record(self, name: str) -> AssetRecord:
         """The asset's record; without the right to list, a refusal means that there is none."""
@@ -177,7 +193,12 @@ class BucketCatalog:
     def claim(self, push: OpenPush, version: str) -> None:
         """``claims/<name>/<version>``, create-only, holding the push's id; a resumed push finds its own and goes on."""
         claim = Claim(push.id, push.name, version, self._who, stamp(push.started))
-        create_once(self._store, self._clock, layout.claim_key(push.name, version), encode(claim))
+        try:
+            create_once(self._store, self._clock, layout.claim_key(push.name, version), encode(claim))
+        except AlreadyExistsError:
+            held = self.claim_of(push.name, version)
+            if held is None or held.push != push.id:
+                raise
 
     def claim_of(self, name: str, version: str) -> Claim | None:
         """The claim on a number, or None."""
@@ -200,6 +221,10 @@ class BucketCatalog:
         try:
             create_once(self._store, self._clock, layout.meta_key(push.name, version), data)
         except AlreadyExistsError as error:
+            with suppress(IntegrityError, VersionNotFoundError):
+                found = self.published(push.name, version)
+                if found.id == push.id:
+                    return found
             raise AlreadyExistsError(
                 f"another program wrote {push.name}:{version} at the same time", subject=f"{push.name}:{version}"
             ) from error
@@ -213,7 +238,7 @@ class BucketCatalog:
         result: list[Listed] = []
 
         def change(current: Object | None) -> bytes | None:
-            listed = self._read_list(name, current, lenient=rebuild)
+            listed = self._read_list(name, current, also=versions, lenient=rebuild)
             kept = {version for version in {*listed.versions, *versions} if not self.is_removed(name, version, record)}
             wanted = listed.ordered(kept)
             result.append(replace(listed, versions=tuple(newest_first(kept, listed.scheme))))
@@ -313,17 +338,21 @@ class BucketCatalog:
     def _read_record(self, name: str, found: Object | None) -> AssetRecord:
         return AssetRecord() if found is None else decode(memoryview(found.data), AssetRecord, layout.asset_key(name))
 
-    def _read_list(self, name: str, found: Object | None, *, lenient: bool = False) -> Listed:
-        if found is None:
-            return Listed((), (), self._scheme)
+    def _read_list(self, name: str, found: Object | None, *, also: Sequence[str] = (), lenient: bool = False) -> Listed:
+        """The list, read by the scheme that fits its entries and those that are to be added."""
         key = layout.versions_key(name)
-        entries = _readable(bytes(found.data), key) if lenient else decode_versions(memoryview(found.data), key)
-        if found.foreign is not None:
-            entries = list(dict.fromkeys([*entries, *_readable(found.foreign, key)]))
-        scheme = scheme_of(entries, self._scheme)
-        full = [entry for entry in entries if scheme.is_full(entry)]
-        unknown = tuple(entry for entry in entries if not scheme.is_full(entry))
-        return Listed(tuple(newest_first(full, scheme)), unknown, scheme, found.info.version, found.foreign is not None)
+        entries: list[str] = []
+        if found is not None:
+            entries = _readable(bytes(found.data), key) if lenient else decode_versions(memoryview(found.data), key)
+            if found.foreign is not None:
+                entries = list(dict.fromkeys([*entries, *_readable(found.foreign, key)]))
+        scheme = scheme_of([*entries, *also], self._scheme or scheme_named(_USUAL))
+        full = [entry for entry in entries if scheme.is_full(entry) and is_text(entry)]
+        unknown = tuple(entry for entry in entries if entry not in full)
+        token = None if found is None else found.info.version
+        return Listed(
+            tuple(newest_first(full, scheme)), unknown, scheme, token, found is not None and found.foreign is not None
+        )
 
 
 def _readable(foreign: bytes, key: str) -> list[str]:

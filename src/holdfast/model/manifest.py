@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+from unicodedata import normalize
 
 from holdfast.errors import IntegrityError, VersionNotFoundError, nearest
 from holdfast.model.digest import PREFIX, Hasher
@@ -17,7 +18,7 @@ from holdfast.model.digest import PREFIX, Hasher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["PERMISSIONS", "Entry", "Kind", "Manifest", "check_link", "check_path", "parents"]
+__all__ = ["PERMISSIONS", "Entry", "Kind", "Manifest", "check_link", "check_path", "fold", "folded", "parents"]
 
 Kind = Literal["file", "dir", "link"]
 
@@ -121,6 +122,26 @@ class Manifest:
         above = {parent for entry in kept for parent in parents(entry.path)}
         dirs = [entry for entry in self.entries if entry.kind == "dir" and (entry.path in above or wanted(entry.path))]
         return Manifest.of([*kept, *dirs])
+
+
+def folded(entries: Iterable[Entry]) -> tuple[str, str] | None:
+    """The first two paths that are one to a file system that folds case or normalises names, or None."""
+    seen: dict[str, str] = {}
+    for entry in entries:
+        for path in (entry.path, *parents(entry.path)):
+            other = seen.get(folded_path := fold(path))
+            if other is None:
+                seen[folded_path] = path
+            elif other != path:
+                return other, path
+            elif path != entry.path:
+                break  # this directory and those above it have been seen
+    return None
+
+
+def fold(path: str) -> str:
+    """What such a file system makes of a path."""
+    return path if path.isascii() and path.islower() else normalize("NFC", path).casefold()
 
 
 def check_path(path: str) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "VersionScheme",
     "all_schemes",
     "check_text",
+    "is_text",
     "newest_first",
     "register",
     "scheme_named",
@@ -206,13 +207,18 @@ def newest_first(versions: Iterable[str], scheme: VersionScheme) -> list[str]:
     return sorted(set(versions), key=scheme.sort_key, reverse=True)
 
 
+def is_text(version: str) -> bool:
+    """Whether a version may stand in a key and in a path."""
+    return _TEXT.match(version) is not None and not version.endswith((".meta", ".versions")) and ".." not in version
+
+
 def check_text(version: str) -> str:
     """The version, if it may stand in a key.
 
     Raises:
         InvalidVersionError: it is not 1 to 128 of ``A-Z a-z 0-9 . _ -``, or ends like a key of the convention.
     """
-    if not _TEXT.match(version) or version.endswith((".meta", ".versions")) or ".." in version:
+    if not is_text(version):
         raise InvalidVersionError(
             f"invalid version {version!r}: up to 128 letters, digits, '.', '_' and '-', starting with a letter or digit",
             subject=version,

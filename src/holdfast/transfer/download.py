@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.assets import local_errors
 from holdfast.cache.tree import finish_copy, prepare_copy
-from holdfast.errors import ChangedError, IntegrityError, LocalError, ObjectNotFoundError
+from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import Entry, Manifest, parents
@@ -302,25 +302,10 @@ def _unpack_file(
 
 
 def _write_new(target: Path, data: memoryview) -> None:
-    """Write a file that must not be there: two names that this file system holds to be one meet here."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    try:
-        descriptor = os.open(target, flags, 0o666)
-    except FileExistsError:
-        if _listed_as(target):
-            os.unlink(target)  # an earlier, killed run's
-            descriptor = os.open(target, flags, 0o666)
-        else:
-            raise LocalError(
-                f"this file system cannot hold {target.name!r} beside a name that differs only in case or normalisation",
-                subject=target.name,
-            ) from None
-    with open(descriptor, "wb", buffering=0) as file:
+    """Write a file; what an earlier, killed run left there goes first."""
+    target.unlink(missing_ok=True)
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb", buffering=0) as file:
         _write_all(file, data)
-
-
-def _listed_as(target: Path) -> bool:
-    return target.name in os.listdir(target.parent)
 
 
 def _write_all(file: BinaryIO, data: memoryview) -> None:
