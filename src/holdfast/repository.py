@@ -16,6 +16,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from holdfast.cache.checkouts import Checkouts
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
 from holdfast.formats import layout as keys
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
@@ -66,6 +67,7 @@ class Repository:
         self._clock = clock
         self._who = who
         self._place = place
+        self._checkouts = Checkouts(state, place)
         self.resolver = Resolver(store, catalog, engine)
         self.retriever = Retriever(store, self.resolver, engine, assets, scheme, place=place, patience=patience)
 
@@ -109,7 +111,10 @@ class Repository:
             IntegrityError: the store's bytes are not what was pushed; the old copy stays.
             LocalError: the disk is full, or the folder missing or read-only; nothing is left half done.
         """
-        return self.retriever.fetch(_spec(spec), options)
+        fetched = self.retriever.fetch(_spec(spec), options)
+        if options.get("to") is not None and fetched.meta.get("is_directory"):
+            self._checkouts.remember(Path(fetched.path), fetched.name, fetched.version)
+        return fetched
 
     def resolve(self, spec: AssetSpec | str) -> str:
         """The full version that a spec names now."""
@@ -200,17 +205,19 @@ class Repository:
         return compare(first, second)
 
     def status(self, directory: Path | str) -> Difference:
-        """What changed in a fetched version since it was fetched: its folder under ``assets_dir``."""
+        """What changed in a fetched version since it was fetched: its folder, under ``assets_dir`` or elsewhere."""
         name, version = self.identify(directory)
         return compare(self._manifest(AssetSpec(name, version)), local_manifest(Path(directory)))
 
     def identify(self, directory: Path | str) -> tuple[str, str]:
-        """The asset and version that a path under ``assets_dir`` is a copy of.
+        """The asset and version that a folder is a copy of: under ``assets_dir``, or laid out by ``fetch --to``.
 
         Raises:
             UsageError: it is none.
         """
         path, root = Path(directory).resolve(), self.assets.path.resolve()
+        if (known := self._checkouts.find(path)) is not None:
+            return known
         if path != root and path.is_relative_to(root):
             name, _, version = path.relative_to(root).as_posix().rpartition("/")
             if name and is_pinned(version):
