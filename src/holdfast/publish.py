@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.journal import Journal, JournalEntry
 from holdfast.cache.tree import check_source, hash_file, scan
+from holdfast.catalog.base import OpenPush
 from holdfast.errors import (
     AlreadyExistsError,
     AssetNotFoundError,
     ConflictError,
+    IntegrityError,
     InvalidVersionError,
     UnsupportedError,
     UsageError,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.cache.tree import Scanned
-    from holdfast.catalog.base import Catalog, Clock, Listed, OpenPush, Published, Taken
+    from holdfast.catalog.base import Catalog, Clock, Listed, Published, Taken
     from holdfast.formats.records import AssetRecord
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
@@ -78,6 +80,7 @@ class Publisher:
         begun = time.monotonic()
         _check_options(name, options)
         prepared = self._prepare(source, name, options)
+        reach("push.scanned")
         listed, record = self._engine.both(lambda: self._catalog.listed(name), lambda: self._catalog.record(name))
         result = self._unchanged(name, prepared, listed, record, options)
         if result is None:
@@ -142,29 +145,58 @@ class Publisher:
     def _push_new(
         self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions
     ) -> Pushed:
-        taken = self._catalog.taken(name)
-        adopted = self._adopt_unlisted(name, listed, taken, record)
-        again = [
-            (version, published.meta.layout)
-            for version, published in adopted.items()
-            if published.meta.hash == source.manifest.content_hash and options.get("version") in (None, version)
-        ]
-        self._check_exists(name, listed, taken, options, unfinished=bool(again))
-        if again:  # this very push, all but listed: it was killed, or is that far by now
-            if not options.get("dry_run"):
-                self._catalog.enlist(name, list(adopted))
-                self._set_alias(name, again[0][0], options)
-            return _pushed(name, again[0][0], source, layout=again[0][1], created=False)
         if options.get("dry_run"):
-            version = options.get("version") or self._next(listed, taken, record, options)
-            self._check_explicit(name, version, taken, listed, record, None) if options.get("version") else None
-            return _pushed(name, version, source, created=True)
-        self._catalog.store_record(create=True)
-        listed = replace(listed, versions=tuple(listed.ordered({*listed.versions, *adopted})))
+            return self._dry_run(name, source, listed, record, options)
         wish = "\0".join(str(options.get(key)) for key in ("version", "major", "new_major", "initial", "only"))
         identity = (self._place, name, source.layout, source.manifest.content_hash or "", wish)
         with Journal(self._state / "journal", *identity) as journal:
-            return self._claimed_push(name, source, listed, taken, record, list(adopted), journal, options)
+            earlier, taken = journal.read(), self._catalog.taken(name)
+            adopted = self._adopt_unlisted(name, listed, taken, record)
+            known = replace(listed, versions=tuple(listed.ordered({*listed.versions, *adopted})))
+            own = self._own_whole(name, earlier, taken, record)
+            version = _whole_already(own, adopted, known, source, options)
+            if version is None or (listed.token is not None and version != own):
+                self._check_exists(name, listed, taken, options)
+            self._catalog.store_record(create=True)
+            if version is not None:
+                return self._finish(name, version, source, list(adopted), journal, earlier if own else None, options)
+            if earlier is not None and not _is_resumable(earlier.version, known, taken, record):
+                earlier = None
+            return self._claimed_push(name, source, known, taken, record, list(adopted), journal, earlier, options)
+
+    def _dry_run(self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions) -> Pushed:
+        taken = self._catalog.taken(name)
+        self._check_exists(name, listed, taken, options)
+        version = options.get("version") or self._next(listed, taken, record, options)
+        if options.get("version"):
+            self._check_explicit(name, version, taken, listed, record, None)
+        return _pushed(name, version, source, created=True)
+
+    def _own_whole(self, name: str, earlier: JournalEntry | None, taken: Taken, record: AssetRecord) -> str | None:
+        """The version that an earlier run of this very push made whole before it was killed."""
+        if earlier is None or earlier.version not in taken.metas or earlier.version in record.tombstones:
+            return None
+        return earlier.version if self._catalog.published(name, earlier.version).id == earlier.push else None
+
+    def _finish(
+        self,
+        name: str,
+        version: str,
+        source: _Source,
+        adopted: list[str],
+        journal: Journal,
+        own: JournalEntry | None,
+        options: PushOptions,
+    ) -> Pushed:
+        """What is left of a push that was killed when its version was whole."""
+        if options.get("listed", True):
+            self._catalog.enlist(name, [*adopted, version])
+        self._set_alias(name, version, options)
+        if own is not None:
+            self._catalog.close_push(OpenPush(own.push, name, own.started, self._clock.now()))
+        journal.done()
+        layout = self._catalog.published(name, version).meta.layout
+        return _pushed(name, version, source, layout=layout, created=False)
 
     def _claimed_push(
         self,
@@ -175,9 +207,9 @@ class Publisher:
         record: AssetRecord,
         adopted: list[str],
         journal: Journal,
+        earlier: JournalEntry | None,
         options: PushOptions,
     ) -> Pushed:
-        earlier = journal.read()
         push = self._open(name, earlier)
         if earlier is not None and push.id != earlier.push:
             earlier = None
@@ -291,23 +323,29 @@ class Publisher:
             hint=f"wait for it; once its push has expired, free the number with: asset repair {name}",
         )
 
-    def _check_exists(self, name: str, listed: Listed, taken: Taken, options: PushOptions, *, unfinished: bool) -> None:
+    def _check_exists(self, name: str, listed: Listed, taken: Taken, options: PushOptions) -> None:
         exists = listed.token is not None or bool(taken.metas)
         if not exists:
             check_new(name, all_schemes())
             if options.get("only") == "update":
                 raise AssetNotFoundError(f"no asset {name!r} to update", subject=name, hint="create it with --new")
-        elif options.get("only") == "new" and not (unfinished and listed.token is None):
+        elif options.get("only") == "new":
             raise AlreadyExistsError(f"asset {name!r} exists", subject=name, hint="add a version with --update")
 
     def _adopt_unlisted(self, name: str, listed: Listed, taken: Taken, record: AssetRecord) -> dict[str, Published]:
         """Whole versions of ours that a crash, or another program's list, left unlisted."""
         adopted = {}
         for version in sorted(taken.metas - set(listed.versions)):
-            if listed.scheme.is_full(version) and not self._catalog.is_removed(name, version, record):
+            if not listed.scheme.is_full(version):
+                continue
+            try:
                 published = self._catalog.published(name, version)
-                if published.meta.push is not None and published.meta.listed:
-                    adopted[version] = published
+            except (IntegrityError, VersionNotFoundError) as error:
+                self._engine.progress.warn(f"{name}:{version} is left unlisted: {error.message}")
+                continue
+            is_ours = published.meta.push is not None and published.meta.listed
+            if is_ours and not self._catalog.is_removed(name, version, record):
+                adopted[version] = published
         return adopted
 
     def _publish(self, push: OpenPush, version: str, source: _Source, options: PushOptions) -> None:
@@ -377,6 +415,31 @@ def check_alias(alias: str) -> str:
             f"invalid alias {alias!r}: it must start with a letter and not read as a version", subject=alias
         )
     return alias
+
+
+def _whole_already(
+    own: str | None, adopted: dict[str, Published], known: Listed, source: _Source, options: PushOptions
+) -> str | None:
+    """A whole version that this push need only list: what an earlier run of it made, or else equal content, if it is the newest.
+
+    An explicit wish is fulfilled once; without one, a push that returns has made its content the newest.
+    """
+    same = {v for v, published in adopted.items() if published.meta.hash == source.manifest.content_hash}
+    explicit = options.get("version")
+    if explicit:
+        return explicit if explicit == own or explicit in same else None
+    newest = known.newest(options.get("major"))
+    if options.get("new_major") or options.get("only") == "new":
+        first = newest if options.get("only") == "new" and set(known.versions) == same & {newest} else None
+        return own or first
+    return newest if newest == own or (newest in same and options.get("unchanged", True)) else None
+
+
+def _is_resumable(version: str, known: Listed, taken: Taken, record: AssetRecord) -> bool:
+    """Whether a number that an earlier run was about to claim may be used: nobody wrote under it without a claim."""
+    if version in taken.metas or version in known.versions or version in record.tombstones:
+        return False
+    return version in taken.claims or version not in taken.data
 
 
 def _is_full(version: str) -> bool:

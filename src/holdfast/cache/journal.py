@@ -80,4 +80,5 @@ class Journal:
     def done(self) -> None:
         """The push has ended; there is nothing to go on with."""
         if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)  # who opened it before it goes reads nothing
             self._path.unlink(missing_ok=True)
