@@ -1,0 +1,1 @@
+"""Measures Holdfast beside its peers: ``python -m bench``, ``make bench``."""
