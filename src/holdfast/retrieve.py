@@ -223,10 +223,16 @@ class Retriever:
         if published.meta.is_directory:
             with local_errors(work.copy):
                 (work.copy / keys.MARKER).touch()
+        known = self._assets.known(name, version)
+        if not complete:
+            self._record(name, version, published, verified, digests)
+        elif known is None or (known.store, known.id) != (self._place, published.id):
+            self._assets.doubt(name, version)
         aside = self._assets.install(work, final, keep_old=final.exists() and not complete)
         if aside is not None:
             self._engine.progress.warn(f"{final} was no complete copy of {name}:{version}: moved to {aside}")
-        self._record(name, version, published, verified, digests)
+        if complete:
+            self._record(name, version, published, verified, digests)
         reach("fetch.recorded")
         return self._fetched(name, version, final, published.meta.raw, from_cache=False, verified=verified, count=count)
 
@@ -341,7 +347,9 @@ def _check_target(final: Path, manifest: Manifest | None, *, force: bool) -> Non
         raise AlreadyExistsError(f"{final} exists", subject=str(final), hint=hint)
     if final.is_dir():
         ours = {entry.path for entry in manifest.entries} if manifest is not None else set()
-        strangers = [item.entry.path for item in scan(final) if item.entry.kind != "dir" and item.entry.path not in ours]
+        strangers = [
+            item.entry.path for item in scan(final) if item.entry.kind != "dir" and item.entry.path not in ours
+        ]
         if strangers:
             raise AlreadyExistsError(
                 f"{final} has {strangers[0]!r}, which the version has not",

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["AssetsDir", "CachedVersion", "Known", "WorkDir", "local_errors"]
 
 _POLL: Final = (0.01, 0.25)
+#: How the identity of a work directory starts that is about to be installed, or was.
+_CLOSED: Final = "closed-"
+#: What stands for the start of a process that is alive and does not tell.
+_UNKNOWN: Final = "0"
 _TOKEN: Final = secrets.token_hex(4)
 _HOST: Final = socket.gethostname().replace(".", "-")
 
@@ -132,6 +136,11 @@ class AssetsDir:
             _write(self._record(name, version, ".meta"), meta)
             _write(self._record(name, version), json.dumps(value).encode())
 
+    def doubt(self, name: str, version: str) -> None:
+        """Note that the copy is about to become another one: until that is recorded, it is no store's."""
+        with local_errors(self.path):
+            _write(self._record(name, version), json.dumps({"store": "", "id": "", "verified": "length"}).encode())
+
     def touch(self, name: str, version: str) -> None:
         """Remember that the copy was used; a read-only folder need not."""
         try:
@@ -186,6 +195,7 @@ class AssetsDir:
         with local_errors(self.path):
             sync_file_system(work.path)
             reach("fetch.before-rename")
+            work = _closed(work, final)
             aside = _place(work.copy, final, self._aside(final) if keep_old else None)
             reach("fetch.renamed")
             if mark and final.is_file():
@@ -244,8 +254,6 @@ class AssetsDir:
         """Remove a complete copy: the marker goes first, so that a half-removed one is never served."""
         path = self.path_of(name, version)
         with local_errors(self.path):
-            for ending in ("", ".meta", ".digests"):
-                self._record(name, version, ending).unlink(missing_ok=True)
             if path.is_dir():
                 doomed = (
                     path.parent / f".{version}.removed.{_owner()}.part"
@@ -255,6 +263,8 @@ class AssetsDir:
             else:
                 self._file_marker(path).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
+            for ending in ("", ".meta", ".digests"):  # last: without them a copy passes for any store's
+                self._record(name, version, ending).unlink(missing_ok=True)
 
     def _record(self, name: str, version: str, ending: str = "") -> Path:
         return self._own / "versions" / layout.encode_name(name) / (version + (ending or ".json"))
@@ -293,25 +303,31 @@ def local_errors(path: Path) -> Iterator[None]:
         raise LocalError(f"{error.strerror or error}: {where}", subject=str(where), hint=hint) from error
 
 
+def _closed(work: WorkDir, final: Path) -> WorkDir:
+    """The work directory under a name that no later fetch goes on with, for an old copy is about to be exchanged into it."""
+    if not os.path.lexists(final):
+        return work
+    return WorkDir(work.path.rename(final.parent / f".{final.name}.{_CLOSED}{secrets.token_hex(6)}.{_owner()}.part"))
+
+
 def _place(copy: Path, final: Path, aside: Path | None) -> Path | None:
     if not os.path.lexists(final):
         copy.rename(final)
         return None
+    if aside is not None:  # somebody's own work: it is never where a leftover could be swept, not even for a moment
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        final.rename(aside)
+        copy.rename(final)
+        return aside
     if copy.is_dir() or final.is_dir():
         if not exchange(copy, final):  # no exchange here: the name is away for a moment, the copies never are
             spare = copy.with_name("old")
             final.rename(spare)
             copy.rename(final)
             spare.rename(copy)
-        if aside is not None:
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            copy.rename(aside)
-        return aside
-    if aside is not None:
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        os.link(final, aside)
-    copy.replace(final)
-    return aside
+    else:
+        copy.replace(final)
+    return None
 
 
 def _wait_for_lock(descriptor: int, what: str, deadline: float, sleep: Callable[[float], None]) -> None:
@@ -344,7 +360,8 @@ def _is_dead(owner: str) -> bool:
     pieces = owner.rsplit("-", 3)
     if len(pieces) != 4 or pieces[0] != _HOST or not pieces[1].isdecimal():
         return False
-    return _birth(int(pieces[1])) != pieces[2]
+    birth = _birth(int(pieces[1]))
+    return birth not in (pieces[2], _UNKNOWN)
 
 
 def _birth(pid: int) -> str:
@@ -358,9 +375,9 @@ def _birth(pid: int) -> str:
             return ""
         except PermissionError:
             pass
-        return "0"
+        return _UNKNOWN
     except OSError:
-        return "0"
+        return _UNKNOWN
     return text.rpartition(")")[2].split()[19]
 
 
