@@ -10,6 +10,7 @@ import hashlib
 import os
 import tarfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -98,9 +99,9 @@ class Download:
             self._copy.mkdir(exist_ok=True)
             entries = list(_unpack(self._scratch, self._copy, item.key, manifest))
         found = manifest or Manifest.of(entries)
-        if manifest is not None and {e.path for e in entries} < {e.path for e in manifest.files}:
-            missing = sorted({e.path for e in manifest.files} - {e.path for e in entries})
-            raise IntegrityError(f"{item.key}: the archive lacks {missing[0]!r}", subject=item.key)
+        missing = {e.path for e in found.files} - {e.path for e in entries}
+        if missing:
+            raise IntegrityError(f"{item.key}: the archive lacks {min(missing)!r}", subject=item.key)
         with local_errors(self._copy):
             finish_copy(str(self._copy), found.entries)
         self._scratch.unlink(missing_ok=True)
@@ -161,6 +162,7 @@ class Download:
     def _large(self, item: ObjectPlan, target: Path) -> None:
         hasher, md5 = Hasher(), hashlib.md5(usedforsecurity=False)
         known = item.entry is not None and item.entry.digest is not None
+        _make_writable(target)
         with open(target, "r+b" if target.exists() else "w+b", buffering=0) as file:
             start = self._resume(file, hasher, item.size) if known else 0
             os.truncate(file.fileno(), start)
@@ -289,6 +291,7 @@ def _unpack_file(
     if source is None:
         raise IntegrityError(f"{key}: {entry.path!r} has no content", subject=key)
     hasher, total = Hasher(), 0
+    _make_writable(target / entry.path)
     with open(target / entry.path, "wb", buffering=0) as file:
         while data := source.read(_STEP):
             total += len(data)
@@ -299,6 +302,12 @@ def _unpack_file(
     if checked and (total != entry.size or hasher.hexdigest() != entry.digest):
         raise IntegrityError(f"{key}: {entry.path!r} in the archive does not match its digest", subject=key)
     return replace(entry, size=total, digest=hasher.hexdigest())
+
+
+def _make_writable(target: Path) -> None:
+    """A run that was killed late has given its files their modes already, which may forbid to write them."""
+    with suppress(FileNotFoundError):
+        target.chmod(0o600)
 
 
 def _write_new(target: Path, data: memoryview) -> None:
