@@ -2,13 +2,14 @@
 
 ``<directory>/<n>`` holds the n-th content, never changed. The first replace records the content that it found as generation 1.
 The highest number is the truth. ``mirror`` is the plain key: it lags after a crash (an older generation stands in it: rolled
-forward) or holds what another program wrote (content that no generation has: *foreign*, to be merged by the caller).
+forward) or holds what another program wrote: *foreign* content, to be merged by the caller. That is content which no generation has,
+or an older one's that was written after the newest generation was made.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import sync_directory
@@ -71,18 +72,19 @@ class Generations:
                 data, modified = path.read_bytes(), path.stat().st_mtime
             except FileNotFoundError:
                 continue  # trimmed: a higher one is there
+            current = Current(numbers[-1], data, modified)
             mirror = self._read_mirror()
-            foreign = mirror if mirror is not None and mirror != data and not self._is_older(mirror, numbers) else None
-            return Current(numbers[-1], data, modified, foreign)
+            return replace(current, foreign=mirror) if self._is_foreign(mirror, current) else current
         return None
 
     def roll_forward(self, current: Current) -> None:
         """Bring a lagging mirror up to date, as far as rights allow; a reader owes nobody this."""
-        if current.foreign is None and self._read_mirror() != current.data:
-            try:
+        try:
+            while current.foreign is None and self._read_mirror() != current.data:
                 self._write_mirror(current)
-            except OSError:
-                return
+                current = self.read() or current  # a swap may have come between, whose mirror this one replaced
+        except OSError:
+            return
 
     def swap(self, data: bytes, token: str) -> Current:
         """The next generation, if the truth is still what the token names.
@@ -119,7 +121,9 @@ class Generations:
             ):
                 raise ChangedError(f"{self._key} was changed by another writer", subject=self._key)
             sync_directory(self._directory)
-            return Current(number, data, target.stat().st_mtime)
+            if self._numbers()[-1] >= number + _KEEP:  # perhaps the number had been, and was trimmed before the link
+                raise ChangedError(f"{self._key} was changed by many other writers", subject=self._key)
+            return Current(number, data, temporary.stat().st_mtime)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -127,8 +131,7 @@ class Generations:
         """Rewrite the mirror until it equals the highest generation; stop at content that nobody has merged."""
         while True:
             mirror = self._read_mirror()
-            numbers = self._numbers()
-            if mirror not in (None, current.data, seen_foreign) and not self._is_older(mirror or b"", numbers):
+            if mirror != seen_foreign and self._is_foreign(mirror, current):
                 raise ChangedError(f"{self._key} was written by another program", subject=self._key)
             self._write_mirror(current)
             reach("path.mirror-written")
@@ -152,8 +155,18 @@ class Generations:
         except FileNotFoundError:
             return None
 
-    def _is_older(self, content: bytes, numbers: list[int]) -> bool:
-        for number in reversed(numbers):
+    def _is_foreign(self, mirror: bytes | None, current: Current) -> bool:
+        """Whether another program wrote what stands in the mirror; a lagging mirror is older than the generation."""
+        if mirror is None or mirror == current.data:
+            return False
+        try:
+            lags = self._mirror.stat().st_mtime <= current.modified
+        except FileNotFoundError:
+            return False
+        return not (lags and self._is_older(mirror))
+
+    def _is_older(self, content: bytes) -> bool:
+        for number in reversed(self._numbers()):
             try:
                 if (self._directory / str(number)).read_bytes() == content:
                     return True

@@ -29,12 +29,12 @@ from holdfast.errors import (
     ObjectNotFoundError,
     SourceChangedError,
     UnsupportedError,
-    UsageError,
 )
 from holdfast.failpoint import reach
 from holdfast.formats import layout
 from holdfast.store.base import CREATE, OVERWRITE, Listing, Object, ObjectInfo, Promises, PutMode, Replace
 from holdfast.store.generations import Generations
+from holdfast.store.keys import checked_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -83,8 +83,8 @@ class PathStore:
         with _os_errors(key, path):
             current = generations.read()
             if current is None:
-                data = path.read_bytes()
-                return Object(data, _info(key, path.stat(), len(data)))
+                data, info = _read_whole(key, path)
+                return Object(data, info)
             generations.roll_forward(current)
             size, modified = len(current.data), current.modified
             return Object(current.data, ObjectInfo(key, size, current.token, modified), current.foreign)
@@ -209,8 +209,8 @@ class PathStore:
         """Make the plain key's content, if it is still the version named, the first generation; its token."""
         path = self._path(key)
         try:
-            data = path.read_bytes()
-            found = _info(key, path.stat()).version
+            data, info = _read_whole(key, path)
+            found = info.version
         except FileNotFoundError:
             data, found = b"", ""
         if found != version:
@@ -264,12 +264,14 @@ class PathStore:
     def _sync_all(self) -> None:
         if self._unsynced:
             self._unsynced = False
-            sync_file_system(self.root)
+            try:
+                sync_file_system(self.root)
+            except BaseException:
+                self._unsynced = True
+                raise
 
     def _path(self, key: str) -> Path:
-        if key.startswith("/") or "\0" in key or any(piece in ("", ".", "..") for piece in key.split("/")):
-            raise UsageError(f"invalid key {key!r}", subject=key)
-        return self.root / key
+        return self.root / checked_key(key)
 
     def _check_root(self) -> None:
         if not self.root.is_dir():
@@ -305,6 +307,17 @@ def _error(error: OSError, key: str, *, missing_object: bool = False) -> Holdfas
 def _info(key: str, status: os.stat_result, size: int | None = None) -> ObjectInfo:
     version = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
     return ObjectInfo(key, status.st_size if size is None else size, version, status.st_mtime)
+
+
+def _read_whole(key: str, path: Path) -> tuple[bytes, ObjectInfo]:
+    """The bytes of a file and the version that they are of, though another program may write it meanwhile."""
+    while True:
+        with path.open("rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            data = file.readall()
+            info = _info(key, os.fstat(file.fileno()))
+        if info == _info(key, before) and len(data) == info.size:
+            return data, info
 
 
 def _is_file(status: os.stat_result) -> bool:
