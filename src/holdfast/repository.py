@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from holdfast.cache.assets import AssetsDir
     from holdfast.catalog.base import Catalog, Clock, Published
+    from holdfast.formats.records import AssetRecord
     from holdfast.model.manifest import Entry, Manifest
     from holdfast.model.result import FetchOptions, PushOptions
     from holdfast.model.version import VersionScheme
@@ -263,7 +264,8 @@ class Repository:
             record = self.catalog.record(name)
             aliased = {v: a for a, v in record.aliases.items()}
             for version in versions:
-                self.resolver.published(name, version)
+                if not self._is_half_removed(name, version, record):
+                    self.resolver.published(name, version)
                 if version in aliased and dry_run:
                     raise ConflictError(
                         f"the alias {aliased[version]!r} names {name}:{version}", subject=f"{name}:{version}"
@@ -272,6 +274,10 @@ class Repository:
                 self.catalog.remove(name, versions)
             removed += [f"{name}:{version}" for version in versions]
         return removed
+
+    def _is_half_removed(self, name: str, version: str, record: AssetRecord) -> bool:
+        """Whether a removal was killed between its tombstone and the list."""
+        return self.catalog.is_removed(name, version, record) and version in self.catalog.listed(name).versions
 
     def restore(self, spec: AssetSpec | str) -> str:
         """Bring a removed version back; returns its spec."""
