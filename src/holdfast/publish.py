@@ -84,7 +84,6 @@ class Publisher:
         listed, record = self._engine.both(lambda: self._catalog.listed(name), lambda: self._catalog.record(name))
         result = self._unchanged(name, prepared, listed, record, options)
         if result is None:
-            self._check_store(options)
             result = self._push_new(name, prepared, listed, record, options)
         return replace(result, seconds=round(time.monotonic() - begun, 3))
 
@@ -129,9 +128,7 @@ class Publisher:
         self._set_alias(name, newest, options)
         return _pushed(name, newest, source, layout=published.meta.layout, created=False)
 
-    def _check_store(self, options: PushOptions) -> None:
-        if options.get("dry_run"):
-            return
+    def _check_store(self) -> None:
         promises = self._store.promises()
         if not (promises.create and promises.replace):
             raise UnsupportedError(
@@ -157,20 +154,28 @@ class Publisher:
             version = _whole_already(own, adopted, known, source, options)
             if version is None or (listed.token is not None and version != own):
                 self._check_exists(name, listed, taken, options)
+            if earlier is not None and version is None and not _is_resumable(earlier.version, known, taken, record):
+                earlier = None
+            if earlier is None and version is None:
+                self._number(name, known, taken, record, options)  # what cannot be is said before anything is written
+            self._check_store()
             self._catalog.store_record(create=True)
             if version is not None:
                 return self._finish(name, version, source, list(adopted), journal, earlier if own else None, options)
-            if earlier is not None and not _is_resumable(earlier.version, known, taken, record):
-                earlier = None
             return self._claimed_push(name, source, known, taken, record, list(adopted), journal, earlier, options)
 
     def _dry_run(self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions) -> Pushed:
         taken = self._catalog.taken(name)
         self._check_exists(name, listed, taken, options)
-        version = options.get("version") or self._next(listed, taken, record, options)
-        if options.get("version"):
-            self._check_explicit(name, version, taken, listed, record, None)
-        return _pushed(name, version, source, created=True)
+        return _pushed(name, self._number(name, listed, taken, record, options), source, created=True)
+
+    def _number(self, name: str, listed: Listed, taken: Taken, record: AssetRecord, options: PushOptions) -> str:
+        """The number asked for, if it can be had, or the next free one."""
+        version = options.get("version")
+        if not version:
+            return self._next(listed, taken, record, options)
+        self._check_explicit(name, version, taken, listed, record, None)
+        return version
 
     def _own_whole(self, name: str, earlier: JournalEntry | None, taken: Taken, record: AssetRecord) -> str | None:
         """The version that an earlier run of this very push made whole before it was killed."""
