@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ class Asset:
     def environ(self, **more: str | None) -> dict[str, str]:
         """The environment of a call; None takes a variable out."""
         kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "PYTHONPATH") if name in os.environ}
-        given = kept | {"HOME": str(self.folder / "home"), "HOLDFAST_STORE": self.store, "PYTHONWARNINGS": "error"} | more
+        given = (
+            kept | {"HOME": str(self.folder / "home"), "HOLDFAST_STORE": self.store, "PYTHONWARNINGS": "error"} | more
+        )
         return {name: value for name, value in given.items() if value is not None}
 
     def __call__(self, *args: str, stdin: str = "", **environ: str | None) -> Ended:
@@ -84,21 +87,34 @@ class Asset:
         return error
 
 
+def made(folder: Path) -> Path:
+    """A home, an empty store, and a directory ``model`` of three files."""
+    for name in ("home", "store", "model/sub"):
+        (folder / name).mkdir(parents=True)
+    (folder / "model" / "config.json").write_text("{}")
+    (folder / "model" / "sub" / "weights.bin").write_bytes(b"\x00\xff" * 500)
+    (folder / "model" / ".hidden").write_text("h")
+    return folder
+
+
 @pytest.fixture
 def asset(tmp_path: Path) -> Asset:
     """The program, with a directory ``model`` of three files to push."""
-    for name in ("home", "store", "model/sub"):
-        (tmp_path / name).mkdir(parents=True, exist_ok=True)
-    (tmp_path / "model" / "config.json").write_text("{}")
-    (tmp_path / "model" / "sub" / "weights.bin").write_bytes(b"\x00\xff" * 500)
-    (tmp_path / "model" / ".hidden").write_text("h")
-    return Asset(tmp_path)
+    return Asset(made(tmp_path))
 
 
-@pytest.fixture
-def pushed(asset: Asset) -> Asset:
-    """The program, with ``nlp/bert`` pushed twice: 0.0 and, with one file more, 0.1, which is ``stable``."""
+@pytest.fixture(scope="session")
+def _pushed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which was pushed what ``pushed`` promises; copied for each test."""
+    asset = Asset(made(tmp_path_factory.mktemp("pushed")))
     asset.ok("push", "model", "nlp/bert", "--message", "first")
     (asset.folder / "model" / "more.txt").write_text("more")
     asset.ok("push", "model", "nlp/bert", "--alias", "stable")
-    return asset
+    return asset.folder
+
+
+@pytest.fixture
+def pushed(_pushed_once: Path, tmp_path: Path) -> Asset:
+    """The program, with ``nlp/bert`` pushed twice: 0.0 and, with one file more, 0.1, which is ``stable``."""
+    shutil.copytree(_pushed_once, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return Asset(tmp_path)

@@ -88,7 +88,9 @@ def test_alias__set_and_remove(pushed) -> None:
 def test_alias__dry_run(pushed) -> None:
     """--dry-run says what would be, and changes nothing."""
     assert pushed.ok("alias", "nlp/bert", "prod", "0", "--dry-run").lines == ["nlp/bert:prod would name 0.1"]
-    assert pushed.ok("alias", "nlp/bert", "stable", "--remove", "--dry-run").lines == ["nlp/bert:stable would be removed"]
+    assert pushed.ok("alias", "nlp/bert", "stable", "--remove", "--dry-run").lines == [
+        "nlp/bert:stable would be removed"
+    ]
     assert pushed.ok("versions", "nlp/bert", "--json").json["aliases"] == {"stable": "0.1"}
     assert pushed.error(3, "alias", "nlp/bert", "prod", "--remove", "--dry-run")["kind"] == "not_found"
 
@@ -143,7 +145,14 @@ def test_remove__nobody_to_ask(pushed) -> None:
 
 @pytest.mark.parametrize(
     ("code", "args"),
-    [(2, ()), (2, ("nlp/bert",)), (2, ("nlp/bert:0",)), (3, ("nlp/bert:9.9",)), (3, ("nope:1.0",)), (4, ("nlp/bert:0.1",))],
+    [
+        (2, ()),
+        (2, ("nlp/bert",)),
+        (2, ("nlp/bert:0",)),
+        (3, ("nlp/bert:9.9",)),
+        (3, ("nope:1.0",)),
+        (4, ("nlp/bert:0.1",)),
+    ],
 )
 def test_remove__refused(pushed, code: int, args: tuple[str, ...]) -> None:
     """Full versions only; one that is not there is exit 3, one that an alias names exit 4."""

@@ -54,7 +54,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 def completion_command(session: Session, shell: str) -> None:
     """Print the script that completes commands, options, names and versions in a shell.
 
-    It serves both names of the program.
+    It serves both names of the program. Names and versions come from the store, as far as it answers within a second.
 
     Examples:
       eval "$(asset completion bash)"                  # in ~/.bashrc

@@ -130,7 +130,10 @@ def unmount_command(session: Session, bucket_url: str, *, dry_run: bool) -> None
       asset config unmount s3://bucket
     """
     url = file.unmount(config_file(), bucket_url, profile=session.profile, write=not dry_run)
-    _told(session, {"mounts": {url: None}}, dry_run=dry_run)
+    if session.json:
+        print_json({"changed": {"mounts": {url: None}}, "dry_run": dry_run})
+    elif not session.quiet:
+        print_lines([f"{url} {'would not be' if dry_run else 'is not'} mounted"])
 
 
 def _told(session: Session, changed: dict[str, object], *, dry_run: bool) -> None:

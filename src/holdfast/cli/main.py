@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from holdfast.cli import shortcut
 
 if TYPE_CHECKING:
-    from holdfast.cli.options import Session
     from holdfast.errors import HoldfastError
 
 __all__ = ["main", "run"]
@@ -30,13 +29,19 @@ def run(args: list[str]) -> int:
     if args == ["--version"]:
         print(version_line())
         return 0
+    code = 0
     try:
-        code = 0 if "fetch" in args and shortcut.answered(args) else _run(args)
+        if "fetch" not in args or not shortcut.answered(args):
+            code = _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _reader_gone()
+        _discard_output()  # whoever read it stopped reading: no reason for noise
+        return code or 1
     except KeyboardInterrupt:
         return _interrupted(as_json=_json_wanted(args))
+    except OSError as error:
+        _discard_output()
+        return code or _failed(_local(error), verbose=False, as_json=False)
     return code
 
 
@@ -66,34 +71,37 @@ def _run(args: list[str]) -> int:
     from holdfast.errors import KINDS, HoldfastError
 
     session = Session(json=_json_wanted(args))
+    problem: HoldfastError
     try:
         if not args:
             program.main(["--help"], prog_name=program_name(), standalone_mode=False)
             return KINDS["usage"][0]
         code = program.main(args, prog_name=program_name(), standalone_mode=False, obj=session)
     except HoldfastError as error:
-        return _failed(error, session)
+        problem = error
     except click.Abort:
         return _interrupted(as_json=session.json)
     except click.ClickException as error:
-        return _failed(_usage(error), session)
+        problem = _usage(error)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _failed(_local(error), session)
+        problem = _local(error)
     except Exception as error:  # noqa: BLE001 - the last resort: one clear line instead of a traceback
-        return _failed(_unexpected(error), session)
-    return code if isinstance(code, int) else 0
+        problem = _unexpected(error)
+    else:
+        return code if isinstance(code, int) else 0
+    return _failed(problem, verbose=bool(session.verbose), as_json=session.json)
 
 
-def _failed(error: HoldfastError, session: Session) -> int:
+def _failed(error: HoldfastError, *, verbose: bool, as_json: bool) -> int:
     from holdfast.cli.output import print_error
 
-    if session.verbose:
+    if verbose:
         import traceback
 
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
-    print_error(error, as_json=session.json)
+    print_error(error, as_json=as_json)
     return error.exit_code
 
 
@@ -135,9 +143,8 @@ def _interrupted(*, as_json: bool) -> int:
     return KINDS["interrupted"][0]
 
 
-def _reader_gone() -> int:
-    """Whoever read our output stopped: end quietly, also when the interpreter flushes what is left."""
+def _discard_output() -> None:
+    """Stdout cannot be written: what is left of it must not fail once more when the interpreter ends."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1

@@ -1,0 +1,72 @@
+"""``asset completion``, and what it completes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+
+def completed(asset, line: str, **environ: str | None) -> list[str]:
+    """The answers to a line whose last word is being typed."""
+    words = line.split(" ")
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_ASSET_COMPLETE": "bash_complete"}
+    return [answer.partition(",")[2] for answer in asset(**variables, **environ).out.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion__script(asset, shell: str) -> None:
+    """The script serves both names of the program."""
+    out = asset.ok("completion", shell).out
+    assert "_ASSET_COMPLETE" in out
+    assert "_HOLDFAST_COMPLETE" in out
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=out, text=True, check=True)
+
+
+def test_completion__unknown_shell(asset) -> None:
+    """Another shell is a usage error."""
+    assert asset.error(2, "completion", "csh")["kind"] == "usage"
+    assert asset.error(2, "completion", "bash")["kind"] == "usage"
+
+
+def test_complete__commands_and_options(asset) -> None:
+    """Commands, commands of groups and options are completed."""
+    assert completed(asset, "asset fet") == ["fetch"]
+    assert completed(asset, "asset cache p") == ["pin", "prune"]
+    assert completed(asset, "asset push --fol") == ["--follow-links"]
+
+
+def test_complete__names_and_versions(pushed) -> None:
+    """Names of assets are completed, and behind a colon aliases and versions."""
+    assert completed(pushed, "asset fetch nl") == ["nlp/bert"]
+    assert completed(pushed, "asset fetch nlp/bert:") == ["nlp/bert:stable", "nlp/bert:0.1", "nlp/bert:0.0"]
+    assert completed(pushed, "asset fetch nlp/bert:0.1") == ["nlp/bert:0.1"]
+
+
+def test_complete__silent_on_errors(asset) -> None:
+    """Where the store does not answer nothing is completed and nothing is said."""
+    ended = asset(
+        COMP_WORDS="asset fetch n",
+        COMP_CWORD="2",
+        _ASSET_COMPLETE="bash_complete",
+        HOLDFAST_STORE="file:///nonexistent",
+    )
+    assert (ended.code, ended.out.strip(), ended.err) == (0, "", "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_complete__bash_cuts_at_the_colon(pushed) -> None:
+    """In bash, which breaks words at colons, the answers go on after it."""
+    script = pushed.ok("completion", "bash").out
+    program = (
+        'asset() { python3 -m holdfast.cli "$@"; }\nCOMP_LINE="asset fetch nlp/bert:0"\nCOMP_POINT=${#COMP_LINE}\n'
+    )
+    import sys
+
+    program = program.replace("python3", sys.executable) + "_asset_completion asset\necho ${COMPREPLY[*]}\n"
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{program}"], capture_output=True, text=True, check=True, env=pushed.environ()
+    )
+    assert done.stdout.split() == ["0.1", "0.0"]

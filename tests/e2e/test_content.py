@@ -1,0 +1,115 @@
+"""``asset files``, ``cat``, ``diff``, ``status``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def test_files__text_and_json(pushed) -> None:
+    """Files are listed with mode, size and digest."""
+    lines = pushed.ok("files", "nlp/bert:0.0").lines
+    assert lines[0].split() == ["MODE", "SIZE", "PATH"]
+    assert lines[1].split() == ["0644", "1", "B", ".hidden"]
+    entries = pushed.ok("files", "nlp/bert:0.0", "--json").json
+    files = [entry for entry in entries if entry["kind"] == "file"]
+    assert [entry["path"] for entry in files] == [".hidden", "config.json", "sub/weights.bin"]
+    assert set(files[0]) == {"path", "kind", "bytes", "mode", "digest"}
+    assert files[2]["bytes"] == 1000
+    assert files[2]["digest"].startswith("blake3:")
+
+
+def test_files__links_and_empty_directories(asset) -> None:
+    """Symlinks are shown with their target, directories with a slash."""
+    (asset.folder / "model" / "link").symlink_to("config.json")
+    (asset.folder / "model" / "empty").mkdir()
+    asset.ok("push", "model", "a")
+    out = asset.ok("files", "a").out
+    assert "link -> config.json" in out
+    assert "empty/" in out
+    link = next(entry for entry in asset.ok("files", "a", "--json").json if entry["kind"] == "link")
+    assert link["target"] == "config.json"
+
+
+def test_files__sub_path(pushed) -> None:
+    """A sub-path lists what lies below it."""
+    entries = pushed.ok("files", "nlp/bert[sub]", "--json").json
+    assert [entry["path"] for entry in entries if entry["kind"] == "file"] == ["sub/weights.bin"]
+    assert pushed.error(3, "files", "nlp/bert[nope]")["kind"] == "not_found"
+
+
+def test_cat__bytes(pushed) -> None:
+    """The bytes of one file go to stdout as they are."""
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast.cli", "cat", "nlp/bert:0.0[sub/weights.bin]"],
+        capture_output=True, check=True, env=pushed.environ(),
+    )  # fmt: skip
+    assert done.stdout == b"\x00\xff" * 500
+
+
+def test_cat__file_asset(asset) -> None:
+    """A file asset needs no path."""
+    asset.ok("push", "model/config.json", "cfg")
+    assert asset.ok("cat", "cfg").out == "{}"
+
+
+@pytest.mark.parametrize(
+    ("code", "spec"), [(2, "nlp/bert"), (2, "nlp/bert[sub]"), (3, "nlp/bert[nope]"), (3, "nope[x]")]
+)
+def test_cat__refused(pushed, code: int, spec: str) -> None:
+    """A directory is a usage error; what is not there is not found; nothing is on stdout."""
+    ended = pushed("cat", spec)
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err.startswith("error: ")
+
+
+def test_cat__json(pushed) -> None:
+    """--json has no meaning here and is refused."""
+    assert pushed.error(2, "cat", "nlp/bert[config.json]")["kind"] == "usage"
+
+
+def test_diff__versions(pushed) -> None:
+    """What was added, removed and changed between two versions, a line each."""
+    ended = pushed.ok("diff", "nlp/bert:0.0", "nlp/bert:0.1")
+    assert ended.lines == ["A more.txt"]
+    assert pushed.ok("diff", "nlp/bert:0.1", "nlp/bert:0.0").lines == ["D more.txt"]
+    assert pushed.ok("diff", "nlp/bert:0.0", "nlp/bert:0.1", "--json").json == {
+        "added": ["more.txt"], "removed": [], "changed": [], "bytes_added": 4, "bytes_removed": 0,
+    }  # fmt: skip
+
+
+def test_diff__directory(pushed) -> None:
+    """A directory that exists, or a text that starts as a path, is compared as such."""
+    (pushed.folder / "model" / "config.json").write_text("[1]")
+    assert pushed.ok("diff", "nlp/bert", "model").lines == ["M config.json"]
+    assert pushed.ok("diff", "nlp/bert", "./model").lines == ["M config.json"]
+
+
+def test_diff__exit_code(pushed) -> None:
+    """The exit code is 0 either way, and with --exit-code 1 where something differs."""
+    assert pushed("diff", "nlp/bert:0.0", "nlp/bert:0.1").code == 0
+    assert pushed("diff", "nlp/bert:0.0", "nlp/bert:0.1", "--exit-code").code == 1
+    assert pushed("diff", "nlp/bert:0.1", "model", "--exit-code").code == 0
+
+
+def test_diff__not_found(pushed) -> None:
+    """Either side that is not there is not found."""
+    assert pushed.error(3, "diff", "nlp/bert", "nope:1.0")["kind"] == "not_found"
+
+
+def test_status__changed(pushed) -> None:
+    """Changes in a fetched version are shown against what was fetched."""
+    path = pushed.ok("fetch", "nlp/bert:0.1").lines[0]
+    assert pushed.ok("status", path, "--exit-code").out == ""
+    with open(f"{path}/config.json", "w", encoding="utf-8") as file:
+        file.write("x")
+    assert pushed.ok("status", path).lines == ["M config.json"]
+    assert pushed("status", path, "--exit-code").code == 1
+    assert pushed.ok("status", path, "--json").json["changed"] == ["config.json"]
+
+
+def test_status__elsewhere(pushed) -> None:
+    """A directory that was not fetched is a usage error."""
+    assert pushed.error(2, "status", "model")["kind"] == "usage"

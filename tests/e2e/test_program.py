@@ -1,0 +1,171 @@
+"""The program as a whole: exit codes, help, start-up, signals, pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.cli.program import COMMANDS
+
+#: Seconds for a whole process (issue 2), on a machine that may be busy.
+BUDGET = 0.12
+
+
+def test_version(asset) -> None:
+    """--version prints name and number, alone and beside other options."""
+    assert asset.ok("--version").lines == [f"asset {holdfast.__version__}"]
+    assert asset.ok("--json", "--version").lines == [f"asset {holdfast.__version__}"]
+
+
+@pytest.mark.parametrize("name", ["asset", "holdfast"])
+def test_console_scripts(name: str) -> None:
+    """Both names start the same program."""
+    script = Path(sys.executable).parent / name
+    if not script.exists():
+        pytest.skip("not installed with its scripts")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"asset {holdfast.__version__}\n"
+    done = subprocess.run([script, "list", "--bogus"], capture_output=True, text=True, check=False)
+    assert f"see '{name} list --help'" in done.stderr
+
+
+def test_help__lists_every_command(asset) -> None:
+    """Help lists each command with its sentence; without any argument the same is shown and the exit code is 2."""
+    out = asset.ok("--help").out
+    for name in COMMANDS:
+        assert f"\n  {name} " in out
+    ended = asset()
+    assert (ended.code, ended.out) == (2, out)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "cache prune", "cache verify", "cache pin", "config set", "config mount"])
+def test_help__teaches(asset, name: str) -> None:
+    """Each command has a sentence, a paragraph and examples."""
+    out = asset.ok(*name.split(), "--help").out
+    sentence, paragraph, examples = out.split("\n\n")[1:4]
+    assert sentence.strip().endswith(".")
+    assert len(paragraph) > 40
+    assert examples.strip().startswith("Examples:")
+    assert f"asset {name.split(maxsplit=1)[0]}" in examples
+
+
+def test_usage__unknown_command(asset) -> None:
+    """An unknown command is answered with the nearest."""
+    error = asset.error(2, "fetsh")
+    assert (error["kind"], error["message"]) == ("usage", "no command 'fetsh'")
+    assert "'fetch'" in error["hint"]
+
+
+def test_usage__text(asset) -> None:
+    """Without --json a usage error is text on stderr, and stdout stays empty."""
+    ended = asset("list", "--bogus")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[0].startswith("error: No such option")
+    assert ended.err.splitlines()[1] == "hint: see 'asset list --help'"
+
+
+def test_json__before_and_after_the_command(pushed) -> None:
+    """Options of all commands may stand on both sides."""
+    assert pushed.ok("--json", "list").json == pushed.ok("list", "--json").json
+    ended = pushed("--json", "list", "--bogus")
+    assert ended.json["error"]["kind"] == "usage"
+
+
+def test_no_store(asset) -> None:
+    """Without a store the error says how to set one."""
+    error = asset.error(2, "list", HOLDFAST_STORE=None)
+    assert "asset config set store" in error["hint"]
+
+
+def test_unreachable(asset) -> None:
+    """A store that does not answer is exit 7, saying which setting to look at."""
+    error = asset.error(
+        7, "list", HOLDFAST_STORE="s3://bucket/p", AWS_ENDPOINT_URL="http://127.0.0.1:1",
+        AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="y",
+    )  # fmt: skip
+    assert error["kind"] == "unreachable"
+
+
+def test_interrupted(pushed) -> None:
+    """Ctrl-C ends a transfer with exit 130, and no version is made."""
+    (pushed.folder / "model" / "large").write_bytes(os.urandom(1 << 20) * 8)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "holdfast.cli", "push", "model", "nlp/bert", "--limit-rate", "1M", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=pushed.folder, env=pushed.environ(),
+    )  # fmt: skip
+    claim = pushed.folder / "store/.holdfast/claims/nlp%2Fbert/0.2"
+    deadline = time.monotonic() + 20
+    while not claim.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(out)["error"]["kind"] == "interrupted"
+    assert pushed.ok("versions", "nlp/bert").lines == ["0.1  (stable)", "0.0"]
+
+
+def test_broken_pipe(pushed) -> None:
+    """A reader that goes away is no reason for noise."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m holdfast.cli list | true; exit 0"],
+        capture_output=True, text=True, check=True, env=pushed.environ(),
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_full_disk_behind_stdout(pushed) -> None:
+    """Output that cannot be written is exit 1 with one line."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "holdfast.cli", "list"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=pushed.environ(),
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_verbose__shows_where(asset) -> None:
+    """-v adds a traceback on stderr; without it a failure is a line or two."""
+    assert "Traceback" in asset("show", "nope", "-v").err
+    assert "Traceback" not in asset("show", "nope").err
+
+
+def fastest(command: list[str], environ: dict[str, str]) -> float:
+    """Seconds of the fastest of some runs: the machine may be busy, but not each time."""
+    seen = []
+    for _ in range(12):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ)
+        seen.append(time.perf_counter() - begun)
+    return min(seen)
+
+
+@pytest.mark.parametrize("args", [("--version",), ("fetch", "nlp/bert:0.1"), ("fetch", "nlp/bert:0.1", "--json")])
+def test_start_up(pushed, args: tuple[str, ...]) -> None:
+    """--version and a pinned, cached fetch take at most 0.12 s as whole processes."""
+    pushed.ok("fetch", "nlp/bert:0.1")
+    environ = pushed.environ(PYTHONWARNINGS=None)
+    assert fastest([sys.executable, "-m", "holdfast.cli", *args], environ) <= BUDGET
+
+
+@pytest.mark.parametrize("args", [("--version",), ("fetch", "nlp/bert:0.1")])
+def test_start_up__imports(pushed, args: tuple[str, ...]) -> None:
+    """What starts fast imports none of the heavy libraries."""
+    pushed.ok("fetch", "nlp/bert:0.1")
+    code = "import sys; from holdfast.cli.main import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True, env=pushed.environ()
+    )
+    heavy = {"click", "rich", "obstore", "msgspec", "botocore", "zstandard", "tomlkit", "platformdirs", "asyncio"}
+    assert not heavy & set(done.stderr.split())
