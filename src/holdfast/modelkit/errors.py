@@ -15,8 +15,9 @@ So ``except`` clauses written for either find it, with exit code, hint and cause
     ├── LocalAssetDoesNotExistError
     └── UnknownAssetsVersioningSystemError
     AssetFetchError                          AssetIntegrityError, AssetLockTimeoutError (also TimeoutError)
+    UnknownDriverError, DriverNotInstalledError, NoConfiguredProviderError (in ``remote``)
 
-Those on the right are ours. Signatures on the left are modelkit's; a message that is a sentence already is not wrapped again.
+Those on the right are ours, and so is ModelkitError, the base of them all. Signatures on the left are modelkit's; a message that is a sentence already is not wrapped again.
 The local disk's refusals stay :class:`holdfast.errors.LocalError`, which is an OSError.
 """
 
@@ -35,8 +36,8 @@ _WORD: Final = re.compile(r"\S*\Z")
 Made = TypeVar("Made", bound=core.HoldfastError)
 
 
-class _Told(core.HoldfastError):
-    """May be raised without a message, as modelkit's may, and pickles whatever its signature is."""
+class ModelkitError(core.HoldfastError):
+    """Base of all errors here. May be raised without a message, as modelkit's may, and pickles whatever its signature is."""
 
     def __init__(self, message: str = "", *, subject: str | None = None, hint: str | None = None) -> None:
         super().__init__(message or type(self).__name__, subject=subject, hint=hint)
@@ -45,7 +46,7 @@ class _Told(core.HoldfastError):
         return _made, (type(self), self.message, self.subject, self.hint)
 
 
-class StorageDriverError(_Told):
+class StorageDriverError(ModelkitError):
     """A store could not do what was asked."""
 
 
@@ -56,7 +57,7 @@ class ObjectDoesNotExistError(StorageDriverError, core.ObjectNotFoundError):
         super().__init__(f"no object {object_name} in {bucket} ({driver})", subject=object_name)
 
 
-class AssetsManagerError(_Told):
+class AssetsManagerError(ModelkitError):
     """The assets do not allow it."""
 
 
@@ -92,14 +93,14 @@ class InvalidVersionError(InvalidAssetSpecError, core.InvalidVersionError):
     """The text is no version of the versioning system."""
 
     def __init__(self, version: str) -> None:
-        _Told.__init__(self, _worded(version, "invalid asset version {!r}"), subject=version)
+        ModelkitError.__init__(self, _worded(version, "invalid asset version {!r}"), subject=version)
 
 
 class InvalidNameError(InvalidAssetSpecError, core.InvalidNameError):
     """The text is no name."""
 
     def __init__(self, name: str) -> None:
-        _Told.__init__(self, _worded(name, "invalid asset name {!r}"), subject=name)
+        ModelkitError.__init__(self, _worded(name, "invalid asset name {!r}"), subject=name)
 
 
 class LocalAssetDoesNotExistError(AssetsManagerError, core.VersionNotFoundError):
@@ -115,7 +116,7 @@ class UnknownAssetsVersioningSystemError(AssetsManagerError, core.UsageError):
     """No versioning system of this name is built in or registered."""
 
 
-class AssetFetchError(_Told):
+class AssetFetchError(ModelkitError):
     """A fetched asset is not what it must be, or has not the part asked for."""
 
 
@@ -146,7 +147,7 @@ class RemoteAssetDoesNotExistError(ObjectDoesNotExistError, AssetDoesNotExistErr
     """No such asset in the store: what modelkit calls a missing object on a fetch, and a missing asset on an update."""
 
     def __init__(self, name: str) -> None:
-        _Told.__init__(self, _worded(name, "no asset {} in the store"), subject=name)
+        ModelkitError.__init__(self, _worded(name, "no asset {} in the store"), subject=name)
 
 
 class VersionDoesNotExistError(ObjectDoesNotExistError, core.VersionNotFoundError):
@@ -199,7 +200,7 @@ def translated(*, usage: type[core.HoldfastError] | None = None) -> Iterator[Non
     """Raise errors of :mod:`holdfast.errors` as the ones here that they are; ``usage`` is for mere usage errors."""
     try:
         yield
-    except (_Told, core.LocalError):
+    except (ModelkitError, core.LocalError):
         raise
     except core.HoldfastError as error:
         kind = next((ours for theirs, ours in _TABLE if isinstance(error, theirs)), None)

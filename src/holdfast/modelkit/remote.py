@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.config import load
 from holdfast.config.modelkit import load_modelkit
-from holdfast.errors import HoldfastError, nearest
+from holdfast.errors import HoldfastError, UsageError, nearest
 from holdfast.formats import layout as keys
 from holdfast.modelkit import errors
 from holdfast.modelkit.drivers.stored import StoreDriver
@@ -42,15 +42,15 @@ DEFAULT_PREFIX: Final = "modelkit-assets"
 logger = logging.getLogger(__name__)
 
 
-class UnknownDriverError(errors.StorageConfigurationError):
+class UnknownDriverError(errors.ModelkitError, UsageError):
     """No built-in driver has this name."""
 
 
-class DriverNotInstalledError(errors.StorageDriverError):
+class DriverNotInstalledError(errors.ModelkitError):
     """A driver's library is missing. Holdfast's drivers need none of their own, so this is kept for ``except`` clauses."""
 
 
-class NoConfiguredProviderError(errors.StorageConfigurationError):
+class NoConfiguredProviderError(errors.ModelkitError, UsageError):
     """Neither argument nor environment names a provider."""
 
 
