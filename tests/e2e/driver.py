@@ -79,7 +79,9 @@ class Runner:
         """Run the steps until the failpoint, which must be reached."""
         process = self.start(store, assets, *steps, failpoint=failpoint)
         output, errors = process.communicate(timeout=120)
-        assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached: {process.returncode} {output}{errors}"
+        assert process.returncode == -signal.SIGKILL, (
+            f"{failpoint} was not reached: {process.returncode} {output}{errors}"
+        )
 
 
 def finished(process: subprocess.Popen[str], *, code: int = 0) -> list:
@@ -110,7 +112,11 @@ def content_of(word: str, *, large: bool = False) -> dict[str, bytes]:
     """Three files that differ from word to word; one of them of 9 MiB where a large one is needed."""
     size = 9 * 1024 * 1024 if large else 2000
     block = f"{word} ".encode() * 1000
-    return {"a.txt": word.encode(), "sub/b.bin": (block * (size // len(block) + 1))[:size], "sub/deeper/c": b"c" + word.encode()}
+    return {
+        "a.txt": word.encode(),
+        "sub/b.bin": (block * (size // len(block) + 1))[:size],
+        "sub/deeper/c": b"c" + word.encode(),
+    }
 
 
 class Shop:
