@@ -78,7 +78,7 @@ class BucketSettings:
     azure_identity: Mapping[str, str] = field(default_factory=dict, repr=False)
     connect_timeout: float = 5.0
     read_timeout: float = 10.0
-    upload_timeout: float = 600.0
+    upload_timeout: float = 300.0
 
     def __post_init__(self) -> None:
         """Normalise the URL and refuse what no store could be opened with."""
