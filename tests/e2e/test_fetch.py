@@ -115,6 +115,12 @@ def test_fetch__offline(pushed) -> None:
     assert pushed.ok("fetch", "nlp/bert", "--offline", "--json").json["version"] == "0.0"
 
 
+def test_fetch__offline_needs_no_store(pushed) -> None:
+    """A full version that is here is answered offline where no store is set."""
+    path = pushed.ok("fetch", "nlp/bert:0.0").out
+    assert pushed.ok("fetch", "nlp/bert:0.0", "--offline", HOLDFAST_STORE=None).out == path
+
+
 def test_fetch__dry_run(pushed) -> None:
     """--dry-run resolves and downloads nothing."""
     value = pushed.ok("fetch", "nlp/bert", "--dry-run", "--json").json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -133,6 +134,34 @@ def test_full_disk_behind_stdout(pushed) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_output__paths_that_are_not_text(pushed) -> None:
+    """A path that is not UTF-8 is printed as the bytes that it is; another encoding of the terminal is no failure."""
+    folder = os.fsencode(pushed.folder) + b"/caf\xe9"
+    os.mkdir(folder)
+    command = [sys.executable, "-m", "holdfast.cli", "fetch", "nlp/bert:0.0", "--assets-dir", folder]
+    done = subprocess.run(command, capture_output=True, check=True, env=pushed.environ())
+    assert done.stdout == folder + b"/nlp/bert/0.0\n"
+    environ = pushed.environ(PYTHONIOENCODING="ascii")
+    done = subprocess.run([*command[:4], "ü", "--json"], capture_output=True, check=False, env=environ)
+    assert json.loads(done.stdout)["error"]["kind"] == "usage"
+
+
+def test_progress__on_a_terminal_only(pushed) -> None:
+    """Progress moves on stderr where that is a terminal, and leaves nothing behind there."""
+    (pushed.folder / "model" / "large").write_bytes(os.urandom(1 << 20) * 4)
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast.cli", "push", "model", "nlp/bert", "--limit-rate", "8M"],
+        stdout=subprocess.PIPE, stderr=theirs, text=True, check=True, cwd=pushed.folder, env=pushed.environ(),
+    )  # fmt: skip
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "MiB of 4.0 MiB" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert done.stdout.startswith("nlp/bert:0.2  5 files, 4.0 MiB, pushed in ")
 
 
 def test_verbose__shows_where(asset) -> None:

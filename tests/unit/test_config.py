@@ -211,6 +211,8 @@ def test_storage_prefix__beats_modelkits() -> None:
     [
         ("store", "s4://b", "unknown scheme 's4'"),
         ("store", "s3://", "no bucket"),
+        ("store", "s3:/bucket", "not a store URL"),
+        ("store", "bucket/prefix", "not a store URL"),
         ("store", "file://relative", "not absolute"),
         ("server", "host", "not an address"),
         ("project", "a/b", "not a project's name"),
@@ -387,3 +389,32 @@ def test_import__is_cheap() -> None:
     code += "print(sorted({'tomlkit', 'tomllib', 'platformdirs', 'msgspec'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ("[]" if sys.platform == "linux" else "['platformdirs']")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://b",
+        "s3://b/",
+        "s3://b//p/q/",
+        "gcs://b/p",
+        "az://c/p/",
+        "file:///a/b/",
+        "file:///a%20b//c",
+        "/a b",
+        "memory://m",
+    ],
+)
+def test_place__is_what_copies_are_recorded_under(url: str) -> None:
+    """A store's URL in settings is in the form that the opened store has, so that a cached copy is known as its own."""
+    from holdfast.store.settings import split_url
+    from holdfast.wiring import open_store, store_place
+
+    settings = load({"store": url}, {"AWS_ENDPOINT_URL": "http://e:1"})
+    assert settings.store is not None
+    if settings.store.startswith(("file", "memory")):
+        opened = open_store(settings.store, settings).url
+    else:
+        scheme, bucket, prefix = split_url(settings.store)
+        opened = f"{scheme}://{bucket}/{prefix}".rstrip("/")
+    assert settings.place == store_place(opened, settings)

@@ -29,6 +29,7 @@ def run(args: list[str]) -> int:
     if args == ["--version"]:
         print(version_line())
         return 0
+    _allow_any_path()
     code = 0
     try:
         if "fetch" not in args or not shortcut.answered(args):
@@ -43,6 +44,13 @@ def run(args: list[str]) -> int:
         _discard_output()
         return code or _failed(_local(error), verbose=False, as_json=False)
     return code
+
+
+def _allow_any_path() -> None:
+    """Paths that are not in the terminal's encoding go out as the bytes that they are; other text never fails."""
+    if hasattr(sys.stdout, "reconfigure"):
+        utf8 = sys.stdout.encoding.lower() == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def version_line() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answered"]
 
-_FLAGS = ("--json", "-q", "--quiet")
+_FLAGS = ("--json", "-q", "--quiet", "--offline")
 _VALUES = ("--store", "--profile", "--assets-dir")
 
 

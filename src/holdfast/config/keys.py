@@ -137,6 +137,9 @@ def _store(value: object) -> str:
     text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
     scheme, separator, rest = text.partition("://")
     if not separator:
+        if not text.startswith(("/", ".", "~")) and not os.path.isabs(text):  # s3:/bucket is no folder named "s3:"
+            hint = "it reads like s3://bucket/prefix; a folder starts with / or ./"
+            raise UsageError(f"{text!r} is not a store URL", hint=hint)
         return _folder_url(_path(text))
     if scheme not in _SCHEMES:
         hint = nearest(scheme, list(_SCHEMES)) or f"schemes: {', '.join(f'{each}://' for each in _SCHEMES)}"
