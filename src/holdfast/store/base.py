@@ -49,9 +49,10 @@ PutMode = _Mode | Replace
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store tells of an object: size in bytes, modified in seconds since the epoch by the store's clock.
+    """What a store tells of an object: size in bytes, modified in seconds since the epoch.
 
-    ``version`` is an opaque text for :class:`Replace` and pinned reads; it changes whenever the object is written.
+    ``version`` is an opaque text for :class:`Replace` and pinned reads; it changes whenever the bytes do (where it is an ETag,
+    writing the same bytes again may keep it). ``modified`` is by the store's clock, but for the answer to a put, which tells none.
     ``etag`` is the store's own tag without quotes, where it has one; it may be an MD5 of the bytes.
     """
 
