@@ -157,7 +157,7 @@ class AssetsManager:
             return self._bare(spec)
         try:
             fetched = repository.fetch_info(CoreSpec(spec.name, version), force=force)
-        except VersionNotFoundError:
+        except (AssetNotFoundError, VersionNotFoundError):
             if force or not self._is_own(spec.name, version, repository):
                 raise
             return self._info(spec.name, version)
