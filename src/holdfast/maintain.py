@@ -24,6 +24,7 @@ from holdfast.transfer.plan import PART, plan_objects, ranges
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from holdfast.cache.assets import AssetsDir
     from holdfast.catalog.base import Listed, Published, Taken
     from holdfast.formats.records import AssetRecord, Claim
     from holdfast.model.manifest import Manifest
@@ -132,9 +133,8 @@ def _verify_archive(repository: Repository, name: str, version: str, manifest: M
     return f"{len(found.files)} files unpacked and checked"
 
 
-def verify_cached(repository: Repository, name: str, version: str) -> Finding:
+def verify_cached(assets: AssetsDir, name: str, version: str) -> Finding:
     """Check a local copy against what is recorded of it (its meta, or the digests found when it was fetched)."""
-    assets = repository.assets
     path, spec = assets.path_of(name, version), f"{name}:{version}"
     data, digests = assets.meta(name, version), assets.digests(name, version)
     manifest = decode_meta(data, spec).manifest if data is not None else None

@@ -178,7 +178,7 @@ def verify_command(session: Session, specs: tuple[str, ...]) -> int:
     """
     folder = _folder(session)
     entries = [entry for spec in specs for entry in _matching(folder, spec)] if specs else folder.entries()
-    return report(session, (verify_cached(session.repository, entry.name, entry.version) for entry in entries))
+    return report(session, (verify_cached(folder, entry.name, entry.version) for entry in entries))
 
 
 @command("pin")
