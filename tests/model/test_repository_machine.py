@@ -104,6 +104,8 @@ class World(RuleBasedStateMachine):
         self.aliases: dict[str, dict[str, str]] = {name: {} for name in NAMES}
         #: Contents whose push ended without an answer.
         self.pending: dict[str, list[int]] = {name: [] for name in NAMES}
+        #: Pushes without an answer, to be run again.
+        self.broken: list[tuple] = []
         self.foreign: dict[str, set[str]] = {name: set() for name in NAMES}
         self.sources = [self.lay(number) for number in range(len(CONTENTS))]
 
@@ -188,6 +190,9 @@ class World(RuleBasedStateMachine):
         plan=trouble,
         alias=st.sampled_from([None, None, "live"]),
     )
+    def push_with_a_wish(self, machine, name, content, wish, plan, alias):
+        self.push(machine, name, content, wish, plan, alias)
+
     def push(self, machine, name, content, wish, plan, alias):
         options = dict(wish) | ({"alias": alias} if alias else {})
         before = self.listed(name)
@@ -201,6 +206,7 @@ class World(RuleBasedStateMachine):
             except UnreachableError:
                 assert outage, "a doubtful answer was not settled"
                 self.pending[name].append(content)
+                self.broken.append((machine, name, content, wish, alias))
                 self.settle(name)
                 return
             except AlreadyExistsError:
@@ -226,6 +232,18 @@ class World(RuleBasedStateMachine):
         if wanted:
             assert pushed.version == wanted
         self.clock.forward(seconds=1)
+
+    @rule(machine=machines, name=names, content=contents, plan=trouble)
+    def push_plainly(self, machine, name, content, plan):
+        self.push(machine, name, content, {}, plan, None)
+
+    @precondition(lambda self: self.broken)
+    @rule(plan=trouble, data=st.data())
+    def push_again(self, plan, data):
+        """Run a push that had no answer again, on its machine, at once or after others."""
+        machine, name, content, wish, alias = data.draw(st.sampled_from(self.broken))
+        self.broken.remove((machine, name, content, wish, alias))
+        self.push(machine, name, content, wish, plan, alias)
 
     def note(self, name, version, content, *, created):
         files = CONTENTS[content]
@@ -469,7 +487,7 @@ def read(path: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.parametrize(("world", "examples"), [(World, 60), (PathWorld, 30)])
+@pytest.mark.parametrize(("world", "examples"), [(World, 200), (PathWorld, 80)])
 def test_repository__keeps_what_was_pushed(world, examples):
     """Whatever is done, by whom, and whichever answers are lost: what was published stays, whole and under its number."""
     run_state_machine_as_test(world, settings=chosen(examples, 30, derandomize=True))
