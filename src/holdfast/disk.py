@@ -1,16 +1,20 @@
-"""The few calls of the operating system that Python lacks: sync a file system, sync a directory, exchange two names."""
+"""The operating system: the few calls that Python lacks, and its refusals made ours."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from holdfast.errors import LocalError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["exchange", "sync_directory", "sync_file_system"]
+__all__ = ["exchange", "local_errors", "sync_directory", "sync_file_system"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -51,3 +55,21 @@ def exchange(one: Path, other: Path) -> bool:
     if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
         return False
     raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+@contextmanager
+def local_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals below this folder into LocalError, saying what to look at."""
+    try:
+        yield
+    except LocalError:
+        raise
+    except OSError as error:
+        hint = {
+            errno.ENOSPC: "free some space on this disk, or set assets_dir to another one",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EROFS: "the folder is read-only: set assets_dir to one that can be written",
+            errno.EACCES: "the folder may not be written: look at its rights, or set assets_dir to another one",
+        }.get(error.errno or 0)
+        where = error.filename or path
+        raise LocalError(f"{error.strerror or error}: {where}", subject=str(where), hint=hint) from error

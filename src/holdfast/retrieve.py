@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.cache.assets import AssetsDir, Known, WorkDir, local_errors
+from holdfast.cache.assets import AssetsDir, Known
 from holdfast.cache.tree import hash_file, matches, scan
+from holdfast.disk import local_errors
 from holdfast.errors import (
     AccessError,
     AlreadyExistsError,
@@ -31,6 +32,7 @@ from holdfast.resolve import is_pinned
 from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
+    from holdfast.cache.work import WorkDir
     from holdfast.catalog.base import Published
     from holdfast.model.result import FetchOptions, Verified
     from holdfast.model.spec import AssetSpec

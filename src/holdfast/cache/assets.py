@@ -9,36 +9,24 @@ A copy without a marker may be somebody's own work: it is never deleted, at most
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
-import secrets
 import shutil
-import socket
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from holdfast.disk import exchange, sync_file_system
-from holdfast.errors import BusyError, LocalError
+from holdfast.cache.work import TOKEN, WorkDir, close, doomed_name, hold, open_work_dir, place
+from holdfast.disk import local_errors, sync_file_system
+from holdfast.errors import LocalError
 from holdfast.failpoint import reach
 from holdfast.formats import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["AssetsDir", "CachedVersion", "Known", "WorkDir", "local_errors"]
-
-_POLL: Final = (0.01, 0.25)
-#: How the identity of a work directory starts that is about to be installed, or was.
-_CLOSED: Final = "closed-"
-#: What stands for the start of a process that is alive and does not tell.
-_UNKNOWN: Final = "0"
-_TOKEN: Final = secrets.token_hex(4)
-_HOST: Final = socket.gethostname().replace(".", "-")
+__all__ = ["AssetsDir", "CachedVersion", "Known"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +50,6 @@ class CachedVersion:
     pinned: bool
     bytes: int
     used: float
-
-
-@dataclass(frozen=True, slots=True)
-class WorkDir:
-    """Where a version is put together, beside its final place: ``copy`` is the file or directory to be."""
-
-    path: Path
-
-    @property
-    def copy(self) -> Path:
-        """The copy in the making."""
-        return self.path / "copy"
-
-    @property
-    def scratch(self) -> Path:
-        """A file for bytes that are not yet part of the copy (an archive)."""
-        return self.path / "scratch"
 
 
 class AssetsDir:
@@ -151,10 +122,8 @@ class AssetsDir:
     # making a copy
 
     @contextmanager
-    def lock(
-        self, name: str, version: str, deadline: float, poll: Callable[[float], None] = time.sleep
-    ) -> Iterator[None]:
-        """Hold the version's lock, waiting up to ``deadline`` seconds; where the file system has no locks, go on without.
+    def lock(self, name: str, version: str, deadline: float) -> Iterator[None]:
+        """Hold the version's lock, waiting up to ``deadline`` seconds; it only saves work.
 
         Raises:
             BusyError: the deadline passed.
@@ -163,40 +132,25 @@ class AssetsDir:
         path = self._own / "locks" / layout.encode_name(name) / version
         with local_errors(self.path):
             self._check()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _wait_for_lock(descriptor, f"{name}:{version}", deadline, poll)
+        with local_errors(path), hold(path, f"{name}:{version}", deadline):
             yield
-        finally:
-            os.close(descriptor)
 
     def work_dir(self, final: Path, identity: str) -> WorkDir:
-        """A directory of our own beside the final place; what a dead process of this machine left there is taken over.
-
-        ``identity`` names the content: leftovers of another content are not taken.
-        """
+        """A directory beside the final place in which to put a copy of this content together."""
         with local_errors(self.path):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            mine = final.parent / f".{final.name}.{identity}.{_owner()}.part"
-            for left in final.parent.glob(f".{final.name}.*.part"):
-                stem, found, owner = left.name.removesuffix(".part").rsplit(".", 2)
-                if stem == f".{final.name}" and _is_dead(owner):
-                    _take_over(left, mine, same=found == identity and not mine.exists())
-            mine.mkdir(exist_ok=True)
-            return WorkDir(mine)
+            return open_work_dir(final, identity)
 
     def install(self, work: WorkDir, final: Path, *, keep_old: bool = False, mark: bool = True) -> Path | None:
         """Give the finished copy its name, at once: whoever looks sees the old copy or the new one.
 
-        The marker of a directory must be in it already; the marker of a file is written after (``mark``). Returns where the old copy was
-        moved, if there was one that is kept.
+        The marker of a directory must be in it already; the marker of a file is written after (``mark``). Returns where the
+        old copy was moved, if there was one that is kept.
         """
         with local_errors(self.path):
             sync_file_system(work.path)
             reach("fetch.before-rename")
-            work = _closed(work, final)
-            aside = _place(work.copy, final, self._aside(final) if keep_old else None)
+            work = close(work, final)
+            aside = place(work.copy, final, self._aside(final) if keep_old else None)
             reach("fetch.renamed")
             if mark and final.is_file():
                 self._file_marker(final).touch()
@@ -255,9 +209,7 @@ class AssetsDir:
         path = self.path_of(name, version)
         with local_errors(self.path):
             if path.is_dir():
-                doomed = (
-                    path.parent / f".{version}.removed.{_owner()}.part"
-                )  # a killed removal is swept by the next fetch
+                doomed = doomed_name(path)
                 path.rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
             else:
@@ -285,113 +237,6 @@ class AssetsDir:
             )
 
 
-@contextmanager
-def local_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals below this folder into LocalError, saying what to look at."""
-    try:
-        yield
-    except LocalError:
-        raise
-    except OSError as error:
-        hint = {
-            errno.ENOSPC: "free some space on this disk, or set assets_dir to another one",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EROFS: "the folder is read-only: set assets_dir to one that can be written",
-            errno.EACCES: "the folder may not be written: look at its rights, or set assets_dir to another one",
-        }.get(error.errno or 0)
-        where = error.filename or path
-        raise LocalError(f"{error.strerror or error}: {where}", subject=str(where), hint=hint) from error
-
-
-def _closed(work: WorkDir, final: Path) -> WorkDir:
-    """The work directory under a name that no later fetch goes on with, for an old copy is about to be exchanged into it."""
-    if not os.path.lexists(final):
-        return work
-    return WorkDir(work.path.rename(final.parent / f".{final.name}.{_CLOSED}{secrets.token_hex(6)}.{_owner()}.part"))
-
-
-def _place(copy: Path, final: Path, aside: Path | None) -> Path | None:
-    if not os.path.lexists(final):
-        copy.rename(final)
-        return None
-    if aside is not None:  # somebody's own work: it is never where a leftover could be swept, not even for a moment
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        final.rename(aside)
-        copy.rename(final)
-        return aside
-    if copy.is_dir() or final.is_dir():
-        if not exchange(copy, final):  # no exchange here: the name is away for a moment, the copies never are
-            spare = copy.with_name("old")
-            final.rename(spare)
-            copy.rename(final)
-            spare.rename(copy)
-    else:
-        copy.replace(final)
-    return None
-
-
-def _wait_for_lock(descriptor: int, what: str, deadline: float, sleep: Callable[[float], None]) -> None:
-    end = time.monotonic() + deadline
-    pause = _POLL[0]
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise BusyError(
-                    f"another process is fetching {what}, and did not finish within {deadline:.0f} s",
-                    subject=what,
-                    hint="wait for it, or raise the timeout",
-                ) from None
-            sleep(pause)
-            pause = min(_POLL[1], pause * 1.5)
-        except OSError:
-            return  # no locks on this file system: two may do the same work, each in its own work directory
-        else:
-            return
-
-
-def _owner() -> str:
-    return f"{_HOST}-{os.getpid()}-{_birth(os.getpid())}-{_TOKEN}"
-
-
-def _is_dead(owner: str) -> bool:
-    """Whether the process that this names ran on this machine and is gone."""
-    pieces = owner.rsplit("-", 3)
-    if len(pieces) != 4 or pieces[0] != _HOST or not pieces[1].isdecimal():
-        return False
-    birth = _birth(int(pieces[1]))
-    return birth not in (pieces[2], _UNKNOWN)
-
-
-def _birth(pid: int) -> str:
-    """When a process started, so that a reused id is not taken for the old one; empty where there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return ""
-        except PermissionError:
-            pass
-        return _UNKNOWN
-    except OSError:
-        return _UNKNOWN
-    return text.rpartition(")")[2].split()[19]
-
-
-def _take_over(left: Path, mine: Path, *, same: bool) -> None:
-    """Rename is atomic: of several who want a leftover one gets it."""
-    try:
-        if same:
-            left.rename(mine)
-        else:
-            shutil.rmtree(left, ignore_errors=True)
-    except OSError:
-        return
-
-
 def _sizes(root: Path) -> Iterator[int]:
     for directory, _, files in os.walk(root):
         for name in files:
@@ -403,6 +248,6 @@ def _sizes(root: Path) -> Iterator[int]:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{_TOKEN}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{TOKEN}.{os.getpid()}.tmp")
     temporary.write_bytes(data)
     temporary.replace(path)

@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from holdfast.cache.assets import local_errors
 from holdfast.cache.tree import finish_copy, prepare_copy
+from holdfast.disk import local_errors
 from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of

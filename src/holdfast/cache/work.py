@@ -1,0 +1,189 @@
+"""Copies in the making: a directory of one process beside the final place, and how it takes that place (FORMAT.md §8).
+
+What a dead process left is taken over by rename, which only one of several can win, and only where its process surely is gone:
+same machine, same process namespace, no such process. Nothing here rests on locks; :func:`hold` only saves work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from holdfast.disk import exchange
+from holdfast.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["TOKEN", "WorkDir", "close", "doomed_name", "hold", "open_work_dir", "place"]
+
+_POLL: Final = (0.01, 0.25)
+#: How the identity of a work directory starts that is about to be installed, or was.
+_CLOSED: Final = "closed-"
+#: What stands for the start of a process that is alive and does not tell.
+_UNKNOWN: Final = "0"
+#: This process, among those that had its number.
+TOKEN: Final = secrets.token_hex(4)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDir:
+    """Where a version is put together, beside its final place: ``copy`` is the file or directory to be."""
+
+    path: Path
+
+    @property
+    def copy(self) -> Path:
+        """The copy in the making."""
+        return self.path / "copy"
+
+    @property
+    def scratch(self) -> Path:
+        """A file for bytes that are not yet part of the copy (an archive)."""
+        return self.path / "scratch"
+
+
+def open_work_dir(final: Path, identity: str) -> WorkDir:
+    """A directory of our own beside the final place; what a dead process of this machine left there is taken over.
+
+    ``identity`` names the content: leftovers of another content are swept.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    mine = _name(final, identity)
+    for left in final.parent.glob(f".{final.name}.*.part"):
+        stem, found, owner = left.name.removesuffix(".part").rsplit(".", 2)
+        if stem == f".{final.name}" and _is_dead(owner):
+            _take_over(left, mine, same=found == identity and not mine.exists())
+    mine.mkdir(exist_ok=True)
+    return WorkDir(mine)
+
+
+def doomed_name(final: Path) -> Path:
+    """A name for what is being removed; what a killed removal leaves is swept by the next fetch."""
+    return _name(final, "removed")
+
+
+def _name(final: Path, identity: str) -> Path:
+    return final.parent / f".{final.name}.{identity}.{_owner()}.part"
+
+
+def close(work: WorkDir, final: Path) -> WorkDir:
+    """The work directory under a name that no later fetch goes on with, for an old copy is about to be exchanged into it."""
+    if not os.path.lexists(final):
+        return work
+    return WorkDir(work.path.rename(_name(final, f"{_CLOSED}{secrets.token_hex(6)}")))
+
+
+def place(copy: Path, final: Path, aside: Path | None) -> Path | None:
+    """Give the copy its name; an old copy goes aside where a place for it is given, else where the copy was."""
+    if not os.path.lexists(final):
+        copy.rename(final)
+        return None
+    if aside is not None:  # somebody's own work: it is never where a leftover could be swept, not even for a moment
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        final.rename(aside)
+        copy.rename(final)
+        return aside
+    if copy.is_dir() or final.is_dir():
+        if not exchange(copy, final):  # no exchange here: the name is away for a moment, the copies never are
+            spare = copy.with_name("old")
+            final.rename(spare)
+            copy.rename(final)
+            spare.rename(copy)
+    else:
+        copy.replace(final)
+    return None
+
+
+@contextmanager
+def hold(path: Path, what: str, deadline: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Hold the lock on a file, waiting up to ``deadline`` seconds; where the file system has no locks, go on without.
+
+    Raises:
+        BusyError: the deadline passed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _wait_for_lock(descriptor, what, deadline, sleep)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, what: str, deadline: float, sleep: Callable[[float], None]) -> None:
+    end = time.monotonic() + deadline
+    pause = _POLL[0]
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise BusyError(
+                    f"another process is fetching {what}, and did not finish within {deadline:.0f} s",
+                    subject=what,
+                    hint="wait for it, or raise the timeout",
+                ) from None
+            sleep(pause)
+            pause = min(_POLL[1], pause * 1.5)
+        except OSError:
+            return  # no locks on this file system: two may do the same work, each in its own work directory
+        else:
+            return
+
+
+def _owner() -> str:
+    return f"{_machine()}-{os.getpid()}-{_birth(os.getpid())}-{TOKEN}"
+
+
+def _machine() -> str:
+    """The machine and, where processes are numbered apart (containers), the namespace of their numbers."""
+    namespace = ""
+    with suppress(OSError):
+        namespace = "~" + os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    return socket.gethostname().replace(".", "-") + namespace
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the process that this names ran on this machine and is gone."""
+    pieces = owner.rsplit("-", 3)
+    if len(pieces) != 4 or pieces[0] != _machine() or not pieces[1].isdecimal():
+        return False
+    birth = _birth(int(pieces[1]))
+    return birth not in (pieces[2], _UNKNOWN)
+
+
+def _birth(pid: int) -> str:
+    """When a process started, so that a reused id is not taken for the old one; empty where there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            pass
+        return _UNKNOWN
+    except OSError:
+        return _UNKNOWN
+    return text.rpartition(")")[2].split()[19]
+
+
+def _take_over(left: Path, mine: Path, *, same: bool) -> None:
+    """Rename is atomic: of several who want a leftover one gets it."""
+    try:
+        if same:
+            left.rename(mine)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+    except OSError:
+        return
