@@ -13,19 +13,26 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from holdfast.cache.assets import AssetsDir
+from holdfast.catalog.bucket import BucketCatalog
 from holdfast.errors import AlreadyExistsError, ChangedError, UnreachableError
+from holdfast.model.result import NoProgress
+from holdfast.model.version import BUILT_IN
+from holdfast.repository import Repository
 from holdfast.store.base import CREATE, OVERWRITE, Listing, Object, ObjectInfo, Promises, PutMode, Replace
+from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
 
     from holdfast.store.base import Store
 
-__all__ = ["Call", "Chance", "Fault", "FaultyStore", "ManualClock", "Script"]
+__all__ = ["Call", "Chance", "Fault", "FaultyStore", "ManualClock", "Notes", "Script", "repository_on"]
 
 
 class Fault(Enum):
@@ -205,3 +212,35 @@ class ManualClock:
     def forward(self, **amount: float) -> None:
         """Go forward by so many ``hours``, ``seconds`` …"""
         self.moment += timedelta(**amount)
+
+
+class Notes(NoProgress):
+    """Keeps what a person would have been warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        """Keep it."""
+        self.warnings.append(message)
+
+
+def repository_on(
+    store: Store, folder: Path, clock: ManualClock | None = None, who: str = "tester", **options
+) -> Repository:
+    """A repository of one machine, which keeps its cache and its journal in the folder."""
+    (folder / "assets").mkdir(parents=True, exist_ok=True)
+    clock = clock or ManualClock()
+    scheme = BUILT_IN["major_minor"]
+    return Repository(
+        store,
+        BucketCatalog(store, clock, who, scheme),
+        Engine(jobs=2, progress=Notes()),
+        AssetsDir(folder / "assets"),
+        clock=clock,
+        who=who,
+        state=folder / "state",
+        place=store.url,
+        scheme=scheme,
+        **options,
+    )

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,8 +29,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from holdfast.cache.assets import AssetsDir
-from holdfast.catalog.bucket import BucketCatalog
 from holdfast.errors import (
     AlreadyExistsError,
     AssetNotFoundError,
@@ -42,11 +41,12 @@ from holdfast.formats import layout as keys
 from holdfast.formats.convention import decode_meta
 from holdfast.model.digest import digest_of
 from holdfast.model.version import BUILT_IN, newest_first, newest_matching
-from holdfast.repository import Repository
 from holdfast.store.memory import MemoryStore
 from holdfast.store.path import PathStore
-from holdfast.transfer.engine import Engine
-from tests.fakes import Fault, FaultyStore, ManualClock, Script
+from tests.fakes import Fault, FaultyStore, ManualClock, Script, repository_on
+
+if TYPE_CHECKING:
+    from holdfast.repository import Repository
 
 SCHEME = BUILT_IN["major_minor"]
 NAMES = ("one", "group/two")
@@ -128,18 +128,7 @@ class World(RuleBasedStateMachine):
             return None
 
     def machine(self, store, name: str) -> Repository:
-        (self.folder / name / "assets").mkdir(parents=True)
-        return Repository(
-            store,
-            BucketCatalog(store, self.clock, name),
-            Engine(jobs=2),
-            AssetsDir(self.folder / name / "assets"),
-            clock=self.clock,
-            who=name,
-            state=self.folder / name / "state",
-            place=store.url,
-            scheme=SCHEME,
-        )
+        return repository_on(store, self.folder / name, self.clock, name)
 
     def lay(self, number: int) -> Path:
         folder = self.folder / "sources" / str(number)
