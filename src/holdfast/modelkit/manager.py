@@ -195,18 +195,16 @@ class AssetsManager:
     def _local(self, spec: AssetSpec, *, force: bool) -> dict[str, Any]:
         scheme = scheme_behind(spec.versioning)
         there = [version for version in self._local_assets().versions(spec.name) if scheme.is_full(version)]
-        if spec.version is not None and scheme.is_full(spec.version):
-            version = spec.version if spec.version in there else None
-        else:
-            version = newest_matching(there, spec.version, scheme)
-        if version is None:
-            if spec.version is None and not there:
-                return self._bare(spec)
-            raise errors.LocalAssetDoesNotExistError(spec.name, spec.version, newest_first(there, scheme))
-        if force:
+        pinned = spec.version is not None and scheme.is_full(spec.version)
+        version = spec.version if pinned else newest_matching(there, spec.version, scheme)
+        if force and version is not None:
             raise errors.StorageConfigurationError(
                 f"cannot download {spec} by force: no store is configured", hint="set a storage provider"
             )
+        if version is None and spec.version is None and not there:
+            return self._bare(spec)
+        if version is None or version not in there:
+            raise errors.LocalAssetDoesNotExistError(spec.name, spec.version, newest_first(there, scheme))
         return self._info(spec.name, version)
 
     def _bare(self, spec: AssetSpec) -> dict[str, Any]:

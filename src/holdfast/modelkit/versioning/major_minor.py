@@ -28,6 +28,9 @@ MAJOR_MINOR_VERSION_RE: Final = r"(?P<major>[0-9]+)(\.(?P<minor>[0-9]+))?"
 class InvalidMajorVersionError(errors.InvalidVersionError):
     """The text is no major."""
 
+    def __init__(self, version_str: str) -> None:
+        super().__init__(version_str)
+
 
 class MajorVersionDoesNotExistError(errors.InvalidVersionError):
     """No version has this major."""
