@@ -1,4 +1,4 @@
-"""The catalog as objects in the store itself (design §2 and §3): lists, metas, claims, records.
+"""The catalog as objects in the store itself (design §2 and §3): claims, metas, lists and records, written in their order.
 
 Needs the two conditions of :class:`holdfast.store.base.Store`: create-only and replace. Keys come from ``formats/layout``.
 """
@@ -9,22 +9,21 @@ import uuid
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from holdfast.catalog.base import Listed, OpenPush, Published, Taken
-from holdfast.catalog.swap import create_once, read_or_none, swap
+from holdfast.catalog.base import Listed, OpenPush, Published
+from holdfast.catalog.reading import BucketReader
+from holdfast.catalog.swap import create_once, swap
 from holdfast.errors import (
-    AccessError,
     AlreadyExistsError,
     ConflictError,
     IntegrityError,
-    ObjectNotFoundError,
     UsageError,
     VersionNotFoundError,
 )
 from holdfast.failpoint import reach
 from holdfast.formats import layout
-from holdfast.formats.convention import decode_meta, decode_versions, encode_meta, encode_versions
+from holdfast.formats.convention import encode_meta, encode_versions
 from holdfast.formats.records import (
     STORE_FORMAT,
     AssetRecord,
@@ -37,110 +36,47 @@ from holdfast.formats.records import (
     encode,
     stamp,
 )
-from holdfast.model.digest import PREFIX, digest_of
-from holdfast.model.version import all_schemes, is_text, newest_first, scheme_named, scheme_of
+from holdfast.model.version import newest_first, scheme_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from holdfast.catalog.base import Clock
     from holdfast.formats.convention import Meta
     from holdfast.model.version import VersionScheme
-    from holdfast.store.base import Listing, Object, Store
+    from holdfast.store.base import Object, Store
 
 __all__ = ["BucketCatalog"]
 
 #: A push record is renewed when it is older than this.
 _RENEW: Final = timedelta(minutes=10)
-_USUAL: Final = "major_minor"
 
 
-class BucketCatalog:
+class BucketCatalog(BucketReader):
     """A :class:`holdfast.catalog.base.Catalog` on a store.
 
     ``who`` stands in claims and records; ``scheme`` is that of new assets, None for what the store's record says.
     """
 
     def __init__(self, store: Store, clock: Clock, who: str, scheme: VersionScheme | None = None) -> None:
-        self._store = store
+        super().__init__(store, scheme)
         self._clock = clock
         self._who = who
-        self._scheme = scheme
-
-    # reading
-
-    def names(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[str]:
-        """Level by level; a prefix that is a version of an asset found above it is not entered."""
-        found: list[str] = []
-        level = [""]
-        while level:
-            below: list[str] = []
-            for prefix, listing in zip(level, run(self._store.list_level, level), strict=True):
-                found += [name for info in listing.objects if (name := layout.name_of_versions_key(info.key))]
-                below += _to_enter(prefix, listing, is_asset=prefix in found)
-            level = below
-        yield from sorted(found)
-
-    def listed(self, name: str) -> Listed:
-        """The list, with what another program wrote over it merged in."""
-        found = read_or_none(self._store, layout.versions_key(name))
-        return Listed((), (), self._new_scheme()) if found is None else self._read_list(name, found)
-
-    def _new_scheme(self) -> VersionScheme:
-        """The scheme of an asset that has no versions yet: as set, else as the store says."""
-        if self._scheme is None:
-            try:
-                record = self.store_record()
-            except AccessError:
-                record = None
-            self._scheme = scheme_named(record.versioning if record and record.versioning else _USUAL)
-        return self._scheme
-
-    def record(self, name: str) -> AssetRecord:
-        """The asset's record; without the right to list, a refusal means that there is none."""
-        try:
-            found = read_or_none(self._store, layout.asset_key(name))
-        except AccessError:
-            return AssetRecord()
-        return self._read_record(name, found)
-
-    def published(self, name: str, version: str) -> Published:
-        """The meta of a version."""
-        key = layout.meta_key(name, version)
-        try:
-            data = bytes(self._store.get(key).data)
-        except ObjectNotFoundError as error:
-            raise VersionNotFoundError(f"no version {version} of {name}", subject=f"{name}:{version}") from error
-        meta = decode_meta(data, key)
-        return Published(meta, meta.push or PREFIX + digest_of(data), data)
-
-    def taken(self, name: str) -> Taken:
-        """Two listings: the asset's own level, and its claims."""
-        level = self._store.list_level(name)
-        pieces = [info.key.rpartition("/")[2] for info in level.objects]
-        metas = frozenset(piece.removesuffix(layout.META_END) for piece in pieces if piece.endswith(layout.META_END))
-        data = {piece for piece in pieces if not piece.endswith((layout.META_END, layout.VERSIONS_END))}
-        data |= {prefix.rpartition("/")[2] for prefix in level.prefixes}
-        claims = self._store.list_level(layout.claims_prefix(name)).objects
-        schemes = all_schemes().values()
-        full = frozenset(text for text in data if any(scheme.is_full(text) for scheme in schemes))
-        return Taken(metas, full, frozenset(info.key.rpartition("/")[2] for info in claims))
 
     # the store's record
 
     def store_record(self, *, create: bool = False) -> StoreRecord | None:
         """The store's record; the first push makes it and looks up once whose store it is."""
-        found = read_or_none(self._store, layout.STORE)
+        found = self.stored()
         if found is None and create:
-            origin = "modelkit" if any(self.names()) else "holdfast"
+            origin = "modelkit" if any(self.found()) else "holdfast"
             record = StoreRecord(STORE_FORMAT, uuid.uuid4().hex, origin, stamp(self._clock.now()))
             try:
                 create_once(self._store, self._clock, layout.STORE, encode(record))
             except AlreadyExistsError:
-                found = self._store.get(layout.STORE)
-            else:
-                return record
-        return None if found is None else decode(memoryview(found.data), StoreRecord, layout.STORE)
+                return self.stored()
+            return record
+        return found
 
     def configure(self, key: str, value: str | None) -> StoreRecord:
         """Change ``push_limit``, ``grace``, ``undo`` (seconds), ``layout`` or ``versioning``."""
@@ -200,12 +136,6 @@ class BucketCatalog:
             if held is None or held.push != push.id:
                 raise
 
-    def claim_of(self, name: str, version: str) -> Claim | None:
-        """The claim on a number, or None."""
-        key = layout.claim_key(name, version)
-        found = read_or_none(self._store, key)
-        return None if found is None else decode(memoryview(found.data), Claim, key)
-
     def check_claim(self, push: OpenPush, version: str) -> None:
         """Re-read the claim."""
         claim = self.claim_of(push.name, version)
@@ -252,16 +182,6 @@ class BucketCatalog:
 
         swap(self._store, self._clock, layout.versions_key(name), change)
         return result[-1]
-
-    def is_removed(self, name: str, version: str, record: AssetRecord) -> bool:
-        """Whether the version's tombstone is that of the meta which is there now (or the meta is gone)."""
-        tombstone = record.tombstones.get(version)
-        if tombstone is None:
-            return False
-        try:
-            return self.published(name, version).id == tombstone.meta
-        except VersionNotFoundError:
-            return True
 
     def set_aliases(self, name: str, changes: Mapping[str, str | None]) -> AssetRecord:
         """Swap the record."""
@@ -335,48 +255,10 @@ class BucketCatalog:
         self._store.put(key, b"")
         return datetime.fromtimestamp(self._store.head(key).modified, UTC)
 
-    def _read_record(self, name: str, found: Object | None) -> AssetRecord:
-        return AssetRecord() if found is None else decode(memoryview(found.data), AssetRecord, layout.asset_key(name))
-
-    def _read_list(self, name: str, found: Object | None, *, also: Sequence[str] = (), lenient: bool = False) -> Listed:
-        """The list, read by the scheme that fits its entries and those that are to be added."""
-        key = layout.versions_key(name)
-        entries: list[str] = []
-        if found is not None:
-            entries = _readable(bytes(found.data), key) if lenient else decode_versions(memoryview(found.data), key)
-            if found.foreign is not None:
-                entries = list(dict.fromkeys([*entries, *_readable(found.foreign, key)]))
-        scheme = scheme_of([*entries, *also], self._scheme or scheme_named(_USUAL))
-        full = [entry for entry in entries if scheme.is_full(entry) and is_text(entry)]
-        unknown = tuple(entry for entry in entries if entry not in full)
-        token = None if found is None else found.info.version
-        return Listed(
-            tuple(newest_first(full, scheme)), unknown, scheme, token, found is not None and found.foreign is not None
-        )
-
-
-def _readable(foreign: bytes, key: str) -> list[str]:
-    """The versions in another program's content; none while it is half written."""
-    try:
-        return decode_versions(foreign, key)
-    except IntegrityError:
-        return []
-
 
 def _has(record: AssetRecord, version: str, meta_id: str) -> bool:
     tombstone = record.tombstones.get(version)
     return tombstone is not None and tombstone.meta == meta_id
-
-
-def _to_enter(prefix: str, listing: Listing, *, is_asset: bool) -> list[str]:
-    metas = {info.key.removesuffix(layout.META_END) for info in listing.objects if info.key.endswith(layout.META_END)}
-    own = {layout.OWN} if not prefix else set()
-    skipped = metas | own
-    return [p for p in listing.prefixes if p not in skipped and not (is_asset and _is_version(p.rpartition("/")[2]))]
-
-
-def _is_version(piece: str) -> bool:
-    return any(scheme.is_full(piece) for scheme in all_schemes().values())
 
 
 def _configured(record: StoreRecord, key: str, value: str | None) -> StoreRecord:
