@@ -144,6 +144,7 @@ class Generations:
         temporary = self._write([current.data], sync=True)
         try:
             self._mirror.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(temporary, (current.modified, current.modified))  # a slow writer's mirror is older than the truth
             temporary.replace(self._mirror)
         finally:
             temporary.unlink(missing_ok=True)
