@@ -20,6 +20,7 @@ from holdfast.errors import (
     HoldfastError,
     IntegrityError,
     LocalError,
+    UnreachableError,
     VersionNotFoundError,
 )
 from holdfast.failpoint import reach
@@ -256,7 +257,7 @@ class Retriever:
         with local_errors(final):
             final.parent.mkdir(parents=True, exist_ok=True)
         place = AssetsDir(final.parent)
-        work = place.work_dir(final, digest_of(published.data)[:12])
+        work = place.work_dir(final, digest_of(published.data + selection.token.encode())[:12])
         _, count, verified, _ = self._download(name, version, published, work, selection)
         place.install(work, final, mark=False)
         path = final / selection.sub_path if selection.sub_path else final
@@ -278,6 +279,18 @@ class Retriever:
         return replace(cached, path=str(final))
 
     def _download(
+        self, name: str, version: str, published: Published, work: WorkDir, selection: _Selection
+    ) -> tuple[Manifest, int, Verified, dict[str, str]]:
+        """Into the work directory, which is kept for the next try where only the store did not answer."""
+        try:
+            return self._bring(name, version, published, work, selection)
+        except (AccessError, UnreachableError):
+            raise
+        except HoldfastError:
+            shutil.rmtree(work.path, ignore_errors=True)
+            raise
+
+    def _bring(
         self, name: str, version: str, published: Published, work: WorkDir, selection: _Selection
     ) -> tuple[Manifest, int, Verified, dict[str, str]]:
         from holdfast.transfer.download import Download
