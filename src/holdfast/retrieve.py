@@ -144,6 +144,13 @@ class Retriever:
         known = self._assets.known(name, version)
         return known is None or known.store == self._place
 
+    def cached_path(self, name: str, version: str) -> Path | None:
+        """Where a complete copy is, if one is here; for those who want no meta, whose reading costs with its length."""
+        if not (self._assets.is_complete(name, version) and self.is_ours(name, version)):
+            return None
+        self._assets.touch(name, version)
+        return self._assets.path_of(name, version)
+
     def _is_hit(self, name: str, version: str, selection: _Selection) -> bool:
         """A complete copy from this store, or of another program's making; else, for a part, that part."""
         if self._assets.is_complete(name, version) and self.is_ours(name, version):
