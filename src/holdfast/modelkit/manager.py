@@ -137,7 +137,7 @@ class AssetsManager:
             if provider is None:
                 info = self._local(wanted, force=force)
             else:
-                info = self._remote(wanted, self._repository(provider), force=force)
+                info = self._remote(wanted, self._repository(provider), force=force, with_meta=return_info)
         path = info["path"] = _within(str(info["path"]), wanted)
         logger.info("fetched %s: version %s, from_cache %s", wanted, info["version"], info["from_cache"])
         return info if return_info else path
@@ -147,7 +147,7 @@ class AssetsManager:
     def _repository(self, provider: StorageProvider) -> Repository:
         return provider.repository(self.assets_dir, self.timeout)
 
-    def _remote(self, spec: AssetSpec, repository: Repository, *, force: bool) -> dict[str, Any]:
+    def _remote(self, spec: AssetSpec, repository: Repository, *, force: bool, with_meta: bool) -> dict[str, Any]:
         if not is_storable(spec.name):
             return self._bare(spec)
         scheme = scheme_behind(spec.versioning)
@@ -155,6 +155,9 @@ class AssetsManager:
         version = spec.version if pinned else self._newest(spec, repository, scheme, force=force)
         if version is None:
             return self._bare(spec)
+        cached = None if force or with_meta else repository.retriever.cached_path(spec.name, version)
+        if cached is not None:
+            return self._info(spec.name, version, str(cached), {})
         try:
             fetched = repository.fetch_info(CoreSpec(spec.name, version), force=force)
         except (AssetNotFoundError, VersionNotFoundError):
