@@ -22,6 +22,8 @@ __all__ = ["COMPRESS_FROM", "LARGEST", "decode_entries", "encode_entries"]
 COMPRESS_FROM: Final = 1 << 20
 #: No list unfolds to more than this many bytes.
 LARGEST: Final = 1 << 30
+#: No time of a file is further from the epoch than this, in nanoseconds.
+_LATEST: Final = (1 << 63) - 1
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
@@ -66,8 +68,9 @@ def _unfold(text: str) -> bytes:
 
     data = base64.b64decode(text, validate=True)
     try:
-        if zstandard.frame_content_size(data) > LARGEST:
-            raise IntegrityError(f"entries unfold to more than {LARGEST} bytes")
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= LARGEST:  # a frame that does not tell its size could be any
+            raise IntegrityError(f"entries unfold to more than {LARGEST} bytes, or do not tell to how many")
         return zstandard.ZstdDecompressor().decompress(data, max_output_size=LARGEST)
     except zstandard.ZstdError as error:
         raise IntegrityError(f"entries: {error}") from None
@@ -83,6 +86,8 @@ def _to_entry(record: _Record) -> Entry:
         raise IntegrityError(f"entry {record.path!r}: kind {record.kind!r}, size {record.size}", subject=record.path)
     if record.kind == "file" and (record.blake3 is None or not _is_digest(record.blake3)):
         raise IntegrityError(f"entry {record.path!r} has no valid digest", subject=record.path)
+    if record.mtime is not None and not -_LATEST <= record.mtime <= _LATEST:
+        raise IntegrityError(f"entry {record.path!r} has a time that no file can have", subject=record.path)
     mode = None if record.mode is None else int(record.mode, 8) & PERMISSIONS
     kind = record.kind
     return Entry(record.path, kind, record.size, mode, record.mtime, record.blake3, record.target)  # type: ignore[arg-type]

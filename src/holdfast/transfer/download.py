@@ -12,6 +12,7 @@ import tarfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.tree import finish_copy, prepare_copy
@@ -24,7 +25,6 @@ from holdfast.transfer.plan import PART, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -73,16 +73,20 @@ class Download:
         self._engine = engine
         self._copy = copy
         self._scratch = scratch
+        self._root: str | None = None  # of the files, where they are several
+        self._resumed = True  # whether an earlier run may have left some of them
         self.outcome = Outcome()
 
     def files(self, plan: TransferPlan, manifest: Manifest) -> None:
         """Fetch a file asset or the files of a tree, then set links, modes and times."""
         entries = manifest.entries
+        self._resumed = os.path.lexists(self._copy)
         if not manifest.single:
             with local_errors(self._copy):
                 self._copy.mkdir(exist_ok=True)
                 prepare_copy(str(self._copy), entries)
-        self._engine.run(lambda item: self._retried(item, self._small), plan.small)
+                self._root = str(self._copy)
+        self._engine.run(lambda item: self._retried(item, self._small), plan.small, at_once=plan.at_once)
         for item in plan.large:
             self._retried(item, self._large)
         with local_errors(self._copy):
@@ -110,7 +114,7 @@ class Download:
     def _target(self, item: ObjectPlan) -> Path:
         if item.entry is None:
             return self._scratch
-        return self._copy / item.entry.path if self._copy.is_dir() else self._copy
+        return self._copy if self._root is None else Path(f"{self._root}/{item.entry.path}")
 
     def _retried(self, item: ObjectPlan, fetch: Callable[[ObjectPlan, Path], None]) -> None:
         """A file that comes out wrong is fetched once more from nothing: the wire may be to blame; then the object is."""
@@ -134,7 +138,7 @@ class Download:
                 return
 
     def _small(self, item: ObjectPlan, target: Path) -> None:
-        if self._is_there(item, target):
+        if self._resumed and self._is_there(item, target):
             return
         found = self._store.get(item.key)
         data = memoryview(found.data)
@@ -312,9 +316,17 @@ def _make_writable(target: Path) -> None:
 
 def _write_new(target: Path, data: memoryview) -> None:
     """Write a file; what an earlier, killed run left there goes first."""
-    target.unlink(missing_ok=True)
-    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb", buffering=0) as file:
-        _write_all(file, data)
+    flags, view = os.O_WRONLY | os.O_CREAT | os.O_EXCL, data.cast("B")
+    try:
+        descriptor = os.open(target, flags, 0o666)
+    except FileExistsError:
+        os.unlink(target)
+        descriptor = os.open(target, flags, 0o666)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(file: BinaryIO, data: memoryview) -> None:
