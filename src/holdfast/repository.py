@@ -231,7 +231,7 @@ class Repository:
 
     def alias(self, name: str, alias: str, version: str | None) -> str | None:
         """Let an alias name a version (full, partial or another alias), or remove it (None). Returns the full version."""
-        from holdfast.publish import check_alias
+        from holdfast.numbering import check_alias
 
         check_alias(alias)
         if version is None:

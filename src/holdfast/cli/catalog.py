@@ -136,7 +136,7 @@ def alias_command(session: Session, name: str, alias: str, version: str | None, 
 
 
 def _would_alias(session: Session, name: str, alias: str, version: str | None) -> str | None:
-    from holdfast.publish import check_alias
+    from holdfast.numbering import check_alias
 
     check_alias(alias)
     if version is not None:
