@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import IntegrityError, LocalError, SourceChangedError, UsageError
 from holdfast.formats import layout
-from holdfast.model.digest import Hasher
+from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import PERMISSIONS, Entry, check_link, folded
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "matches",
     "prepare_copy",
     "read_file",
+    "read_whole",
     "scan",
 ]
 
@@ -131,11 +132,35 @@ def hash_file(scanned: Scanned, seen: Callable[[int], None] = lambda _: None) ->
     Raises:
         SourceChangedError: the file is not what was scanned, before or after reading.
     """
+    if scanned.entry.size <= _STEP:
+        data = read_whole(scanned)
+        seen(len(data))
+        return replace(scanned.entry, digest=digest_of(data))
     hasher = Hasher()
     for piece in read_file(scanned):
         hasher.update(piece)
         seen(len(piece))
     return replace(scanned.entry, digest=hasher.hexdigest())
+
+
+def read_whole(scanned: Scanned) -> bytes:
+    """The bytes of a scanned file that is small, in as few calls of the system as it takes.
+
+    Raises:
+        SourceChangedError: as :func:`hash_file`.
+    """
+    try:
+        descriptor = os.open(scanned.path, os.O_RDONLY)
+        try:
+            data = os.read(descriptor, scanned.entry.size + 1)
+            _check_stamp(scanned, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _gone(scanned, error) from error
+    if len(data) != scanned.entry.size:
+        raise changed(scanned)
+    return data
 
 
 def read_file(scanned: Scanned) -> Iterator[memoryview]:

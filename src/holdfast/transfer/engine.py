@@ -36,12 +36,13 @@ class Engine:
     def __init__(
         self, jobs: int | None = None, limit_rate: int | None = None, progress: Progress | None = None
     ) -> None:
+        self._asked = jobs
         self.jobs = jobs or JOBS
         self.progress: Progress = progress or NoProgress()
         self._rate = _Rate(limit_rate) if limit_rate else None
 
-    def run(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """``[work(item) for item in items]``, several at a time, results in order."""
+    def run(self, work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int | None = None) -> list[Result]:
+        """``[work(item) for item in items]``, ``jobs`` at a time or as many as the plan allows, results in order."""
         listed = list(items)
         todo = enumerate(listed)
         results: dict[int, Result] = {}
@@ -59,7 +60,7 @@ class Engine:
                 except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
                     errors.append(error)
 
-        self._in_threads(worker, min(self.jobs, len(listed)), errors)
+        self._in_threads(worker, min(self._asked or at_once or self.jobs, len(listed)), errors)
         return [results[index] for index in sorted(results)]
 
     def _in_threads(self, worker: Callable[[], None], count: int, errors: list[BaseException]) -> None:

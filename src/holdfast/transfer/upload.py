@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from holdfast.cache.tree import changed, check_source, read_file
+from holdfast.cache.tree import changed, check_source, read_file, read_whole
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.transfer.plan import plan_objects
@@ -60,7 +60,7 @@ class Upload:
         plan = plan_objects(name, version, layout, manifest.files)
         self._start(plan)
         try:
-            self._engine.run(self._send_small, plan.small)
+            self._engine.run(self._send_small, plan.small, at_once=plan.at_once)
             for item in plan.large:
                 self._send_large(item)
         finally:
@@ -77,7 +77,7 @@ class Upload:
     def _send_small(self, item: ObjectPlan) -> None:
         self._alive()
         scanned = self._source(item)
-        data = b"".join(bytes(piece) for piece in read_file(scanned))
+        data = read_whole(scanned)
         if digest_of(data) != scanned.entry.digest:
             raise changed(scanned)
         self._store.put(item.key, data)
