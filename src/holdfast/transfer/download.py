@@ -10,6 +10,7 @@ import hashlib
 import os
 import tarfile
 import threading
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -265,7 +266,9 @@ def _unpack(archive: Path, target: Path, key: str, manifest: Manifest | None) ->
                 if entry.kind == "file":
                     made[path] = entry = _unpack_file(members, member, target, entry, key, checked=wanted is not None)
                 yield entry
-    except (tarfile.TarError, EOFError, ValueError) as error:
+            while members.fileobj is not None and members.fileobj.read(_STEP):
+                pass  # to the very end, where gzip's own check of all that was read stands
+    except (tarfile.TarError, zlib.error, EOFError, KeyError, ValueError, OverflowError) as error:
         raise IntegrityError(f"{key} is no readable tar.gz: {error}", subject=key) from error
     except OSError as error:
         if error.errno is None:  # gzip's own complaints (bad checksum, not a gzip file)
