@@ -16,6 +16,7 @@ from holdfast.modelkit.versioning.major_minor import (
     MajorVersionDoesNotExistError,
 )
 from holdfast.modelkit.versioning.simple_date import SimpleDateAssetsVersioningSystem
+from tests.unit.modelkit_cases import *  # noqa: F403 - fixtures
 
 
 @pytest.fixture
@@ -131,6 +132,23 @@ def test_spec__own_versioning_system(clean_registry):
     assert isinstance(AssetSpec("a", versioning=Letters, version="c").versioning, Letters)
     with pytest.raises(errors.InvalidVersionError):
         AssetSpec("a", versioning="letters", version="1.0")
+
+
+def test_own_versioning_system__pushes_and_fetches(clean_registry, manager, provider, tree, monkeypatch):
+    """A system of one's own decides about pushes and fetches, chosen by setting or by the spec (F8)."""
+    provider.new(str(tree), "cat/dotted", "0.0")
+    register("letters", Letters)
+    monkeypatch.setenv("MODELKIT_ASSETS_VERSIONING_SYSTEM", "letters")
+    provider.new(str(tree), "cat/name", "a")
+    provider.update(str(tree), "cat/name", "c")
+    provider.update(str(tree), "cat/name", "b")
+    assert provider.get_versions_info("cat/name") == ["c", "b", "a"]
+    assert manager.fetch_asset("cat/name").endswith("cat/name/c")
+    monkeypatch.delenv("MODELKIT_ASSETS_VERSIONING_SYSTEM")
+    assert manager.fetch_asset(AssetSpec("cat/name", versioning=Letters, version="a")).endswith("cat/name/a")
+    assert manager.fetch_asset("cat/dotted").endswith("cat/dotted/0.0")
+    with pytest.raises(errors.InvalidVersionError):
+        provider.update(str(tree), "cat/name", "1.0")
 
 
 def test_spec__methods(tmp_path):
