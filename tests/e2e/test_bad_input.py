@@ -303,8 +303,16 @@ TRICKS = {
     "link out": lambda: linked("l", "../../outside"),
     "hard link out": lambda: linked("l", "../../outside/precious", tarfile.LNKTYPE),
     "device": lambda: linked("l", "", tarfile.CHRTYPE),
+    "end of time": lambda: timed("1e40"),
+    "no time": lambda: timed("inf"),
     "pipe": lambda: linked("l", "", tarfile.FIFOTYPE),
 }
+
+
+def timed(seconds):
+    info = tarfile.TarInfo("x")
+    info.pax_headers = {"mtime": seconds}
+    return info
 
 
 def linked(name, target, kind=tarfile.SYMTYPE):

@@ -22,6 +22,7 @@ from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import Entry, Manifest, parents
+from holdfast.transfer.engine import WINDOW
 from holdfast.transfer.plan import PART, ranges
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Download", "Outcome"]
 
 _TRIES: Final = 2
+#: How many large objects are fetched side by side; they share the engine's window of ranges.
+_LARGE_AT_ONCE: Final = 4
 _STEP: Final = 4 * 1024 * 1024
 
 
@@ -76,6 +79,7 @@ class Download:
         self._scratch = scratch
         self._root: str | None = None  # of the files, where they are several
         self._resumed = True  # whether an earlier run may have left some of them
+        self._large_at_once = 1
         self.outcome = Outcome()
 
     def files(self, plan: TransferPlan, manifest: Manifest) -> None:
@@ -88,8 +92,8 @@ class Download:
                 prepare_copy(str(self._copy), entries)
                 self._root = str(self._copy)
         self._engine.run(lambda item: self._retried(item, self._small), plan.small, at_once=plan.at_once)
-        for item in plan.large:
-            self._retried(item, self._large)
+        self._large_at_once = max(1, min(_LARGE_AT_ONCE, len(plan.large)))
+        self._engine.run(lambda item: self._retried(item, self._large), plan.large, at_once=self._large_at_once)
         with local_errors(self._copy):
             if manifest.single:
                 finish_copy(str(self._copy.parent), [replace(entries[0], path=self._copy.name)])
@@ -167,6 +171,12 @@ class Download:
     def _large(self, item: ObjectPlan, target: Path) -> None:
         hasher, md5 = Hasher(), hashlib.md5(usedforsecurity=False)
         known = item.entry is not None and item.entry.digest is not None
+
+        def digest_piece(piece: memoryview) -> None:
+            hasher.update(piece)
+            if not known:
+                md5.update(piece)
+
         _make_writable(target)
         with open(target, "r+b" if target.exists() else "w+b", buffering=0) as file:
             start = self._resume(file, hasher, item.size) if known else 0
@@ -176,13 +186,12 @@ class Download:
             size = first.info.size if first else item.size
             if item.size >= 0 and size != item.size:
                 raise IntegrityError(f"{item.key} has {size} bytes instead of {item.size}", subject=item.key)
-            for piece in self._pieces(item, first, start, size):
-                data = memoryview(piece)
-                hasher.update(data)
-                if not known:
-                    md5.update(data)
-                _write_all(file, data)
-                self._arrived(data.nbytes)
+            with self._engine.behind(digest_piece) as digest_behind:
+                for piece in self._pieces(item, first, start, size):
+                    data = memoryview(piece)
+                    digest_behind(data)
+                    _write_all(file, data)
+                    self._arrived(data.nbytes)
             got = file.tell()
         digest = hasher.hexdigest()
         self._note(item, digest, _check(item, digest, got, first, md5.hexdigest))
@@ -219,7 +228,7 @@ class Download:
                 raise IntegrityError(f"{item.key} ended early", subject=item.key)
             return found.data
 
-        yield from self._engine.in_order(read, ranges(size, begun))
+        yield from self._engine.in_order(read, ranges(size, begun), WINDOW // self._large_at_once)
 
     def _arrived(self, count: int) -> None:
         self.outcome.moved(count)
@@ -266,7 +275,7 @@ def _unpack(archive: Path, target: Path, key: str, manifest: Manifest | None) ->
                 if entry.kind == "file":
                     made[path] = entry = _unpack_file(members, member, target, entry, key, checked=wanted is not None)
                 yield entry
-            while members.fileobj is not None and members.fileobj.read(_STEP):
+            while members.fileobj.read(_STEP):
                 pass  # to the very end, where gzip's own check of all that was read stands
     except (tarfile.TarError, zlib.error, EOFError, KeyError, ValueError, OverflowError) as error:
         raise IntegrityError(f"{key} is no readable tar.gz: {error}", subject=key) from error
@@ -282,6 +291,8 @@ def _entry_of(member: tarfile.TarInfo, path: str, key: str, wanted: dict[str, En
             raise IntegrityError(f"{key}: the archive has {path!r}, which the manifest has not", subject=key)
         return wanted[path]
     mtime = int(member.mtime * 1_000_000_000)
+    if abs(mtime) >= 1 << 63:
+        raise IntegrityError(f"{key}: {path!r} has a time that no file can have", subject=key)
     if member.isdir():
         return Entry(path, "dir", mode=member.mode & 0o777, mtime=mtime)
     if member.issym():
