@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.model.result import NoProgress
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["JOBS", "Engine"]
 
 JOBS: Final = 16
-#: How many ranges of one object are in flight, at most: 8 parts of 8 MiB are 64 MiB.
+#: How many ranges of large objects are in flight, at most: 8 parts of 8 MiB are 64 MiB.
 WINDOW: Final = 8
+_MOST: Final = 1024
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,7 +44,10 @@ class Engine:
         self._rate = _Rate(limit_rate) if limit_rate else None
 
     def run(self, work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int | None = None) -> list[Result]:
-        """``[work(item) for item in items]``, ``jobs`` at a time or as many as the plan allows, results in order."""
+        """``[work(item) for item in items]``, ``jobs`` at a time or as many as the plan allows, results in order.
+
+        Where the caller of the program set ``jobs``, that bounds both.
+        """
         listed = list(items)
         todo = enumerate(listed)
         results: dict[int, Result] = {}
@@ -60,7 +65,8 @@ class Engine:
                 except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
                     errors.append(error)
 
-        self._in_threads(worker, min(self._asked or at_once or self.jobs, len(listed)), errors)
+        bound = min(at_once or self.jobs, self._asked or _MOST)
+        self._in_threads(worker, min(bound, len(listed)), errors)
         return [results[index] for index in sorted(results)]
 
     def _in_threads(self, worker: Callable[[], None], count: int, errors: list[BaseException]) -> None:
@@ -83,20 +89,39 @@ class Engine:
             first = one()
             return first, second.result()
 
-    def in_order(self, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """``map(read, items)``, up to eight ahead, results in order: the bytes of one large object."""
+    def in_order(self, read: Callable[[Item], Result], items: Iterable[Item], ahead: int = WINDOW) -> Iterator[Result]:
+        """``map(read, items)``, so many ahead, results in order: the bytes of one large object."""
         window: deque[Future[Result]] = deque()
-        with ThreadPoolExecutor(min(self.jobs, WINDOW)) as pool:
+        ahead = max(1, min(self.jobs, ahead))
+        with ThreadPoolExecutor(ahead) as pool:
             try:
                 for item in items:
                     window.append(pool.submit(read, item))
-                    if len(window) >= min(self.jobs, WINDOW):
+                    if len(window) >= ahead:
                         yield window.popleft().result()
                 while window:
                     yield window.popleft().result()
             finally:
                 for future in window:
                     future.cancel()
+
+    @contextmanager
+    def behind(self, work: Callable[[Item], None]) -> Iterator[Callable[[Item], None]]:
+        """A function that has ``work`` done in order by one thread behind this one, two items behind at most.
+
+        All of it is done when the block is left; what ``work`` raises is raised by then.
+        """
+        pending: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(1) as pool:
+
+            def give(item: Item) -> None:
+                pending.append(pool.submit(work, item))
+                if len(pending) > 2:
+                    pending.popleft().result()
+
+            yield give
+            for future in pending:
+                future.result()
 
     def moved(self, count: int) -> None:
         """Bytes went through: wait where the rate asks for it, and tell."""
