@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["JOBS", "Engine"]
 
 JOBS: Final = 16
-#: How many ranges of large objects are in flight, at most: 8 parts of 8 MiB are 64 MiB.
-WINDOW: Final = 8
+#: How many ranges of large objects are in flight, at most: 16 of 4 MiB are 64 MiB.
+WINDOW: Final = 16
 _MOST: Final = 1024
 
 Item = TypeVar("Item")

@@ -20,8 +20,8 @@ __all__ = ["PART", "WHOLE", "ObjectPlan", "TransferPlan", "check_tree_names", "c
 
 #: Objects up to this many bytes are moved by one request.
 WHOLE: Final = 8 * 1024 * 1024
-#: The length of one range of a larger one.
-PART: Final = 8 * 1024 * 1024
+#: The length of one range of a larger one. Against Ceph, 8 MiB is no faster, and twice the memory.
+PART: Final = 4 * 1024 * 1024
 #: Small objects in flight. A store answers more of them the more it is asked for at a time, until its disk or its cores are busy.
 _MOST_AT_ONCE: Final = 64
 _IN_FLIGHT: Final = 128 * 1024 * 1024
