@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _SMALL_CONNECTIONS: Final = (16, 32, 64)
-_LARGE_CONNECTIONS: Final = (2, 4, 8)
+_LARGE_CONNECTIONS: Final = (4, 8)
 _BLOCK: Final = 1024 * 1024
 
 
