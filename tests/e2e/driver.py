@@ -62,14 +62,25 @@ class Runner:
     def __init__(self, home: Path, env: dict[str, str] | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")} | (env or {})
+        self._started: list[subprocess.Popen[str]] = []
+
+    def close(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            if process.returncode is None:
+                process.kill()
+                process.communicate()
+        self._started.clear()
 
     def start(self, store: str, assets: Path, *steps: list, failpoint: str | None = None) -> subprocess.Popen[str]:
         """A process that runs the steps."""
         command = [sys.executable, __file__, store, str(assets), json.dumps(steps, default=str)]
         env = self.env | ({"HOLDFAST_FAILPOINT": failpoint} if failpoint else {})
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        self._started.append(process)
+        return process
 
     def run(self, store: str, assets: Path, *steps: list) -> list:
         """What the steps answer."""

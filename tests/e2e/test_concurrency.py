@@ -25,14 +25,18 @@ def shop(request, tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     (tmp_path / "store").mkdir()
     url = service.fresh_store() if service else (tmp_path / "store").as_uri()
-    return Shop(url, tmp_path), Runner(tmp_path / "home", env)
+    runner = Runner(tmp_path / "home", env)
+    yield Shop(url, tmp_path), runner
+    runner.close()
 
 
 @pytest.fixture
 def disk(tmp_path):
     """A directory as a store."""
     (tmp_path / "store").mkdir()
-    return Shop((tmp_path / "store").as_uri(), tmp_path), Runner(tmp_path / "home")
+    runner = Runner(tmp_path / "home")
+    yield Shop((tmp_path / "store").as_uri(), tmp_path), runner
+    runner.close()
 
 
 def at_once(runner, shop, assets, steps):

@@ -53,7 +53,9 @@ def shop_of(request, folder, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "other-cache"))  # another machine than the one that is killed
         return SERVICES[kind]
 
-    return get
+    yield get
+    for _, runner in SERVICES.values():
+        runner.close()
 
 
 @pytest.fixture
