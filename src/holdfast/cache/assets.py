@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cache.work import TOKEN, WorkDir, close, doomed_name, hold, open_work_dir, place
+from holdfast.cache.work import WorkDir, close, doomed_name, hold, open_work_dir, place, write_whole
 from holdfast.disk import local_errors, sync_file_system
 from holdfast.errors import LocalError
 from holdfast.failpoint import reach
@@ -103,14 +103,14 @@ class AssetsDir:
         with local_errors(self.path):
             value = {"store": known.store, "id": known.id, "verified": known.verified, "hash": known.hash}
             if digests:
-                _write(self._record(name, version, ".digests"), json.dumps(digests).encode())
-            _write(self._record(name, version, ".meta"), meta)
-            _write(self._record(name, version), json.dumps(value).encode())
+                write_whole(self._record(name, version, ".digests"), json.dumps(digests).encode())
+            write_whole(self._record(name, version, ".meta"), meta)
+            write_whole(self._record(name, version), json.dumps(value).encode())
 
     def doubt(self, name: str, version: str) -> None:
         """Note that the copy is about to become another one: until that is recorded, it is no store's."""
         with local_errors(self.path):
-            _write(self._record(name, version), json.dumps({"store": "", "id": "", "verified": "length"}).encode())
+            write_whole(self._record(name, version), json.dumps({"store": "", "id": "", "verified": "length"}).encode())
 
     def touch(self, name: str, version: str) -> None:
         """Remember that the copy was used; a read-only folder need not."""
@@ -200,7 +200,7 @@ class AssetsDir:
         path = self._record(name, version, ".pin")
         with local_errors(self.path):
             if on:
-                _write(path, b"")
+                write_whole(path, b"")
             else:
                 path.unlink(missing_ok=True)
 
@@ -244,10 +244,3 @@ def _sizes(root: Path) -> Iterator[int]:
                 yield os.lstat(os.path.join(directory, name)).st_size
             except FileNotFoundError:
                 continue
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{TOKEN}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -23,7 +23,7 @@ from holdfast.errors import BusyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["TOKEN", "WorkDir", "close", "doomed_name", "hold", "open_work_dir", "place"]
+__all__ = ["WorkDir", "close", "doomed_name", "hold", "open_work_dir", "place", "write_whole"]
 
 _POLL: Final = (0.01, 0.25)
 #: How the identity of a work directory starts that is about to be installed, or was.
@@ -69,6 +69,20 @@ def open_work_dir(final: Path, identity: str) -> WorkDir:
 def doomed_name(final: Path) -> Path:
     """A name for what is being removed; what a killed removal leaves is swept by the next fetch."""
     return _name(final, "removed")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file by rename; what a process that died in this left beside it is swept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        if _is_dead(left.name.removesuffix(".part").rpartition(".")[2]):
+            left.unlink(missing_ok=True)
+    temporary = _name(path, "record")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _name(final: Path, identity: str) -> Path:
