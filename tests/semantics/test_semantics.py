@@ -416,6 +416,7 @@ def test_fetch__goes_on_after_a_kill(shop: Shop) -> None:
     meta = (shop.store / "n/a/0.0.meta").read_bytes()
     from holdfast.cache.work import _machine
     from holdfast.model.digest import digest_of
+
     left = shop.assets / f"n/a/.0.0.{digest_of(meta)[:12]}.{_machine()}-999999999-1-dead.part/copy"
     (left / "sub").mkdir(parents=True)
     (left / "a.txt").write_text("a")
