@@ -68,7 +68,6 @@ class Contender:
     prepare: Callable[[Task], None] = lambda _: None
     between: Callable[[Task], None] = lambda _: None
     on: tuple[str, ...] = ("bucket", "folder")
-    once: bool = False  # one round is enough: it takes so long that its noise does not matter
 
     def missing(self) -> str | None:
         """Why it cannot be measured."""
@@ -301,7 +300,6 @@ CONTENDERS: Final = (
         fetch=lambda task: ["sh", "-c", f"cd '{task.folder}/other' && '{_program('dvc')}' pull -q"],
         fetched=lambda task: task.folder / "other" / "data",
         prepare=_dvc_prepare,
-        once=True,
         between=_dvc_between,
     ),
     Contender(
@@ -312,6 +310,5 @@ CONTENDERS: Final = (
         fetched=lambda task: Path(f"{task.out}{task.source}"),
         env=_restic_env,
         prepare=_restic_prepare,
-        once=True,
     ),
 )

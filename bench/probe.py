@@ -185,7 +185,10 @@ def _ranges(size: int, part: int) -> list[tuple[int, int]]:
 def _get_ranges(bucket: Bucket, key: str, size: int, part: int) -> dict[int, float]:
     found: dict[int, float] = {}
     for connections in _LARGE_CONNECTIONS:
-        requests = [(bucket.head("GET", key, extra=f"Range: bytes={a}-{b - 1}\r\n"),) for a, b in _ranges(size, part)]
+        requests = [
+            (bucket.head("GET", f"{key}/{_LARGE_CONNECTIONS[0]}", extra=f"Range: bytes={a}-{b - 1}\r\n"),)
+            for a, b in _ranges(size, part)
+        ]
         found[connections], _ = drive(bucket.address, requests, connections)
     return found
 
@@ -194,17 +197,18 @@ def _put_parts(bucket: Bucket, key: str, size: int, part: int) -> dict[int, floa
     found: dict[int, float] = {}
     data = memoryview(os.urandom(part))
     for connections in _LARGE_CONNECTIONS:
+        name = f"{key}/{connections}"  # overwritten, a server would keep the old parts for hours
         begun = time.perf_counter()
-        upload = _begin_upload(bucket, key)
+        upload = _begin_upload(bucket, name)
         requests = [
-            (bucket.head("PUT", key, b - a, {"partNumber": str(number), "uploadId": upload}), data[: b - a])
+            (bucket.head("PUT", name, b - a, {"partNumber": str(number), "uploadId": upload}), data[: b - a])
             for number, (a, b) in enumerate(_ranges(size, part), 1)
         ]
         _, heads = drive(bucket.address, requests, connections)
         tags = [head.lower().split(b"etag:", 1)[1].split(b"\r", 1)[0].strip().decode() for head in heads]
         parts = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{tag}</ETag></Part>" for n, tag in enumerate(tags, 1))
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
-        drive(bucket.address, [(bucket.head("POST", key, len(body), {"uploadId": upload}), body)], 1)
+        drive(bucket.address, [(bucket.head("POST", name, len(body), {"uploadId": upload}), body)], 1)
         found[connections] = time.perf_counter() - begun
     return found
 
