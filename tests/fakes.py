@@ -171,6 +171,10 @@ class FaultyStore:
         """The store's."""
         self._call(Call("copy", source), lambda: self.store.copy(source, target))
 
+    def sweep(self, seconds: float) -> int:
+        """The store's."""
+        return self._call(Call("sweep", ""), lambda: self.store.sweep(seconds))
+
     def sign(self, key: str, method: str, seconds: int) -> str:
         """The store's."""
         return self._call(Call("sign", key), lambda: self.store.sign(key, method, seconds))

@@ -11,10 +11,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import HoldfastError, IntegrityError, NotFoundError, ObjectNotFoundError, VersionNotFoundError
+from holdfast.errors import (
+    AssetNotFoundError,
+    HoldfastError,
+    IntegrityError,
+    NotFoundError,
+    ObjectNotFoundError,
+    VersionNotFoundError,
+)
 from holdfast.formats import layout as keys
 from holdfast.formats.convention import decode_meta
-from holdfast.formats.records import PushRecord, decode
+from holdfast.formats.records import PushRecord, changed, decode, encode, moment
 from holdfast.model.digest import Hasher
 from holdfast.model.result import Finding
 from holdfast.model.spec import AssetSpec
@@ -179,6 +186,16 @@ def repair(repository: Repository, name: str | None = None, *, dry_run: bool = F
             yield from _repair_asset(repository, asset, dry_run=dry_run)
         except HoldfastError as error:
             yield Finding(asset, error.kind, error.message)
+    if not dry_run:
+        yield from _sweep(repository)
+
+
+def _sweep(repository: Repository) -> Iterator[Finding]:
+    """What killed writers left in the store's own workshop, older than any push may be."""
+    limits = repository.catalog.store_record()
+    count = repository.store.sweep(2 * (limits.push_limit if limits else 24 * 3600))
+    if count:
+        yield Finding(repository.store.url, "repaired", f"{count} unfinished files of killed writers removed")
 
 
 def _all_names(repository: Repository) -> set[str]:
@@ -193,6 +210,10 @@ def _repair_asset(repository: Repository, name: str, *, dry_run: bool) -> Iterat
     catalog = repository.catalog
     taken, record = catalog.taken(name), catalog.record(name)
     listed, broken = _listed(repository, name)
+    if not (taken.all or broken or (listed is not None and listed.token is not None)):
+        raise AssetNotFoundError(f"no asset {name!r}", subject=name)
+    if broken and not taken.metas:
+        raise IntegrityError(f"{name}: the list is unreadable, and no meta is there to rebuild it from", subject=name)
     whole = list(_whole_unlisted(repository, name, taken, listed, record))
     gone = [v for v in (listed.versions if listed else ()) if catalog.is_removed(name, v, record)]
     if not dry_run and (whole or gone or broken or (listed is not None and listed.merged)):
@@ -203,10 +224,22 @@ def _repair_asset(repository: Repository, name: str, *, dry_run: bool) -> Iterat
         yield Finding(f"{name}:{version}", "repaired", "whole, and not listed: listed")
     for version in gone:
         yield Finding(f"{name}:{version}", "repaired", "removed, and still listed: taken off the list")
+    for version in sorted(taken.metas):
+        yield from _unreadable(repository, name, version)
     for version in sorted(taken.claims - taken.metas):
         yield _repair_claim(repository, name, version, dry_run=dry_run)
     for version in sorted(taken.data - taken.claims - taken.metas):
         yield Finding(f"{name}:{version}", "conflict", "data without claim or meta, another program's: left alone")
+
+
+def _unreadable(repository: Repository, name: str, version: str) -> Iterator[Finding]:
+    """A meta that says nothing cannot be repaired: its version is lost, or of a later release."""
+    try:
+        repository.catalog.published(name, version)
+    except IntegrityError as error:
+        yield Finding(f"{name}:{version}", error.kind, error.message)
+    except VersionNotFoundError:
+        return
 
 
 def _listed(repository: Repository, name: str) -> tuple[Listed | None, bool]:
@@ -238,33 +271,38 @@ def _repair_claim(repository: Repository, name: str, version: str, *, dry_run: b
     if claim is None:
         return Finding(spec, "ok", "the claim is gone")
     ends = _expiry(repository, claim)
-    if ends is None or ends > repository.catalog.store_now():
-        when = f"until {ends.isoformat(timespec='minutes')}" if ends else "for now"
+    if ends > repository.catalog.store_now():
+        when = f"until {ends.isoformat(timespec='minutes')}"
         return Finding(
             spec, "conflict", f"claimed by {claim.who} since {claim.at}, and its push counts as alive {when}"
         )
     if not dry_run:
-        _free(repository, name, version)
+        _free(repository, name, version, claim)
     return Finding(
         spec, "repaired", f"claimed by {claim.who} since {claim.at} and never finished: the number is free again"
     )
 
 
-def _expiry(repository: Repository, claim: Claim) -> datetime | None:
-    """When the push counts as dead: at once where it closed, else the store's limit after it was last heard of."""
+def _expiry(repository: Repository, claim: Claim) -> datetime:
+    """When the push counts as dead: at once where it closed, else its limit, and a little, after it was last heard of.
+
+    A push stops itself at the limit that it read when it began, which its record tells; the store's may be another by now.
+    """
     limits = repository.catalog.store_record()
-    limit = timedelta(seconds=limits.push_limit if limits else 24 * 3600)
+    limit = limits.push_limit if limits else 24 * 3600
+    key = keys.push_key(claim.push)
     try:
-        found = repository.store.get(keys.push_key(claim.push))
-        push = decode(memoryview(found.data), PushRecord, keys.push_key(claim.push))
+        found = repository.store.get(key)
     except ObjectNotFoundError:
-        return datetime.fromisoformat(claim.at) + limit + _SLACK
+        return moment(claim.at, keys.claim_key(claim.name, claim.version)) + timedelta(seconds=limit) + _SLACK
+    push = decode(memoryview(found.data), PushRecord, key)
     if push.closed is not None:
         return datetime.fromtimestamp(0, UTC)
-    return datetime.fromtimestamp(found.info.modified, UTC) + limit
+    return datetime.fromtimestamp(found.info.modified, UTC) + 1.1 * timedelta(seconds=max(limit, push.limit or 0))
 
 
-def _free(repository: Repository, name: str, version: str) -> None:
+def _free(repository: Repository, name: str, version: str, claim: Claim) -> None:
+    """First the claim is taken from the push, so that it could not publish any more; then leftovers, then the claim go."""
     store = repository.store
     try:
         repository.catalog.published(name, version)
@@ -272,6 +310,7 @@ def _free(repository: Repository, name: str, version: str) -> None:
         pass
     else:
         return
+    store.put(keys.claim_key(name, version), encode(changed(claim, push=f"freed-{claim.push}")))
     for info in store.list(keys.data_key(name, version)):
         store.delete(info.key)
     store.delete(keys.data_key(name, version))

@@ -14,8 +14,11 @@ from holdfast.errors import (
     AssetNotFoundError,
     InvalidVersionError,
     UsageError,
+    VersionNotFoundError,
+    nearest,
 )
 from holdfast.model.name import check_new, check_readable
+from holdfast.model.spec import AssetSpec
 from holdfast.model.version import all_schemes, check_text, next_version
 
 if TYPE_CHECKING:
@@ -61,14 +64,33 @@ class Situation:
                 f"asset {self.name!r} exists", subject=self.name, hint="add a version with --update"
             )
 
+    def check_parent(self, options: PushOptions) -> None:
+        """Refuse a parent that the asset never had.
+
+        Raises:
+            VersionNotFoundError: as said.
+        """
+        parent = options.get("parent")
+        if parent and parent not in {*self.known.versions, *self.taken.metas, *self.record.tombstones}:
+            raise VersionNotFoundError(
+                f"no version {parent} of {self.name} that could be the parent",
+                subject=f"{self.name}:{parent}",
+                hint=nearest(parent, list(self.known.versions)),
+            )
+
     def next(self, options: PushOptions, now: datetime, lost: Collection[str] = ()) -> str:
         """The number that an automatic push asks for, having lost some to others meanwhile."""
+        major = options.get("major")
+        if major is not None and not self.known.scheme.is_partial(major):
+            raise InvalidVersionError(
+                f"{major!r} is no major of the scheme {self.known.scheme.name}", subject=self.name
+            )
         return next_version(
             self.known.versions,
             {*self.taken.all, *self.record.tombstones, *lost},
             self.known.scheme,
             now,
-            partial=options.get("major"),
+            partial=major,
             new_major=options.get("new_major", False),
             initial=options.get("initial"),
         )
@@ -147,6 +169,8 @@ def check_options(name: str, options: PushOptions) -> None:
     alias = options.get("alias")
     if alias:
         check_alias(alias)
+    for spec in options.get("inputs") or ():
+        AssetSpec.parse(spec)
 
 
 def check_alias(alias: str) -> str:

@@ -101,6 +101,8 @@ class Publisher:
         finally:
             self.engine.progress.finish()
         manifest = Manifest.of([*hashed, *(item.entry for item in found if item.entry.kind != "file")], single=single)
+        if not manifest.entries:
+            self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
         if layout == "tree":
             check_tree_names(manifest, keys.data_key(name, "x" * 20))
         return _Source(manifest, {item.entry.path: item for item in found}, layout)
@@ -116,6 +118,9 @@ class Publisher:
             meta = self.catalog.published(name, newest).meta
         except VersionNotFoundError:
             return None
+        except IntegrityError as error:  # a later release's, or damaged: no reason to refuse the next version
+            self.engine.progress.warn(f"{name}:{newest} cannot be compared: {error.message}")
+            return None
         if meta.hash is None or meta.hash != source.manifest.content_hash:
             return None
         if options.get("alias") and not options.get("dry_run"):
@@ -125,21 +130,22 @@ class Publisher:
     def _situation(self, name: str, listed: Listed, record: AssetRecord) -> Situation:
         """The asset as it is now, with whole versions of ours that a crash, or another program's list, left unlisted."""
         taken = self.catalog.taken(name)
-        adopted: dict[str, str | None] = {}
-        for version in sorted(taken.metas - set(listed.versions)):
-            if not listed.scheme.is_full(version):
-                continue
-            try:
-                meta = self.catalog.published(name, version).meta
-            except (IntegrityError, VersionNotFoundError) as error:
-                self.engine.progress.warn(f"{name}:{version} is left unlisted: {error.message}")
-                continue
-            if meta.push is not None and meta.listed and not self.catalog.is_removed(name, version, record):
-                adopted[version] = meta.hash
-        return Situation(name, listed, taken, record, adopted)
+        unlisted = sorted(taken.metas - set(listed.versions) - set(record.tombstones))
+        found = self.engine.run(lambda version: self._unlisted(name, version), filter(listed.scheme.is_full, unlisted))
+        return Situation(name, listed, taken, record, {version: hash_ for version, hash_ in found if version})
+
+    def _unlisted(self, name: str, version: str) -> tuple[str, str | None]:
+        """A version that is not listed and its hash, if it is ours, whole and meant to be listed; else nothing."""
+        try:
+            meta = self.catalog.published(name, version).meta
+        except (IntegrityError, VersionNotFoundError) as error:
+            self.engine.progress.warn(f"{name}:{version} is left unlisted: {error.message}")
+            return "", None
+        return (version, meta.hash) if meta.push is not None and meta.listed else ("", None)
 
     def _dry_run(self, source: _Source, situation: Situation, options: PushOptions) -> Pushed:
         situation.check_exists(options)
+        situation.check_parent(options)
         version = options.get("version")
         if version and situation.check_explicit(version):
             raise held(self.catalog, situation.name, version)
@@ -176,6 +182,7 @@ class _Push:
         if version is None or (situation.listed.token is not None and version != own):
             situation.check_exists(self._options)
         if version is None:
+            situation.check_parent(self._options)
             if self._earlier is not None and not situation.is_resumable(self._earlier.version):
                 self._earlier = None
             if self._earlier is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from holdfast.cache.checkouts import Checkouts
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
@@ -143,15 +143,18 @@ class Repository:
     def _summary(self, name: str) -> AssetSummary:
         try:
             known = self.versions(name)
-            latest = known.versions[0] if known.versions else None
-            size = self._meta(name, latest).manifest if latest else None
-            problem = f"unknown versions: {', '.join(known.unknown)}" if known.unknown else None
-            return AssetSummary(name, latest, len(known.versions), known.aliases, size.size if size else None, problem)
         except HoldfastError as error:
             return AssetSummary(name, None, 0, {}, None, error.message)
-
-    def _meta(self, name: str, version: str) -> Any:
-        return self.catalog.published(name, version).meta
+        latest = known.versions[0] if known.versions else None
+        problem = f"unknown versions: {', '.join(known.unknown)}" if known.unknown else None
+        size = None
+        if latest is not None:
+            try:
+                manifest = self.catalog.published(name, latest).meta.manifest
+                size = manifest.size if manifest is not None else None
+            except HoldfastError as error:
+                problem = error.message
+        return AssetSummary(name, latest, len(known.versions), known.aliases, size, problem)
 
     def versions(self, name: str) -> AssetVersions:
         """The listed versions of an asset, newest first, and its aliases."""

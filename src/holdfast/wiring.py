@@ -109,7 +109,10 @@ def open_store(url: str, settings: Settings) -> Store:
     if scheme == "file":
         from holdfast.store.path import PathStore
 
-        return PathStore(_folder_of(url))
+        folder = _folder_of(url)
+        if "MODELKIT_STORAGE" in settings.origins.get("store", "") and folder.parent.is_dir():
+            folder.mkdir(exist_ok=True)  # as in modelkit, the bucket must exist, and the prefix is made
+        return PathStore(folder)
     if scheme == "memory":
         from holdfast.store.memory import MemoryStore
 

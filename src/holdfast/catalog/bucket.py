@@ -34,6 +34,7 @@ from holdfast.formats.records import (
     changed,
     decode,
     encode,
+    moment,
     stamp,
 )
 from holdfast.model.version import newest_first, scheme_named
@@ -123,7 +124,8 @@ class BucketCatalog(BucketReader):
 
     def _write_push(self, push: OpenPush, *, closed: bool) -> None:
         now = stamp(self._clock.now())
-        record = PushRecord(push.id, push.name, self._who, stamp(push.started), now, now if closed else None)
+        ended = now if closed else None
+        record = PushRecord(push.id, push.name, self._who, stamp(push.started), now, ended, int(push.limit))
         self._store.put(layout.push_key(push.id), encode(record))
 
     def claim(self, push: OpenPush, version: str) -> None:
@@ -187,6 +189,11 @@ class BucketCatalog(BucketReader):
         """Swap the record."""
 
         def change(record: AssetRecord) -> AssetRecord:
+            for alias, version in changes.items():
+                if version is not None and self.is_removed(name, version, record):
+                    raise ConflictError(
+                        f"{name}:{version} is removed: no alias {alias!r} to it", subject=f"{name}:{version}"
+                    )
             aliases = {key: value for key, value in (record.aliases | dict(changes)).items() if value is not None}
             return changed(record, aliases=dict(sorted(aliases.items())))
 
@@ -220,7 +227,7 @@ class BucketCatalog(BucketReader):
             tombstone = record.tombstones.get(version)
             if tombstone is None:
                 return record
-            if now - datetime.fromisoformat(tombstone.at) > undo:
+            if now - moment(tombstone.at, layout.asset_key(name)) > undo:
                 raise ConflictError(
                     f"{spec} was removed on {tombstone.at}: the undo window of {undo} is over", subject=spec
                 )

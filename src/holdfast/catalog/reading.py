@@ -45,15 +45,12 @@ class BucketReader:
 
     def found(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[str]:
         """The names as the walk meets them."""
-        found: list[str] = []
         level = [""]
         while level:
             below: list[str] = []
             for prefix, listing in zip(level, run(self._store.list_level, level), strict=True):
-                names = [name for info in listing.objects if (name := layout.name_of_versions_key(info.key))]
-                yield from names
-                found += names
-                below += _to_enter(prefix, listing, is_asset=prefix in found)
+                yield from (name for info in listing.objects if (name := layout.name_of_versions_key(info.key)))
+                below += _to_enter(prefix, listing)
             level = below
 
     def listed(self, name: str) -> Listed:
@@ -145,11 +142,15 @@ def _readable(foreign: bytes, key: str) -> list[str]:
         return []
 
 
-def _to_enter(prefix: str, listing: Listing, *, is_asset: bool) -> list[str]:
+def _to_enter(prefix: str, listing: Listing) -> list[str]:
+    """The prefixes that may hold names: never a version, be it whole, half or not listed yet.
+
+    A name of which a piece reads as a version, which only other programs make, is found by asking for it.
+    """
     metas = {info.key.removesuffix(layout.META_END) for info in listing.objects if info.key.endswith(layout.META_END)}
     own = {layout.OWN} if not prefix else set()
     skipped = metas | own
-    return [p for p in listing.prefixes if p not in skipped and not (is_asset and _is_version(p.rpartition("/")[2]))]
+    return [p for p in listing.prefixes if p not in skipped and not _is_version(p.rpartition("/")[2])]
 
 
 def _is_version(piece: str) -> bool:

@@ -19,6 +19,7 @@ __all__ = [
     "changed",
     "decode",
     "encode",
+    "moment",
     "stamp",
 ]
 
@@ -54,7 +55,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class PushRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``.holdfast/pushes/<id>``: a push that is under way, or was; renewed while it is alive."""
+    """``.holdfast/pushes/<id>``: a push that is under way, or was; renewed while it is alive, for ``limit`` seconds at most."""
 
     id: str
     name: str
@@ -62,6 +63,7 @@ class PushRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     started: str
     renewed: str
     closed: str | None = None
+    limit: int | None = None
 
 
 class Tombstone(msgspec.Struct, frozen=True):
@@ -109,6 +111,19 @@ def decode(data: bytes | bytearray | memoryview, kind: type[Record], key: str) -
 def changed(record: Record, **fields: object) -> Record:
     """The record with other fields."""
     return msgspec.structs.replace(record, **fields)
+
+
+def moment(text: str, subject: str) -> datetime:
+    """A moment as it stands in a record.
+
+    Raises:
+        IntegrityError: it is none.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise IntegrityError(f"{subject}: {text!r} is no ISO date", subject=subject) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def stamp(moment: datetime) -> str:

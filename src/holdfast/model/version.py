@@ -228,6 +228,8 @@ def check_text(version: str) -> str:
 
 def newest_matching(versions: Iterable[str], partial: str | None, scheme: VersionScheme) -> str | None:
     """The newest full version, of those that the partial text stands for where one is given; None if there is none."""
+    if partial is not None and not scheme.is_partial(partial):
+        return None
     candidates = [v for v in versions if scheme.is_full(v) and (partial is None or scheme.matches(v, partial))]
     return max(candidates, key=scheme.sort_key, default=None)
 

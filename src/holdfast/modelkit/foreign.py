@@ -128,6 +128,10 @@ class DriverStore:
         del target
         self._refuse(source)
 
+    def sweep(self, seconds: float) -> int:  # noqa: ARG002 - the protocol's
+        """Nothing: what a driver leaves behind is the driver's."""
+        return 0
+
     def sign(self, key: str, method: str, seconds: int) -> str:
         """Refused."""
         del method, seconds

@@ -144,5 +144,11 @@ class Store(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Copy inside the store, overwriting."""
 
+    def sweep(self, seconds: float) -> int:
+        """Remove what writers that were killed left unfinished this long ago, by the store's clock; how many.
+
+        Unfinished multipart uploads of a bucket are out of reach here: a lifecycle rule of the bucket removes them.
+        """
+
     def sign(self, key: str, method: str, seconds: int) -> str:
         """A URL with which anybody may GET or PUT the object for so long."""

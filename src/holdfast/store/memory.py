@@ -118,6 +118,10 @@ class MemoryStore:
         with self._lock:
             self._write(target, data)
 
+    def sweep(self, seconds: float) -> int:  # noqa: ARG002  the protocol's
+        """Nothing: a dict is never half written."""
+        return 0
+
     def sign(self, key: str, method: str, seconds: int) -> str:  # noqa: ARG002  the protocol's
         """Refused: there is no URL to a dict."""
         raise UnsupportedError("a store in memory cannot sign URLs", subject=key)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -138,7 +138,8 @@ class PathStore:
                     if (base + entry.name + "/").startswith(_INTERNAL):
                         continue
                     if entry.is_dir():
-                        prefixes.append(base + entry.name)
+                        if _holds_object(entry.path):
+                            prefixes.append(base + entry.name)
                     elif entry.is_file():
                         objects.append(_info(base + entry.name, entry.stat()))
         except (FileNotFoundError, NotADirectoryError):
@@ -168,15 +169,30 @@ class PathStore:
             return self._rename(key, self._path(key), self._write_temporary(_steps(source, size, seen), sync=False))
 
     def delete(self, key: str) -> None:
-        """The file, its generations, and directories that became empty are left (another writer may want them)."""
+        """The file and its generations; a directory is no object, and one that became empty is left to other writers."""
         with _os_errors(key):
             self._generations(key).delete()
-            self._path(key).unlink(missing_ok=True)
+            if not self._path(key).is_dir():
+                self._path(key).unlink(missing_ok=True)
 
     def copy(self, source: str, target: str) -> None:
         """A copy of the bytes."""
         with _os_errors(source, self._path(source)), self._path(source).open("rb") as file:
             self.put_file(target, file, os.fstat(file.fileno()).st_size, lambda _: None)
+
+    def sweep(self, seconds: float) -> int:
+        """Temporary files."""
+        count = 0
+        with _os_errors(str(self.root)):
+            probe = self._write_temporary([b""], sync=False)
+            now = probe.stat().st_mtime
+            probe.unlink()
+            for path in self._temporary.iterdir():
+                with suppress(FileNotFoundError):
+                    if now - path.stat().st_mtime > seconds:
+                        path.unlink()
+                        count += 1
+        return count
 
     def sign(self, key: str, method: str, seconds: int) -> str:
         """Refused: a path needs no signature, and there is no server to honour one."""
@@ -318,6 +334,11 @@ def _read_whole(key: str, path: Path) -> tuple[bytes, ObjectInfo]:
             info = _info(key, os.fstat(file.fileno()))
         if info == _info(key, before) and len(data) == info.size:
             return data, info
+
+
+def _holds_object(directory: str) -> bool:
+    """Whether a file lies anywhere below: as in a bucket, an empty directory is no prefix. Ends at the first."""
+    return any(files for _, _, files in os.walk(directory))
 
 
 def _is_file(status: os.stat_result) -> bool:
