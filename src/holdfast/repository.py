@@ -112,9 +112,14 @@ class Repository:
             IntegrityError: the store's bytes are not what was pushed; the old copy stays.
             LocalError: the disk is full, or the folder missing or read-only; nothing is left half done.
         """
-        fetched = self.retriever.fetch(_spec(spec), options)
-        if options.get("to") is not None and fetched.meta.get("is_directory"):
-            self._checkouts.remember(Path(fetched.path), fetched.name, fetched.version)
+        spec = _spec(spec)
+        fetched = self.retriever.fetch(spec, options)
+        to = options.get("to")
+        if to is not None and fetched.meta.get("is_directory"):
+            if spec.sub_path is None and not options.get("include"):
+                self._checkouts.remember(Path(to), fetched.name, fetched.version)
+            else:  # a part, which no push may take for the whole
+                self._checkouts.forget(Path(to))
         return fetched
 
     def resolve(self, spec: AssetSpec | str) -> str:

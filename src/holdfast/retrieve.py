@@ -5,22 +5,21 @@ A pinned spec that is cached costs no network call. Whoever looks at the final p
 
 from __future__ import annotations
 
-import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 from holdfast.cache.assets import AssetsDir, Known
-from holdfast.cache.tree import hash_file, matches, scan
+from holdfast.cache.target import Target, copy_files, discarding, trim
+from holdfast.cache.tree import hash_file, scan
 from holdfast.disk import local_errors
 from holdfast.errors import (
     AccessError,
-    AlreadyExistsError,
     HoldfastError,
     IntegrityError,
     LocalError,
-    UnreachableError,
     VersionNotFoundError,
 )
 from holdfast.failpoint import reach
@@ -30,11 +29,15 @@ from holdfast.model.manifest import Entry, Manifest
 from holdfast.model.result import Fetched
 from holdfast.model.version import newest_matching
 from holdfast.resolve import is_pinned
+from holdfast.selection import Selection
 from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.cache.work import WorkDir
     from holdfast.catalog.base import Published
+    from holdfast.formats.convention import Meta
     from holdfast.model.result import FetchOptions, Verified
     from holdfast.model.spec import AssetSpec
     from holdfast.model.version import VersionScheme
@@ -46,31 +49,6 @@ __all__ = ["PATIENCE", "Retriever", "is_pinned"]
 
 #: How long to wait for another process that fetches the same version, in seconds.
 PATIENCE: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """Which part of a version is wanted: everything, or a sub-path, or files by pattern."""
-
-    sub_path: str | None = None
-    include: tuple[str, ...] = ()
-
-    @property
-    def whole(self) -> bool:
-        return self.sub_path is None and not self.include
-
-    @property
-    def token(self) -> str:
-        return digest_of("\0".join([self.sub_path or "", *self.include]).encode())[:16]
-
-    def of(self, manifest: Manifest) -> Manifest:
-        chosen = manifest.below(self.sub_path) if self.sub_path else manifest
-        if not self.include or manifest.single:
-            return chosen
-        picked = chosen.only(lambda path: matches(path, self.include))
-        if not picked.entries:
-            raise VersionNotFoundError(f"no file matches {' or '.join(self.include)}", subject=self.include[0])
-        return picked
 
 
 class Retriever:
@@ -98,17 +76,18 @@ class Retriever:
     def fetch(self, spec: AssetSpec, options: FetchOptions) -> Fetched:
         """See :meth:`holdfast.repository.Repository.fetch_info`."""
         begun = time.monotonic()
-        selection = _Selection(spec.sub_path, tuple(options.get("include") or ()))
+        selection = Selection(spec.sub_path, tuple(options.get("include") or ()))
         result = self._fetch(spec, selection, options)
         return replace(result, seconds=round(time.monotonic() - begun, 4))
 
-    def _fetch(self, spec: AssetSpec, selection: _Selection, options: FetchOptions) -> Fetched:
+    def _fetch(self, spec: AssetSpec, selection: Selection, options: FetchOptions) -> Fetched:
         to = options.get("to")
+        force = bool(options.get("force"))
         if options.get("offline"):
             local = self._resolve_local(spec)
-            cached = self._cached(spec.name, local, selection)
-            return cached if to is None else self._from_cache(cached, Path(to))
-        force = bool(options.get("force"))
+            if to is not None:
+                return self._from_cache(spec.name, local, selection, Path(to), force=force)
+            return self._cached(spec.name, local, selection)
         version = spec.version if is_pinned(spec.version) else self._resolver.resolve(spec)
         assert version is not None  # noqa: S101 - a pinned spec has a version
         reach("fetch.resolved")
@@ -129,7 +108,11 @@ class Retriever:
         versions = [v for v in self._assets.versions(spec.name) if self._assets.is_complete(spec.name, v)]
         if spec.version in versions:
             return str(spec.version)
-        found = newest_matching(versions, spec.version, self._scheme) if not is_pinned(spec.version) else None
+        text = spec.version
+        is_open = text is None or (
+            self._scheme.is_partial(text) and not is_pinned(text)
+        )  # an alias: the store knows it
+        found = newest_matching(versions, text, self._scheme) if is_open else None
         if found is None:
             known = ", ".join(versions) or "none"
             raise VersionNotFoundError(
@@ -151,17 +134,17 @@ class Retriever:
         self._assets.touch(name, version)
         return self._assets.path_of(name, version)
 
-    def _is_hit(self, name: str, version: str, selection: _Selection) -> bool:
+    def _is_hit(self, name: str, version: str, selection: Selection) -> bool:
         """A complete copy from this store, or of another program's making; else, for a part, that part."""
         if self._assets.is_complete(name, version) and self.is_ours(name, version):
             return True
         part = self._part_dir(name, version, selection)
         return not selection.whole and part.exists()
 
-    def _part_dir(self, name: str, version: str, selection: _Selection) -> Path:
+    def _part_dir(self, name: str, version: str, selection: Selection) -> Path:
         return self._assets.parts_dir(name, version, f"{selection.token}-{digest_of(self._place.encode())[:8]}")
 
-    def _cached(self, name: str, version: str, selection: _Selection) -> Fetched:
+    def _cached(self, name: str, version: str, selection: Selection) -> Fetched:
         path = self._assets.path_of(name, version)
         if not selection.whole and not self._assets.is_complete(name, version):
             path = self._part_dir(name, version, selection)
@@ -173,16 +156,26 @@ class Retriever:
         )
         return self._within(fetched, selection)
 
-    @staticmethod
-    def _within(fetched: Fetched, selection: _Selection) -> Fetched:
+    def _within(self, fetched: Fetched, selection: Selection) -> Fetched:
         """The sub-path of a whole copy."""
         if selection.sub_path is None:
             return fetched
         path = Path(fetched.path) / selection.sub_path
-        if not path.exists() and not path.is_symlink():
-            spec = f"{fetched.name}:{fetched.version}"
-            raise VersionNotFoundError(f"no sub-path {selection.sub_path!r} in {spec}", subject=selection.sub_path)
+        if not path.exists():
+            meta = self._recorded(fetched.name, fetched.version)
+            if meta is not None and meta.manifest is not None:
+                Selection(selection.sub_path).of(meta.manifest)  # raises, and knows the nearest
+            if not path.is_symlink():
+                spec = f"{fetched.name}:{fetched.version}"
+                raise VersionNotFoundError(f"no sub-path {selection.sub_path!r} in {spec}", subject=selection.sub_path)
         return replace(fetched, path=str(path))
+
+    def _recorded(self, name: str, version: str) -> Meta | None:
+        """The meta as it was fetched, if it is recorded."""
+        from holdfast.formats.convention import decode_meta
+
+        data = self._assets.meta(name, version)
+        return None if data is None else decode_meta(data, keys.meta_key(name, version))
 
     def _local_meta(self, name: str, version: str) -> dict[str, Any]:
         data = self._assets.meta(name, version)
@@ -228,7 +221,7 @@ class Retriever:
             return self._fetched(name, version, final, published.meta.raw, from_cache=True, verified="digest")
         work = self._assets.work_dir(final, digest_of(published.data)[:12])
         reach("fetch.temp-made")
-        _, count, verified, digests = self._download(name, version, published, work, _Selection())
+        _, count, verified, digests = self._download(name, version, published, work, Selection())
         reach("fetch.verified")
         if published.meta.is_directory:
             with local_errors(work.copy):
@@ -246,7 +239,7 @@ class Retriever:
         reach("fetch.recorded")
         return self._fetched(name, version, final, published.meta.raw, from_cache=False, verified=verified, count=count)
 
-    def _fetch_part(self, name: str, version: str, published: Published, selection: _Selection) -> Fetched:
+    def _fetch_part(self, name: str, version: str, published: Published, selection: Selection) -> Fetched:
         final = self._part_dir(name, version, selection)
         work = self._assets.work_dir(final, digest_of(published.data)[:12])
         _, count, verified, _ = self._download(name, version, published, work, selection)
@@ -254,51 +247,77 @@ class Retriever:
         path = final / selection.sub_path if selection.sub_path else final
         return self._fetched(name, version, path, published.meta.raw, from_cache=False, verified=verified, count=count)
 
-    def _fetch_to(self, name: str, version: str, selection: _Selection, to: Path, *, force: bool) -> Fetched:
+    def _fetch_to(self, name: str, version: str, selection: Selection, to: Path, *, force: bool) -> Fetched:
         """Laid out in a folder of the user's choice, the cache untouched."""
         published = self._resolver.published(name, version)
         meta = published.meta
-        to = to.absolute()
-        final = to / (meta.file_name or version) if not meta.is_directory else to
-        _check_target(final, meta.manifest, force=force)
-        with local_errors(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
-        place = AssetsDir(final.parent)
-        work = place.work_dir(final, digest_of(published.data + selection.token.encode())[:12])
-        _, count, verified, _ = self._download(name, version, published, work, selection)
-        place.install(work, final, mark=False)
-        path = final / selection.sub_path if selection.sub_path else final
+        found: list[tuple[int, Verified]] = []
+
+        def bring(work: WorkDir) -> Manifest:
+            chosen, count, verified, _ = self._bring(name, version, published, work, selection)
+            found.append((count, verified))
+            return chosen
+
+        file_name = None if meta.is_directory else meta.file_name or version
+        known = selection.of(meta.manifest) if meta.manifest is not None else None
+        identity = digest_of(published.data + selection.token.encode())[:12]
+        path = self._lay_out(Target(to, file_name), identity, known, bring, force=force)
+        count, verified = found[0]
+        path = path / selection.sub_path if selection.sub_path else path
         return self._fetched(name, version, path, meta.raw, from_cache=False, verified=verified, count=count)
 
-    def _from_cache(self, cached: Fetched, to: Path) -> Fetched:
-        """Offline and into a folder: a copy of the cached copy."""
+    def _lay_out(
+        self,
+        target: Target,
+        identity: str,
+        known: Manifest | None,
+        bring: Callable[[WorkDir], Manifest],
+        *,
+        force: bool,
+    ) -> Path:
+        target.refuse(self._assets.path, _folder_of(self._store))
+        target.check(known, force=force)
+        work = target.open(identity)
+        with discarding(work):
+            target.check(bring(work), force=force)
+        target.fill(work)
+        return target.path
+
+    def _from_cache(self, name: str, version: str, selection: Selection, to: Path, *, force: bool) -> Fetched:
+        """Offline and into a folder: a copy of the cached copy, as it would be laid out online."""
+        cached = self._cached(name, version, Selection())
         source = Path(cached.path)
-        own = cached.meta.get("holdfast", {}).get("entries") or [{}]
-        final = to / str(own[0].get("path", cached.version)) if source.is_file() else to
-        _check_target(final, None, force=False)
-        with local_errors(final):
-            if source.is_file():
-                to.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, final)
-            else:
-                shutil.copytree(source, final, symlinks=True, dirs_exist_ok=True)
-                (final / keys.MARKER).unlink(missing_ok=True)
-        return replace(cached, path=str(final))
+        meta = self._recorded(name, version)
+        with local_errors(source):
+            items = {item.entry.path: item for item in scan(source)}
+        manifest = meta.manifest if meta is not None else None
+        if manifest is None:
+            manifest = Manifest.of([item.entry for item in items.values()], single=source.is_file())
+        if manifest.single:
+            items = {manifest.entries[0].path: items[source.name]}
+        chosen = selection.of(manifest)
+        digests = self._assets.digests(name, version)
+        proven = [replace(entry, digest=entry.digest or digests.get(entry.path)) for entry in chosen.files]
+
+        def bring(work: WorkDir) -> Manifest:
+            copy_files(f"{name}:{version}", proven, items, chosen, work.copy, self._engine.run)
+            return chosen
+
+        file_name = manifest.entries[0].path if manifest.single else None
+        identity = digest_of(f"{source}{selection.token}".encode())[:12]
+        path = self._lay_out(Target(to, file_name), identity, chosen, bring, force=force)
+        verified: Verified = "digest" if all(entry.digest for entry in proven) else cached.verified
+        return replace(cached, path=str(path / selection.sub_path if selection.sub_path else path), verified=verified)
 
     def _download(
-        self, name: str, version: str, published: Published, work: WorkDir, selection: _Selection
+        self, name: str, version: str, published: Published, work: WorkDir, selection: Selection
     ) -> tuple[Manifest, int, Verified, dict[str, str]]:
         """Into the work directory, which is kept for the next try where only the store did not answer."""
-        try:
+        with discarding(work):
             return self._bring(name, version, published, work, selection)
-        except (AccessError, UnreachableError):
-            raise
-        except HoldfastError:
-            shutil.rmtree(work.path, ignore_errors=True)
-            raise
 
     def _bring(
-        self, name: str, version: str, published: Published, work: WorkDir, selection: _Selection
+        self, name: str, version: str, published: Published, work: WorkDir, selection: Selection
     ) -> tuple[Manifest, int, Verified, dict[str, str]]:
         from holdfast.transfer.download import Download
 
@@ -308,18 +327,18 @@ class Retriever:
         manifest = meta.manifest
         if manifest is None and meta.layout != "tar.gz":
             manifest = Manifest((Entry(name.rpartition("/")[2], size=-1),), single=True)
-        if selection.sub_path and manifest is not None:
-            manifest.below(selection.sub_path)
-        if manifest is not None and meta.layout == "tree":
-            manifest = self._sized(name, version, manifest)
-        chosen = selection.of(manifest) if manifest is not None and meta.layout != "tar.gz" else manifest
-        files = chosen.files if chosen is not None else ()
-        plan = plan_objects(name, version, meta.layout, files)
+        chosen = selection.of(manifest) if manifest is not None else None
+        if chosen is not None and meta.layout == "tree":
+            chosen = self._sized(name, version, chosen)
+        plan = plan_objects(name, version, meta.layout, chosen.files if chosen is not None else ())
         download = Download(self._store, self._engine, work.copy, work.scratch)
         self._engine.progress.start(f"{name}:{version}", plan.size, len(plan.small) + len(plan.large))
         try:
             if meta.layout == "tar.gz":
                 chosen = download.archive(plan.large[0], manifest)
+                if not selection.whole:
+                    whole, chosen = chosen, selection.of(chosen)
+                    trim(work.copy, whole, chosen)
             else:
                 assert chosen is not None  # noqa: S101 - only archives come without a manifest
                 download.files(plan, chosen)
@@ -360,21 +379,8 @@ class Retriever:
             return False
 
 
-def _check_target(final: Path, manifest: Manifest | None, *, force: bool) -> None:
-    """Refuse to lay a version out where something is; ``force`` replaces what the version has too, and nothing else."""
-    if not (final.is_file() or final.is_symlink() or (final.is_dir() and any(final.iterdir()))):
-        return
-    if not force:
-        hint = "--force replaces it, once the new copy is whole"
-        raise AlreadyExistsError(f"{final} exists", subject=str(final), hint=hint)
-    if final.is_dir():
-        ours = {entry.path for entry in manifest.entries} if manifest is not None else set()
-        strangers = [
-            item.entry.path for item in scan(final) if item.entry.kind != "dir" and item.entry.path not in ours
-        ]
-        if strangers:
-            raise AlreadyExistsError(
-                f"{final} has {strangers[0]!r}, which the version has not",
-                subject=str(final),
-                hint="move it away: --force replaces only what it brings back",
-            )
+def _folder_of(store: Store) -> Path | None:
+    """Where a store in a folder lies."""
+    if not store.url.startswith("file://"):
+        return None
+    return Path(unquote(urlsplit(store.url).path)).resolve()

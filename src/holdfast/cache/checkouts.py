@@ -33,6 +33,13 @@ class Checkouts:
         except OSError:
             return  # a memory that cannot be kept fails no fetch
 
+    def forget(self, path: Path) -> None:
+        """Note that this folder holds no version, or none as a whole."""
+        try:
+            self._file(path).unlink(missing_ok=True)
+        except OSError:
+            return
+
     def find(self, path: Path) -> tuple[str, str] | None:
         """Name and version of what this folder was laid out from, if it came from this store."""
         try:
