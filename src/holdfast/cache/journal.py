@@ -7,13 +7,13 @@ journal, and a killed push costs a number: correctness never rests on this.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from holdfast.cache.work import lock_now
 from holdfast.model.digest import digest_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Journal:
         except OSError:
             return self
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_now(descriptor)
         except OSError:
             os.close(descriptor)
         else:

@@ -6,7 +6,7 @@ same machine, same process namespace, no such process. Nothing here rests on loc
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import secrets
 import shutil
@@ -23,7 +23,16 @@ from holdfast.errors import BusyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["WorkDir", "close", "doomed_name", "hold", "open_work_dir", "place", "write_whole"]
+__all__ = [
+    "WorkDir",
+    "close",
+    "doomed_name",
+    "hold",
+    "lock_now",
+    "open_work_dir",
+    "place",
+    "write_whole",
+]
 
 _POLL: Final = (0.01, 0.25)
 #: How the identity of a work directory starts that is about to be installed, or was.
@@ -138,7 +147,7 @@ def _wait_for_lock(descriptor: int, what: str, deadline: float, sleep: Callable[
     pause = _POLL[0]
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_now(descriptor)
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise BusyError(
@@ -152,6 +161,15 @@ def _wait_for_lock(descriptor: int, what: str, deadline: float, sleep: Callable[
             return  # no locks on this file system: two may do the same work, each in its own work directory
         else:
             return
+
+
+def lock_now(descriptor: int) -> None:
+    """Lock a file, or raise OSError: BlockingIOError where another holds it; any other where there are no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP)) from None
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _owner() -> str:
@@ -177,6 +195,8 @@ def _is_dead(owner: str) -> bool:
 
 def _birth(pid: int) -> str:
     """When a process started, so that a reused id is not taken for the old one; empty where there is none."""
+    if os.name == "nt":
+        return _UNKNOWN  # there, os.kill would end it
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
