@@ -5,6 +5,7 @@ A pinned spec that is cached costs no network call. Whoever looks at the final p
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -108,11 +109,7 @@ class Retriever:
         versions = [v for v in self._assets.versions(spec.name) if self._assets.is_complete(spec.name, v)]
         if spec.version in versions:
             return str(spec.version)
-        text = spec.version
-        is_open = text is None or (
-            self._scheme.is_partial(text) and not is_pinned(text)
-        )  # an alias: the store knows it
-        found = newest_matching(versions, text, self._scheme) if is_open else None
+        found = newest_matching(versions, spec.version, self._scheme) if not is_pinned(spec.version) else None
         if found is None:
             known = ", ".join(versions) or "none"
             raise VersionNotFoundError(
@@ -161,11 +158,11 @@ class Retriever:
         if selection.sub_path is None:
             return fetched
         path = Path(fetched.path) / selection.sub_path
-        if not path.exists():
+        if not os.path.exists(path):
             meta = self._recorded(fetched.name, fetched.version)
             if meta is not None and meta.manifest is not None:
                 Selection(selection.sub_path).of(meta.manifest)  # raises, and knows the nearest
-            if not path.is_symlink():
+            if not os.path.islink(path):
                 spec = f"{fetched.name}:{fetched.version}"
                 raise VersionNotFoundError(f"no sub-path {selection.sub_path!r} in {spec}", subject=selection.sub_path)
         return replace(fetched, path=str(path))
@@ -293,7 +290,7 @@ class Retriever:
         manifest = meta.manifest if meta is not None else None
         if manifest is None:
             manifest = Manifest.of([item.entry for item in items.values()], single=source.is_file())
-        if manifest.single:
+        if manifest.single and source.is_file():
             items = {manifest.entries[0].path: items[source.name]}
         chosen = selection.of(manifest)
         digests = self._assets.digests(name, version)

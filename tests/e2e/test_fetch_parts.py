@@ -253,6 +253,31 @@ def test_to__a_mount_point(place: Place) -> None:
     assert done.stdout == "a.txt dangling loop other sub to-sub\n6\n", done.stderr
 
 
+def test_to__killed(place: Place) -> None:
+    """What a killed fetch left in a folder is not in the way of the next one, which goes on with it and removes it."""
+    place.target.mkdir()
+    program = "import sys, holdfast; holdfast.open(sys.argv[1], assets_dir=sys.argv[2]).fetch('n/a', to=sys.argv[3])"
+    args = [(place.folder / "store").as_uri(), str(place.folder / "assets"), str(place.target)]
+    environ = os.environ | {"HOLDFAST_FAILPOINT": "fetch.before-rename"}
+    subprocess.run([sys.executable, "-c", program, *args], env=environ, check=False)
+    assert len(os.listdir(place.target)) == 1
+    assert place.repository.fetch_info("n/a", to=place.target).downloaded_bytes == 0
+    assert tree(place.target) == WHOLE
+
+
+def test_to__store_that_fails(place: Place) -> None:
+    """A fetch that fails leaves nothing in a folder that was there."""
+    (place.folder / "store/n/a/0.0/a.txt").unlink()
+    place.target.mkdir()
+    with pytest.raises(IntegrityError):
+        place.repository.fetch("n/a", to=place.target)
+    assert os.listdir(place.target) == []
+    (place.target / "mine").write_text("mine")
+    with pytest.raises(AlreadyExistsError):
+        place.repository.fetch("n/a", to=place.target, force=True)
+    assert os.listdir(place.target) == ["mine"]
+
+
 def test_to__a_kind_that_changed(place: Place) -> None:
     """--force replaces a file by the directory of its name, and a link by the file."""
     place.target.mkdir()
@@ -304,7 +329,7 @@ def test_sub_path__brings_what_its_links_need(place: Place) -> None:
     assert tree(place.folder / "second") == ["sub/b.txt", "sub/deep/c.bin", "to-sub"]
 
 
-@pytest.mark.parametrize("sub_path", ["loop", "loop/x", "dangling/x", "to-sub/nope", "a.txt/x", "sub/b.tx"])
+@pytest.mark.parametrize("sub_path", ["loop", "loop/x", "dangling/x", "to-sub/nope", "a.txt/x", "sub/b.tx", "x" * 300])
 def test_sub_path__not_there(place: Place, sub_path: str) -> None:
     """A sub-path that is a loop of symlinks, or leads to nothing, is not found, whatever is cached."""
     for _ in ("cold", "warm"):

@@ -117,13 +117,16 @@ def _check(final: Path, chosen: Manifest | None, *, directory: bool, force: bool
 
 @contextmanager
 def discarding(work: WorkDir) -> Iterator[None]:
-    """A work directory is of no use after an error, but for the next try where only the store did not answer."""
+    """Remove the work directory after an error, but keep it for the next try where only the store did not answer.
+
+    One inside of a folder that was there goes in any case: the next push of that folder would take it along.
+    """
     try:
         yield
-    except (AccessError, UnreachableError):
-        raise
-    except HoldfastError:
-        shutil.rmtree(work.path, ignore_errors=True)
+    except BaseException as error:
+        is_lasting = isinstance(error, HoldfastError) and not isinstance(error, AccessError | UnreachableError)
+        if is_lasting or _is_work_dir(work.path.name):
+            shutil.rmtree(work.path, ignore_errors=True)
         raise
 
 
