@@ -373,3 +373,13 @@ def test_locks__a_system_without_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
+
+
+def test_push__of_a_folder_with_a_leftover(tmp_path: Path) -> None:
+    """What a killed fetch into a folder left there is no content of a push of that folder."""
+    for name in ("store", "assets", "source/.holdfast.abc.host-1-2-3.part/copy"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "source/.holdfast.abc.host-1-2-3.part/copy/half").write_text("half")
+    (tmp_path / "source/a.txt").write_text("a")
+    repository = holdfast.open((tmp_path / "store").as_uri(), assets_dir=tmp_path / "assets")
+    assert repository.push(tmp_path / "source", "n/a").files == 1

@@ -21,6 +21,7 @@ __all__ = [
     "decode_name",
     "encode_name",
     "file_key",
+    "is_work_dir",
     "meta_key",
     "name_of_versions_key",
     "probe_key",
@@ -93,6 +94,11 @@ def asset_key(name: str) -> str:
 def push_key(push_id: str) -> str:
     """The record of an open or closed push."""
     return f"{OWN}/pushes/{push_id}"
+
+
+def is_work_dir(name: str) -> bool:
+    """Whether a name in a user's folder is that of a copy in the making, which a killed ``fetch --to`` left."""
+    return name.startswith(f"{OWN}.") and name.endswith(".part")
 
 
 def probe_key(token: str) -> str:
