@@ -93,7 +93,8 @@ class Download:
                 self._copy.mkdir(exist_ok=True)
                 prepare_copy(str(self._copy), entries)
                 self._root = str(self._copy)
-        self._engine.run(lambda item: self._retried(item, self._small), plan.small, at_once=plan.at_once)
+        missing = (item for item in plan.small if not self._is_there(item, self._target(item)))
+        self._engine.pipe(missing, self._asked, self._keep, at_once=plan.at_once)
         self._large_at_once = max(1, min(_LARGE_AT_ONCE, len(plan.large)))
         self._engine.run(lambda item: self._retried(item, self._large), plan.large, at_once=self._large_at_once)
         with local_errors(self._copy):
@@ -144,10 +145,24 @@ class Download:
                 reach("fetch.data-partly")
                 return
 
-    def _small(self, item: ObjectPlan, target: Path) -> None:
-        if self._resumed and self._is_there(item, target):
-            return
-        found = self._store.get(item.key)
+    def _asked(self, item: ObjectPlan) -> tuple[ObjectPlan, Object | None]:
+        """The bytes of a small object; None for what is asked for once more, and then judged."""
+        try:
+            return item, self._store.get(item.key)
+        except (IntegrityError, ChangedError, ObjectNotFoundError):
+            return item, None
+
+    def _keep(self, answer: tuple[ObjectPlan, Object | None]) -> None:
+        item, found = answer
+
+        def write(item: ObjectPlan, target: Path) -> None:
+            nonlocal found
+            first, found = found, None
+            self._small(item, target, first or self._store.get(item.key))
+
+        self._retried(item, write)
+
+    def _small(self, item: ObjectPlan, target: Path, found: Object) -> None:
         data = memoryview(found.data)
         self._arrived(data.nbytes)
         digest = digest_of(data)
@@ -157,15 +172,13 @@ class Download:
 
     def _is_there(self, item: ObjectPlan, target: Path) -> bool:
         """Whether an earlier run left the file whole."""
-        if (
-            item.entry is None
-            or item.entry.digest is None
-            or not target.is_file()
-            or target.stat().st_size != item.size
-        ):
+        if not self._resumed or item.entry is None or item.entry.digest is None:
             return False
-        if digest_of(target.read_bytes()) != item.entry.digest:
-            return False
+        with local_errors(target):
+            if not target.is_file() or target.stat().st_size != item.size:
+                return False
+            if digest_of(target.read_bytes()) != item.entry.digest:
+                return False
         self._note(item, item.entry.digest, "digest")
         self._engine.progress.advance(item.size)
         return True

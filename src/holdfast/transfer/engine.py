@@ -11,6 +11,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.model.result import NoProgress
@@ -65,9 +66,60 @@ class Engine:
                 except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
                     errors.append(error)
 
-        bound = min(at_once or self.jobs, self._asked or _MOST)
-        self._in_threads(worker, min(bound, len(listed)), errors)
+        self._in_threads(worker, min(self._bound(at_once), len(listed)), errors)
         return [results[index] for index in sorted(results)]
+
+    def _bound(self, at_once: int | None) -> int:
+        return min(at_once or self.jobs, self._asked or _MOST)
+
+    def pipe(
+        self, items: Iterable[Item], work: Callable[[Item], Result], keep: Callable[[Result], None], *, at_once: int
+    ) -> None:
+        """``keep(work(item))`` for every item: only ``work`` in threads, the rest in this one, in no certain order.
+
+        For many small objects: threads that did more than wait for the store would spend their time waiting for Python's lock.
+        A quarter more items are drawn than threads are there, so that none waits for the next.
+        """
+        count = self._bound(at_once)
+        asked: SimpleQueue[Item | None] = SimpleQueue()
+        answers: SimpleQueue[Result | _Failed] = SimpleQueue()
+        failed: list[BaseException] = []
+
+        def worker() -> None:
+            while (item := asked.get()) is not None and not failed:
+                try:
+                    answers.put(work(item))
+                except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+                    answers.put(_Failed(error))
+
+        def take() -> None:
+            answer = answers.get()
+            if isinstance(answer, _Failed):
+                raise answer.error
+            keep(answer)
+
+        threads: list[threading.Thread] = []
+        begun = done = 0
+        try:
+            for begun, item in enumerate(items, 1):
+                asked.put(item)
+                if len(threads) < count:
+                    threads.append(threading.Thread(target=worker, daemon=True))
+                    threads[-1].start()
+                elif begun - done > count + count // 4:
+                    take()
+                    done += 1
+            for _ in range(begun - done):
+                take()
+        except BaseException as error:
+            failed.append(error)
+            raise
+        finally:
+            for _ in threads:
+                asked.put(None)
+            if not failed or isinstance(failed[0], Exception):  # Ctrl-C waits for nobody
+                for thread in threads:
+                    thread.join()
 
     def _in_threads(self, worker: Callable[[], None], count: int, errors: list[BaseException]) -> None:
         threads = [threading.Thread(target=worker, daemon=True) for _ in range(count)]
@@ -128,6 +180,15 @@ class Engine:
         if self._rate is not None:
             self._rate.spend(count)
         self.progress.advance(count)
+
+
+class _Failed:
+    """What ``work`` raised, on its way to the caller's thread."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
 class _Rate:

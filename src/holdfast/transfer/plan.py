@@ -24,7 +24,7 @@ WHOLE: Final = 8 * 1024 * 1024
 PART: Final = 4 * 1024 * 1024
 #: Small objects in flight. A store answers more of them the more it is asked for at a time, until its disk or its cores are busy.
 _MOST_AT_ONCE: Final = 64
-_IN_FLIGHT: Final = 128 * 1024 * 1024
+_IN_FLIGHT: Final = 96 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class TransferPlan:
 
     @property
     def at_once(self) -> int:
-        """How many of the small objects may travel at a time: many, but not more than 128 MiB of them."""
+        """How many of the small objects may travel at a time: many, but not more than 96 MiB of them."""
         largest = max((item.size for item in self.small), default=0)
         return max(1, min(_MOST_AT_ONCE, _IN_FLIGHT // max(1, largest)))
 

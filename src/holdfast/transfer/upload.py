@@ -60,7 +60,9 @@ class Upload:
         plan = plan_objects(name, version, layout, manifest.files)
         self._start(plan)
         try:
-            self._engine.run(self._send_small, plan.small, at_once=plan.at_once)
+            self._engine.pipe(
+                map(self._read_small, plan.small), self._send_small, self._sent_small, at_once=plan.at_once
+            )
             for item in plan.large:
                 self._send_large(item)
         finally:
@@ -74,15 +76,22 @@ class Upload:
         assert item.entry is not None  # noqa: S101 - only the plan of an archive has an object without an entry
         return replace(self._scanned[item.entry.path], entry=item.entry)
 
-    def _send_small(self, item: ObjectPlan) -> None:
+    def _read_small(self, item: ObjectPlan) -> tuple[str, bytes]:
         self._alive()
         scanned = self._source(item)
         data = read_whole(scanned)
         if digest_of(data) != scanned.entry.digest:
             raise changed(scanned)
-        self._store.put(item.key, data)
+        return item.key, data
+
+    def _send_small(self, read: tuple[str, bytes]) -> int:
+        key, data = read
+        self._store.put(key, data)
+        return len(data)
+
+    def _sent_small(self, count: int) -> None:
         reach("push.data-partly")
-        self._engine.moved(len(data))
+        self._engine.moved(count)
 
     def _send_large(self, item: ObjectPlan) -> None:
         scanned = self._source(item)
