@@ -82,10 +82,10 @@ class Bench:
         push, fetch = (figures[deed].setdefault(one.name, Figure()) for deed in ("push", "fetch"))
         try:
             one.prepare(task)
-            _settle()
+            _settle(work)
             pushed = self.measure(one.push(task), one.env(task), push)
             one.between(task)
-            _settle()
+            _settle(work)
             fetched = self.measure(one.fetch(task), one.env(task), fetch)
             copy = one.fetched(task)
             if copy is None:
@@ -148,10 +148,11 @@ def _last(figure: Figure) -> str:
     return f"failed: {figure.failure}" if figure.failure else f"{figure.seconds[-1]:7.3f} s"
 
 
-def _settle() -> None:
-    """Nobody pays for what another one wrote."""
+def _settle(work: Work) -> None:
+    """Nobody pays for what another one wrote, nor for memory that a virtual machine has given back to its host meanwhile."""
     os.sync()
-    time.sleep(0.2)
+    count = 2 * work.bytes + (1 << 30)
+    subprocess.run([sys.executable, "-I", "-S", "-c", f"len(bytes([120]) * {count})"], check=True)
 
 
 def _running() -> float:

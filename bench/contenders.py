@@ -138,6 +138,8 @@ def _rclone(task: Task, source: str, target: str) -> Command:
 
 
 def _rclone_env(task: Task) -> dict[str, str]:
+    if task.bucket is None:
+        return {"RCLONE_CONFIG": ""}
     return {
         "RCLONE_CONFIG": "",
         "RCLONE_CONFIG_X_TYPE": "s3",
