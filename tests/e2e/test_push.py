@@ -54,7 +54,10 @@ def test_push__versions(asset) -> None:
 
 
 def test_push__what_is_said_of_it(asset) -> None:
-    """Message, labels, inputs, parent and alias stand in the version."""
+    """Message, labels, inputs, parent and alias stand in the version; a parent that the asset never had is refused."""
+    asset.ok("push", "model", "a", "--version", "0.9")
+    (asset.folder / "model" / "new").write_text("new")
+    assert "0.8" in asset.error(3, "push", "model", "a", "--parent", "0.8")["message"]
     asset.ok(
         "push", "model", "a", "-m", "words", "--label", "k=v", "--label", "e=", "--input", "x:1.0", "--input", "y:2.0",
         "--parent", "0.9", "--alias", "best",
