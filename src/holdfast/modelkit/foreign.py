@@ -91,16 +91,7 @@ class DriverStore:
 
     def list_level(self, prefix: str) -> Listing:
         """One level, made from the whole listing."""
-        start = len(checked_prefix(prefix))
-        objects: list[ObjectInfo] = []
-        prefixes: dict[str, None] = {}
-        for info in self.list(prefix):
-            piece, slash, _ = info.key[start:].partition("/")
-            if slash:
-                prefixes[info.key[:start] + piece] = None
-            else:
-                objects.append(info)
-        return Listing(tuple(objects), tuple(prefixes))
+        return Listing.of(self.list(prefix), len(checked_prefix(prefix)))
 
     def upload(self, key: str, path: str) -> None:
         """Write a file's bytes by the driver."""

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -82,6 +82,19 @@ class Listing:
 
     objects: tuple[ObjectInfo, ...]
     prefixes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, below: Iterable[ObjectInfo], start: int) -> Listing:
+        """The level, from everything below a prefix of ``start`` characters, its slash included."""
+        objects: list[ObjectInfo] = []
+        prefixes: dict[str, None] = {}
+        for info in below:
+            piece, slash, _ = info.key[start:].partition("/")
+            if slash:
+                prefixes[info.key[:start] + piece] = None
+            else:
+                objects.append(info)
+        return cls(tuple(objects), tuple(prefixes))
 
 
 @dataclass(frozen=True, slots=True)

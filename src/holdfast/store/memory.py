@@ -68,16 +68,7 @@ class MemoryStore:
 
     def list_level(self, prefix: str) -> Listing:
         """One level below the prefix."""
-        start = len(checked_prefix(prefix))
-        objects: list[ObjectInfo] = []
-        prefixes: dict[str, None] = {}
-        for info in self.list(prefix):
-            piece, slash, _ = info.key[start:].partition("/")
-            if slash:
-                prefixes[info.key[:start] + piece] = None
-            else:
-                objects.append(info)
-        return Listing(tuple(objects), tuple(prefixes))
+        return Listing.of(self.list(prefix), len(checked_prefix(prefix)))
 
     def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
         """Write an object, in any mode."""
