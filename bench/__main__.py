@@ -33,6 +33,9 @@ _WORK: Final = {
     "full": {"small": Work("small", 5000, 8192), "large": Work("large", 0, 1 << 30)},
     "small": {"small": Work("small", 500, 8192), "large": Work("large", 0, 64 << 20)},
 }
+_NOTE: Final = """\
+* Other work may share the machine: compare within a table, and look at the spread before the median. The raw probe's time is that of its
+  requests alone, at its best number of connections; the other columns of its line are that part of its whole run."""
 #: Seconds that one command may take.
 _PATIENCE: Final = 600
 _KINDS: Final = ("small", "large", "local-small", "local-large", "start")
@@ -197,10 +200,11 @@ def main() -> int:
     shutil.rmtree(_PLACE / "server", ignore_errors=True)
     head = [
         "# What the benchmark found\n",
-        f"Written by `python -m bench` ({time.strftime('%Y-%m-%d')}, {asked.rounds} rounds, {time.monotonic() - begun:.0f} s). \n",
+        f"Written by `python -m bench` ({time.strftime('%Y-%m-%d')}, {asked.rounds} rounds, {time.monotonic() - begun:.0f} s).\n",
         "What each column means and how the work is done: `bench/__main__.py`.\n",
         f"* Machine: {machine(bench.loads)}.",
         f"* Programs: {versions()}.",
+        _NOTE,
         *(f"* Skipped {text}." for text in missing),
         "",
     ]
