@@ -173,7 +173,7 @@ def main() -> int:
     parser.add_argument("--with", nargs="+", dest="names", metavar="NAME", help="these contenders only")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", choices=sorted(_WORK), default="full", help="small: a quick run")
-    parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md, which a whole run always does")
     asked = parser.parse_args()
     missing = [text for one in CONTENDERS if (text := one.missing())]
     for text in missing:
@@ -210,7 +210,8 @@ def main() -> int:
     ]
     text = "\n".join([*head, *(part for part in tables if part)])
     print(f"\n{text}")
-    if asked.write:
+    whole = asked.size == "full" and len(asked.only) == len(_KINDS) and not asked.names
+    if asked.write or whole:
         (ROOT / "bench" / "RESULTS.md").write_text(text)
     return 0
 
