@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from holdfast.cache.checkouts import Checkouts
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
-from holdfast.formats import layout as keys
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
 from holdfast.model.spec import AssetSpec
 from holdfast.resolve import Resolver, is_pinned
@@ -294,12 +293,6 @@ class Repository:
             raise UsageError(f"{spec} names no full version", subject=str(spec))
         self.catalog.restore(spec.name, spec.version)
         return f"{spec.name}:{spec.version}"
-
-    def object_names(self, spec: AssetSpec | str) -> tuple[str, str, str]:
-        """The keys of a version's data, meta and list, relative to the store."""
-        spec = _spec(spec)
-        version = self.resolve(spec)
-        return keys.data_key(spec.name, version), keys.meta_key(spec.name, version), keys.versions_key(spec.name)
 
 
 def compare(one: Manifest, other: Manifest) -> Difference:

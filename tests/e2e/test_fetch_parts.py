@@ -381,5 +381,9 @@ def test_push__of_a_folder_with_a_leftover(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "source/.holdfast.abc.host-1-2-3.part/copy/half").write_text("half")
     (tmp_path / "source/a.txt").write_text("a")
+    (tmp_path / "source/.holdfast.mine.part").write_text("a file of the user's own is none")
     repository = holdfast.open((tmp_path / "store").as_uri(), assets_dir=tmp_path / "assets")
-    assert repository.push(tmp_path / "source", "n/a").files == 1
+    assert [entry.path for entry in repository.files(repository.push(tmp_path / "source", "n/a").spec)] == [
+        ".holdfast.mine.part",
+        "a.txt",
+    ]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Target", "copy_files", "discarding", "trim"]
 
 #: The name of work directories inside a folder that was there.
-_INSIDE: Final = "holdfast"
+_INSIDE: Final = layout.OWN.removeprefix(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _check(final: Path, chosen: Manifest | None, *, directory: bool, force: bool
     if final.is_dir() != directory:
         kind = "no directory" if directory else "a directory"
         raise AlreadyExistsError(f"{final} exists and is {kind}", subject=str(final), hint="give another --to")
-    if directory and all(_is_work_dir(name) for name in os.listdir(final)):
+    if directory and all(layout.is_work_dir(name) for name in os.listdir(final)):
         return
     if not force:
         hint = "--force replaces it, once the new copy is whole"
@@ -125,7 +125,7 @@ def discarding(work: WorkDir) -> Iterator[None]:
         yield
     except BaseException as error:
         is_lasting = isinstance(error, HoldfastError) and not isinstance(error, AccessError | UnreachableError)
-        if is_lasting or _is_work_dir(work.path.name):
+        if is_lasting or layout.is_work_dir(work.path.name):
             shutil.rmtree(work.path, ignore_errors=True)
         raise
 
@@ -180,11 +180,6 @@ def _paths_of(manifest: Manifest) -> dict[str, bool]:
     return found | {entry.path: entry.kind == "dir" for entry in manifest.entries}
 
 
-def _is_work_dir(name: str) -> bool:
-    """Whether a name in a directory is of a work directory inside of one that was there."""
-    return name.startswith(f".{_INSIDE}.") and name.endswith(".part") and name.count(".") >= 4
-
-
 def _strangers(directory: Path, ours: Mapping[str, bool], base: str = "") -> Iterator[str]:
     """The paths in a directory that are not ours, empty directories too; ``ours`` tells which of them are directories."""
     with os.scandir(directory) as found:
@@ -192,7 +187,7 @@ def _strangers(directory: Path, ours: Mapping[str, bool], base: str = "") -> Ite
     for item in items:
         path = base + item.name
         if not base and (
-            _is_work_dir(path) or (path == layout.MARKER and item.stat(follow_symlinks=False).st_size == 0)
+            layout.is_work_dir(path) or (path == layout.MARKER and item.stat(follow_symlinks=False).st_size == 0)
         ):
             continue
         is_dir = item.is_dir(follow_symlinks=False)

@@ -81,7 +81,9 @@ class _Walk:
             entries = sorted(found, key=lambda item: item.name)
         for item in entries:
             path = base + item.name
-            if matches(path, self._exclude) or (not base and layout.is_work_dir(item.name)):
+            if matches(path, self._exclude) or (
+                not base and item.is_dir(follow_symlinks=False) and layout.is_work_dir(item.name)
+            ):
                 continue
             yield from self._entry(item, path, above)
 

@@ -97,8 +97,8 @@ def push_key(push_id: str) -> str:
 
 
 def is_work_dir(name: str) -> bool:
-    """Whether a name in a user's folder is that of a copy in the making, which a killed ``fetch --to`` left."""
-    return name.startswith(f"{OWN}.") and name.endswith(".part")
+    """Whether a name in a user's folder is that of a copy in the making: ``.holdfast.<id>.<owner>.part`` (FORMAT.md §8)."""
+    return name.startswith(f"{OWN}.") and name.endswith(".part") and name.count(".") >= 4
 
 
 def probe_key(token: str) -> str:
