@@ -6,7 +6,8 @@ import ctypes
 import errno
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import LocalError
 
@@ -14,10 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["exchange", "local_errors", "sync_directory", "sync_file_system"]
+__all__ = ["begin_write_back", "exchange", "local_errors", "sync_directory", "sync_file_system"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+@cache
+def _system_call(name: str) -> Any:
+    """The C library's function of this name, None where it has none."""
+    return getattr(ctypes.CDLL(None, use_errno=True), name, None)
+
+
+def begin_write_back(descriptor: int, start: int, length: int) -> None:
+    """Let the disk begin with these bytes of a file, so that the sync at the end finds little to do; promises nothing."""
+    sync_file_range = _system_call("sync_file_range")
+    if sync_file_range is not None:
+        span = ctypes.c_int64(start), ctypes.c_int64(length)
+        sync_file_range(descriptor, *span, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
 
 
 def sync_directory(path: Path) -> None:
@@ -31,7 +47,7 @@ def sync_directory(path: Path) -> None:
 
 def sync_file_system(path: Path) -> None:
     """Make everything written so far to the file system of this path durable; to all of them where it cannot be narrower."""
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    syncfs = _system_call("syncfs")
     if syncfs is None:
         os.sync()
         return
@@ -46,7 +62,7 @@ def sync_file_system(path: Path) -> None:
 
 def exchange(one: Path, other: Path) -> bool:
     """Exchange two names at once; False where the system or the file system cannot."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    renameat2 = _system_call("renameat2")
     if renameat2 is None:
         return False
     if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:

@@ -27,12 +27,12 @@ from holdfast.errors import (
     HoldfastError,
     LocalError,
     ObjectNotFoundError,
-    SourceChangedError,
     UnsupportedError,
 )
 from holdfast.failpoint import reach
 from holdfast.formats import layout
 from holdfast.store.base import CREATE, OVERWRITE, Listing, Object, ObjectInfo, Promises, PutMode, Replace
+from holdfast.store.copying import copy_shown, write_all
 from holdfast.store.generations import Generations
 from holdfast.store.keys import checked_key
 
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PathStore"]
 
-_STEP: Final = 4 * 1024 * 1024
 #: Directories below our own that are this module's business and no keys.
 _INTERNAL: Final = (layout.generations_prefix(""), layout.temporary_prefix() + "/")
 
@@ -166,7 +165,8 @@ class PathStore:
         """Copied in steps; visible by rename."""
         self._unsynced = True
         with _os_errors(key):
-            return self._rename(key, self._path(key), self._write_temporary(_steps(source, size, seen), sync=False))
+            temporary = self._temporary_file(lambda file: copy_shown(source, file, size, seen))
+            return self._rename(key, self._path(key), temporary)
 
     def delete(self, key: str) -> None:
         """The file and its generations; a directory is no object, and one that became empty is left to other writers."""
@@ -258,15 +258,21 @@ class PathStore:
         return True
 
     def _write_temporary(self, pieces: Iterable[ReadableBuffer], *, sync: bool) -> Path:
+        def write(file: BinaryIO) -> None:
+            for piece in pieces:
+                write_all(file, piece)
+            if sync:
+                os.fsync(file.fileno())
+
+        return self._temporary_file(write)
+
+    def _temporary_file(self, write: Callable[[BinaryIO], None]) -> Path:
         self._check_root()
         self._temporary.mkdir(parents=True, exist_ok=True)
         path = self._temporary / secrets.token_hex(12)
         try:
-            with path.open("xb", buffering=0) as file:
-                for piece in pieces:
-                    _write_all(file, piece)
-                if sync:
-                    os.fsync(file.fileno())
+            with path.open("x+b", buffering=0) as file:
+                write(file)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -345,28 +351,8 @@ def _is_file(status: os.stat_result) -> bool:
     return (status.st_mode & 0o170000) == 0o100000
 
 
-def _steps(source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(_STEP, size + 1)))
-    left = size
-    while left:
-        count = source.readinto(buffer[: min(left, len(buffer))])  # type: ignore[attr-defined]
-        if not count:
-            raise SourceChangedError(f"the source ended {left} bytes early")
-        seen(buffer[:count])
-        yield buffer[:count]
-        left -= count
-    if source.read(1):
-        raise SourceChangedError("the source is longer than it was")
-
-
 def _read_into(file: BinaryIO, view: memoryview) -> int:
     total = 0
     while total < len(view) and (count := file.readinto(view[total:])):  # type: ignore[attr-defined]
         total += count
     return total
-
-
-def _write_all(file: BinaryIO, data: ReadableBuffer) -> None:
-    view = memoryview(data).cast("B")
-    while view:
-        view = view[file.write(view) :]

@@ -1,0 +1,118 @@
+"""A local file into another one, every byte shown to somebody: how a directory store takes large objects.
+
+Owns one trick and its way back. Where the system can, bytes are copied inside the kernel by a thread that runs one step ahead,
+and what is shown is *read back from the copy*, so that what was hashed is what is stored, whatever happened to the source
+meanwhile. Elsewhere (other systems, across file systems, sources that are no plain files) bytes are read, shown and written.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from holdfast.disk import begin_write_back
+from holdfast.errors import SourceChangedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer
+
+__all__ = ["copy_shown", "write_all"]
+
+#: Bytes that the kernel copies at a time, and so how far the copy is ahead of what was shown.
+_AHEAD: Final = 8 * 1024 * 1024
+#: Bytes shown at a time. More of them fall out of the cores' caches before they are hashed, or written.
+_STEP: Final = 256 * 1024
+#: What says that these two files cannot be copied by the kernel; the first step says so, before anything was shown.
+_CANNOT: Final = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM, errno.ETXTBSY}
+
+
+def copy_shown(source: BinaryIO, target: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> None:
+    """Append exactly ``size`` bytes of the source to the empty ``target``; ``seen`` gets every stored byte once, in order.
+
+    Raises:
+        SourceChangedError: the source ends earlier, or goes on.
+    """
+    if not (_is_plain(source) and size > _AHEAD and _copy_in_kernel(source, target, size, seen)):
+        for piece in _steps(source, size, seen):
+            write_all(target, piece)
+    if source.read(1):
+        raise SourceChangedError("the source is longer than it was")
+
+
+def write_all(file: BinaryIO, data: ReadableBuffer) -> None:
+    """Write all of it to an unbuffered file."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[file.write(view) :]
+
+
+def _is_plain(source: BinaryIO) -> bool:
+    """Whether the kernel may read past Python: an unbuffered, regular file."""
+    return (
+        hasattr(os, "copy_file_range")
+        and isinstance(source, io.FileIO)
+        and stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+    )
+
+
+def _copy_in_kernel(source: BinaryIO, target: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> bool:
+    """The trick; False where the system refuses it, with nothing shown."""
+    here, there = source.fileno(), target.fileno()
+    start = source.tell()
+
+    def copy(begin: int) -> None:
+        end = min(begin + _AHEAD, size)
+        done = begin
+        while done < end:
+            count = os.copy_file_range(here, there, end - done, start + done, done)
+            if not count:
+                raise SourceChangedError(f"the source ended {size - done} bytes early")
+            done += count
+        begin_write_back(there, begin, end - begin)
+
+    buffer = memoryview(bytearray(_STEP))
+    try:
+        copy(0)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return False
+        raise
+    with ThreadPoolExecutor(1) as ahead:
+        for begin in range(0, size, _AHEAD):
+            end = min(begin + _AHEAD, size)
+            following = ahead.submit(copy, end) if end < size else None
+            try:
+                _show(there, begin, end, buffer, seen)
+            finally:
+                if following is not None:
+                    following.result()
+    source.seek(start + size)
+    return True
+
+
+def _show(file: int, begin: int, end: int, buffer: memoryview, seen: Callable[[ReadableBuffer], None]) -> None:
+    while begin < end:
+        count = os.preadv(file, [buffer[: end - begin]], begin)
+        if not count:
+            raise SourceChangedError("the copy in the making was cut off")
+        seen(buffer[:count])
+        begin += count
+
+
+def _steps(source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(_STEP, size + 1)))
+    left = size
+    while left:
+        count = source.readinto(buffer[: min(left, len(buffer))])  # type: ignore[attr-defined]
+        if not count:
+            raise SourceChangedError(f"the source ended {left} bytes early")
+        seen(buffer[:count])
+        yield buffer[:count]
+        left -= count
