@@ -81,3 +81,14 @@ def test_copy_shown__from_the_middle(tmp_path):
     source = open(tmp_path / "source", "rb", buffering=0)  # noqa: SIM115 - copied closes it
     source.seek(1000)
     assert copied(tmp_path, source, len(data) - 1000, lambda _: None) == data[1000:]
+
+
+def test_copy_shown__goes_on(tmp_path, opened):
+    """Copying goes on where the target stands, as a fetch does that was killed."""
+    data, shown = secrets.token_bytes(3 * STEP), bytearray()
+    with opened(data) as source, open(tmp_path / "target", "x+b", buffering=0) as target:
+        target.write(source.read(STEP))
+        copy_shown(source, target, 2 * STEP, shown.extend)
+        assert target.tell() == 3 * STEP
+    assert (tmp_path / "target").read_bytes() == data
+    assert shown == data[STEP:]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,19 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["CREATE", "OVERWRITE", "SMALL", "Listing", "Object", "ObjectInfo", "Promises", "PutMode", "Replace", "Store"]
+__all__ = [
+    "CREATE",
+    "OVERWRITE",
+    "SMALL",
+    "Listing",
+    "Object",
+    "ObjectInfo",
+    "OpensFiles",
+    "Promises",
+    "PutMode",
+    "Replace",
+    "Store",
+]
 
 #: The largest object put with a condition, in bytes (design §3).
 SMALL: Final = 64 * 1024 * 1024
@@ -165,3 +177,11 @@ class Store(Protocol):
 
     def sign(self, key: str, method: str, seconds: int) -> str:
         """A URL with which anybody may GET or PUT the object for so long."""
+
+
+@runtime_checkable
+class OpensFiles(Protocol):
+    """What a store of files on this machine offers beside, so that the kernel can copy large ones."""
+
+    def open_file(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
+        """The object as an unbuffered file, which stays what it was when another takes its name; and what is known of it."""

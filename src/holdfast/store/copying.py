@@ -34,7 +34,9 @@ _CANNOT: Final = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, err
 
 
 def copy_shown(source: BinaryIO, target: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> None:
-    """Append exactly ``size`` bytes of the source to the empty ``target``; ``seen`` gets every stored byte once, in order.
+    """Copy exactly ``size`` bytes, from where the source stands to where the target stands, which is its end.
+
+    ``seen`` gets every stored byte once, in order.
 
     Raises:
         SourceChangedError: the source ends earlier, or goes on.
@@ -65,17 +67,17 @@ def _is_plain(source: BinaryIO) -> bool:
 def _copy_in_kernel(source: BinaryIO, target: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> bool:
     """The trick; False where the system refuses it, with nothing shown."""
     here, there = source.fileno(), target.fileno()
-    start = source.tell()
+    start, shift = source.tell(), target.tell()
 
     def copy(begin: int) -> None:
         end = min(begin + _AHEAD, size)
         done = begin
         while done < end:
-            count = os.copy_file_range(here, there, end - done, start + done, done)
+            count = os.copy_file_range(here, there, end - done, start + done, shift + done)
             if not count:
                 raise SourceChangedError(f"the source ended {size - done} bytes early")
             done += count
-        begin_write_back(there, begin, end - begin)
+        begin_write_back(there, shift + begin, end - begin)
 
     buffer = memoryview(bytearray(_STEP))
     try:
@@ -89,11 +91,12 @@ def _copy_in_kernel(source: BinaryIO, target: BinaryIO, size: int, seen: Callabl
             end = min(begin + _AHEAD, size)
             following = ahead.submit(copy, end) if end < size else None
             try:
-                _show(there, begin, end, buffer, seen)
+                _show(there, shift + begin, shift + end, buffer, seen)
             finally:
                 if following is not None:
                     following.result()
     source.seek(start + size)
+    target.seek(shift + size)
     return True
 
 

@@ -100,6 +100,12 @@ class PathStore:
             count = _read_into(file, memoryview(buffer))
         return Object(buffer if count == wanted else buffer[:count], info)
 
+    def open_file(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
+        """The plain file."""
+        with _os_errors(key, self._path(key)):
+            file = self._path(key).open("rb", buffering=0)
+            return file, _info(key, os.fstat(file.fileno()))
+
     def head(self, key: str) -> ObjectInfo:
         """From the file's stat; a replaced key is read."""
         path = self._path(key)

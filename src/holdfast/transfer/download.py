@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.tree import finish_copy, prepare_copy
 from holdfast.disk import local_errors
-from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError
+from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError, SourceChangedError
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import Entry, Manifest, parents
+from holdfast.store.base import Object, OpensFiles
+from holdfast.store.copying import copy_shown
 from holdfast.transfer.engine import WINDOW
 from holdfast.transfer.plan import PART, ranges
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from holdfast.model.result import Verified
-    from holdfast.store.base import Object, Store
+    from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
     from holdfast.transfer.plan import ObjectPlan, TransferPlan
 
@@ -197,19 +199,44 @@ class Download:
             start = self._resume(file, hasher, item.size) if known else 0
             os.truncate(file.fileno(), start)
             file.seek(start)
-            first = self._first(item, start)
-            size = first.info.size if first else item.size
-            if item.size >= 0 and size != item.size:
-                raise IntegrityError(f"{item.key} has {size} bytes instead of {item.size}", subject=item.key)
-            with self._engine.behind(digest_piece) as digest_behind:
-                for piece in self._pieces(item, first, start, size):
-                    data = memoryview(piece)
-                    digest_behind(data)
-                    _write_all(file, data)
-                    self._arrived(data.nbytes)
+            receive = self._copied if isinstance(self._store, OpensFiles) else self._received
+            first = receive(item, file, digest_piece)
             got = file.tell()
         digest = hasher.hexdigest()
         self._note(item, digest, _check(item, digest, got, first, md5.hexdigest))
+
+    def _copied(self, item: ObjectPlan, file: BinaryIO, digest_piece: Callable[[memoryview], None]) -> Object:
+        """The rest of an object that is a file of this machine."""
+        assert isinstance(self._store, OpensFiles)  # noqa: S101 - for the type checker; the caller looked
+        source, info = self._store.open_file(item.key)
+
+        def seen(piece: ReadableBuffer) -> None:
+            data = memoryview(piece)
+            digest_piece(data)
+            self._arrived(data.nbytes)
+
+        with source:
+            _check_size(item, info.size)
+            source.seek(file.tell())
+            try:
+                copy_shown(source, file, info.size - file.tell(), seen)
+            except SourceChangedError as error:
+                raise ChangedError(f"{item.key} changed while it was read", subject=item.key) from error
+        return Object(b"", info)
+
+    def _received(self, item: ObjectPlan, file: BinaryIO, digest_piece: Callable[[memoryview], None]) -> Object | None:
+        """The rest of an object by ranges; the first of them."""
+        start = file.tell()
+        first = self._first(item, start)
+        size = first.info.size if first else item.size
+        _check_size(item, size)
+        with self._engine.behind(digest_piece) as digest_behind:
+            for piece in self._pieces(item, first, start, size):
+                data = memoryview(piece)
+                digest_behind(data)
+                _write_all(file, data)
+                self._arrived(data.nbytes)
+        return first
 
     def _resume(self, file: BinaryIO, hasher: Hasher, size: int) -> int:
         """Hash what is there, up to a border of parts; the rest is fetched."""
@@ -253,10 +280,14 @@ class Download:
         self.outcome.add(item.entry.path if item.entry else "", digest, proof)
 
 
+def _check_size(item: ObjectPlan, size: int) -> None:
+    if item.size >= 0 and size != item.size:
+        raise IntegrityError(f"{item.key} has {size} bytes instead of {item.size}", subject=item.key)
+
+
 def _check(item: ObjectPlan, digest: str, count: int, found: Object | None, md5: Callable[[], str]) -> Verified:
     """What proves these bytes right: our digest, else the store's MD5 tag, else their number."""
-    if item.size >= 0 and count != item.size:
-        raise IntegrityError(f"{item.key} has {count} bytes instead of {item.size}", subject=item.key)
+    _check_size(item, count)
     expected = item.entry.digest if item.entry else None
     if expected is not None:
         if digest != expected:
