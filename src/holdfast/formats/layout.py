@@ -24,6 +24,8 @@ __all__ = [
     "is_work_dir",
     "meta_key",
     "name_of_versions_key",
+    "pack_key",
+    "pages_key",
     "probe_key",
     "push_key",
     "versions_key",
@@ -94,6 +96,16 @@ def asset_key(name: str) -> str:
 def push_key(push_id: str) -> str:
     """The record of an open or closed push."""
     return f"{OWN}/pushes/{push_id}"
+
+
+def pack_key(name: str) -> str:
+    """A pack, by its hex name."""
+    return f"{OWN}/packs/{name[:2]}/{name}"
+
+
+def pages_key(name: str) -> str:
+    """An object of manifest pages, by its hex name."""
+    return f"{OWN}/pages/{name[:2]}/{name}"
 
 
 def is_work_dir(name: str) -> bool:
