@@ -10,8 +10,14 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 __all__ = [
+    "ASSETS",
+    "GC",
+    "GC_DONE_END",
     "META_END",
     "OWN",
+    "PACKS",
+    "PAGES",
+    "PUSHES",
     "STORE",
     "VERSIONS_END",
     "asset_key",
@@ -21,6 +27,8 @@ __all__ = [
     "decode_name",
     "encode_name",
     "file_key",
+    "gc_done_key",
+    "gc_key",
     "is_work_dir",
     "meta_key",
     "name_of_versions_key",
@@ -37,6 +45,14 @@ OWN: Final = ".holdfast"
 STORE: Final = f"{OWN}/store.json"
 VERSIONS_END: Final = ".versions"
 META_END: Final = ".meta"
+#: What the packs, the pages objects, the push records, the records of assets and the condemned lists lie under.
+PACKS: Final = f"{OWN}/packs"
+PAGES: Final = f"{OWN}/pages"
+PUSHES: Final = f"{OWN}/pushes"
+ASSETS: Final = f"{OWN}/assets"
+GC: Final = f"{OWN}/gc"
+#: The end of the key that says that a condemned list is dealt with.
+GC_DONE_END: Final = ".done"
 #: modelkit's marker of a complete copy, in the root of a directory; for a file ``.<version>.SUCCESS`` beside it.
 MARKER: Final = ".SUCCESS"
 
@@ -90,22 +106,32 @@ def claim_key(name: str, version: str) -> str:
 
 def asset_key(name: str) -> str:
     """Aliases, tombstones, holds; swapped."""
-    return f"{OWN}/assets/{encode_name(name)}"
+    return f"{ASSETS}/{encode_name(name)}"
 
 
 def push_key(push_id: str) -> str:
     """The record of an open or closed push."""
-    return f"{OWN}/pushes/{push_id}"
+    return f"{PUSHES}/{push_id}"
 
 
 def pack_key(name: str) -> str:
-    """A pack, by its hex name."""
-    return f"{OWN}/packs/{name[:2]}/{name}"
+    """A pack: chunks of files; ``name`` is its hex name. Created once."""
+    return f"{PACKS}/{name[:2]}/{name}"
 
 
 def pages_key(name: str) -> str:
-    """An object of manifest pages, by its hex name."""
-    return f"{OWN}/pages/{name[:2]}/{name}"
+    """An object of manifest pages; ``name`` is its hex name. Created once."""
+    return f"{PAGES}/{name[:2]}/{name}"
+
+
+def gc_key(epoch: str) -> str:
+    """What a collector condemned in one run; created once, kept for ever."""
+    return f"{GC}/{epoch}"
+
+
+def gc_done_key(epoch: str) -> str:
+    """Says that everything on that list is dealt with; created once."""
+    return f"{GC}/{epoch}{GC_DONE_END}"
 
 
 def is_work_dir(name: str) -> bool:
