@@ -1,31 +1,41 @@
-"""Our own small records: store, claim, push, asset (FORMAT.md §6). JSON; keys that we do not know are ignored."""
+"""Our own small records: store, claim, push, asset, condemned (FORMAT.md §6). JSON; keys that we do not know are ignored."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from holdfast.errors import IntegrityError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = [
     "STORE_FORMAT",
     "AssetRecord",
     "Claim",
+    "CondemnedRecord",
+    "CondemnedVersion",
+    "DoneRecord",
     "PushRecord",
     "StoreRecord",
     "Tombstone",
     "changed",
     "decode",
     "encode",
+    "join_names",
     "moment",
+    "split_names",
     "stamp",
 ]
 
 #: The newest format of a store; a larger one is refused.
 STORE_FORMAT: Final = 1
 
+#: Bytes of the name of a pack or a pages object.
+_NAME: Final = 32
 _HOUR = 3600
 _DAY = 24 * _HOUR
 
@@ -66,12 +76,16 @@ class PushRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: int | None = None
 
 
-class Tombstone(msgspec.Struct, frozen=True):
-    """A removed version: the id that its meta had (the push's, or a digest of the meta's bytes), when, by whom."""
+class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A removed version: the id that its meta had (the push's, or a digest of the meta's bytes), when, by whom.
+
+    ``final`` once a collector, or the push that withdrew its own version, has said that it cannot come back.
+    """
 
     meta: str
     at: str
     who: str
+    final: bool = False
 
 
 class AssetRecord(msgspec.Struct, frozen=True):
@@ -82,10 +96,43 @@ class AssetRecord(msgspec.Struct, frozen=True):
     holds: dict[str, str] = {}
 
 
-Record = TypeVar("Record", bound=StoreRecord | Claim | PushRecord | AssetRecord)
+class CondemnedVersion(msgspec.Struct, frozen=True):
+    """A removed version whose objects may go: its meta's id as in the tombstone, and the layout that says what they are."""
+
+    name: str
+    version: str
+    meta: str
+    layout: str
 
 
-def encode(record: StoreRecord | Claim | PushRecord | AssetRecord) -> bytes:
+class CondemnedRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``.holdfast/gc/<epoch>``: what one run of a collector condemned. ``packs`` and ``pages`` are names of 32 bytes, joined.
+
+    When it was written is told by the store's clock; ``at`` is for people.
+    """
+
+    format: int
+    at: str
+    who: str
+    packs: bytes = b""
+    pages: bytes = b""
+    versions: tuple[CondemnedVersion, ...] = ()
+
+
+class DoneRecord(msgspec.Struct, frozen=True):
+    """``.holdfast/gc/<epoch>.done``: everything on that list was deleted, but for ``kept`` that were needed again."""
+
+    at: str
+    who: str
+    deleted: int
+    kept: int
+
+
+AnyRecord = StoreRecord | Claim | PushRecord | AssetRecord | CondemnedRecord | DoneRecord
+Record = TypeVar("Record", bound=AnyRecord)
+
+
+def encode(record: AnyRecord) -> bytes:
     """The record as JSON."""
     return msgspec.json.encode(record)
 
@@ -100,12 +147,29 @@ def decode(data: bytes | bytearray | memoryview, kind: type[Record], key: str) -
         record = msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
         raise IntegrityError(f"{key}: {error}", subject=key) from None
-    if isinstance(record, StoreRecord) and record.format > STORE_FORMAT:
+    if isinstance(record, StoreRecord | CondemnedRecord) and record.format > STORE_FORMAT:
         raise IntegrityError(
             f"{key}: the store has format {record.format}, this program reads up to {STORE_FORMAT}: upgrade it",
             subject=key,
         )
     return record
+
+
+def join_names(names: Iterable[str]) -> bytes:
+    """Hex names of packs or pages objects as they stand in a condemned list, ascending."""
+    return b"".join(sorted(map(bytes.fromhex, names)))
+
+
+def split_names(joined: bytes, key: str) -> tuple[str, ...]:
+    """The hex names again.
+
+    Raises:
+        IntegrityError: not whole names.
+    """
+    if len(joined) % _NAME:
+        raise IntegrityError(f"{key}: names of {len(joined)} bytes together are not whole", subject=key)
+    text = joined.hex()
+    return tuple(text[start : start + 2 * _NAME] for start in range(0, len(text), 2 * _NAME))
 
 
 def changed(record: Record, **fields: object) -> Record:
