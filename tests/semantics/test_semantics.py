@@ -414,10 +414,10 @@ def test_fetch__goes_on_after_a_kill(shop: Shop) -> None:
     """A fetch that was killed goes on where it was, and checks again what it finds there."""
     shop.repository.push(shop.source, "n/a")
     meta = (shop.store / "n/a/0.0.meta").read_bytes()
-    from holdfast.cache.work import _machine
+    from holdfast.cache.owners import machine
     from holdfast.model.digest import digest_of
 
-    left = shop.assets / f"n/a/.0.0.{digest_of(meta)[:12]}.{_machine()}-999999999-1-dead.part/copy"
+    left = shop.assets / f"n/a/.0.0.{digest_of(meta)[:12]}.{machine()}-999999999-1-dead.part/copy"
     (left / "sub").mkdir(parents=True)
     (left / "a.txt").write_text("a")
     (left / "sub/b.txt").write_text("b!")

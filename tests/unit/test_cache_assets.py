@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cache import work as making
 from holdfast.cache.assets import AssetsDir, Known
+from holdfast.cache.owners import is_dead, owner
 from holdfast.cache.tree import finish_copy, matches, prepare_copy, scan
 from holdfast.cache.work import WorkDir, hold, open_work_dir
 from holdfast.errors import BusyError, IntegrityError, LocalError, UnreachableError, UsageError
@@ -41,7 +41,7 @@ def made(work: WorkDir, *names: str) -> WorkDir:
 
 def dead_owner() -> str:
     """What stands in the work directories of a process that is gone."""
-    code = "from holdfast.cache import work; print(work._owner())"
+    code = "from holdfast.cache.owners import owner; print(owner())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -65,7 +65,7 @@ def test_work_dir__dead_process(assets, tmp_path):
 def test_work_dir__living_process(assets):
     """What a living process has in the making is left alone, and so is what another machine has."""
     final = assets.path_of("n", "1.0")
-    code = "import sys; from holdfast.cache import work; print(work._owner(), flush=True); sys.stdin.read()"
+    code = "import sys; from holdfast.cache.owners import owner; print(owner(), flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -321,8 +321,8 @@ def test_lock__missing_folder(tmp_path):
 
 def test_owner__is_alive():
     """This process is not dead, and one that never was is not known."""
-    assert not making._is_dead(making._owner())
-    assert not making._is_dead("nonsense")
+    assert not is_dead(owner())
+    assert not is_dead("nonsense")
 
 
 # scanning and laying out

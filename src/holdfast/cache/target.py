@@ -12,7 +12,7 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from holdfast.cache.tree import finish_copy, prepare_copy, read_file
 from holdfast.cache.work import WorkDir, open_work_dir
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from holdfast.cache.tree import Scanned
 
 __all__ = ["Target", "copy_files", "discarding", "trim"]
-
-#: The name of work directories inside a folder that was there.
-_INSIDE: Final = layout.OWN.removeprefix(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,9 @@ class Target:
         """A work directory on the target's file system."""
         final = self._final
         with local_errors(final):
-            return open_work_dir(final / _INSIDE if self.file_name is None and final.is_dir() else final, identity)
+            return open_work_dir(
+                final / layout.WORK_STEM if self.file_name is None and final.is_dir() else final, identity
+            )
 
     def fill(self, work: WorkDir) -> None:
         """Give a finished copy its name, or move it into the directory that is there."""

@@ -10,15 +10,16 @@ import errno
 import os
 import secrets
 import shutil
-import socket
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - a field of a dataclass
 from typing import TYPE_CHECKING, Final
 
+from holdfast.cache.owners import is_dead, owner
 from holdfast.disk import exchange
 from holdfast.errors import BusyError
+from holdfast.formats import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,10 +38,6 @@ __all__ = [
 _POLL: Final = (0.01, 0.25)
 #: How the identity of a work directory starts that is about to be installed, or was.
 _CLOSED: Final = "closed-"
-#: What stands for the start of a process that is alive and does not tell.
-_UNKNOWN: Final = "0"
-#: This process, among those that had its number.
-TOKEN: Final = secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,18 @@ def open_work_dir(final: Path, identity: str) -> WorkDir:
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     mine = _name(final, identity)
-    for left in final.parent.glob(f".{final.name}.*.part"):
-        stem, found, owner = left.name.removesuffix(".part").rsplit(".", 2)
-        if stem == f".{final.name}" and _is_dead(owner):
-            _take_over(left, mine, same=found == identity and not mine.exists())
+    for left, found in _leftovers(final):
+        _take_over(left, mine, same=found == identity and not mine.exists())
     mine.mkdir(exist_ok=True)
     return WorkDir(mine)
+
+
+def _leftovers(final: Path) -> Iterator[tuple[Path, str]]:
+    """What dead processes of this machine left beside a place, each with its identity."""
+    for name in os.listdir(final.parent):
+        pieces = layout.work_pieces(name)
+        if pieces is not None and pieces[0] == final.name and is_dead(pieces[2]):
+            yield final.parent / name, pieces[1]
 
 
 def doomed_name(final: Path) -> Path:
@@ -83,9 +86,8 @@ def doomed_name(final: Path) -> Path:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file by rename; what a process that died in this left beside it is swept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*.part"):
-        if _is_dead(left.name.removesuffix(".part").rpartition(".")[2]):
-            left.unlink(missing_ok=True)
+    for left, _ in _leftovers(path):
+        left.unlink(missing_ok=True)
     temporary = _name(path, "record")
     try:
         temporary.write_bytes(data)
@@ -95,7 +97,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def _name(final: Path, identity: str) -> Path:
-    return final.parent / f".{final.name}.{identity}.{_owner()}.part"
+    return final.with_name(layout.work_name(final.name, identity, owner()))
 
 
 def close(work: WorkDir, final: Path) -> WorkDir:
@@ -170,46 +172,6 @@ def lock_now(descriptor: int) -> None:
     except ImportError:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP)) from None
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _owner() -> str:
-    return f"{_machine()}-{os.getpid()}-{_birth(os.getpid())}-{TOKEN}"
-
-
-def _machine() -> str:
-    """The machine and, where processes are numbered apart (containers), the namespace of their numbers."""
-    namespace = ""
-    with suppress(OSError):
-        namespace = "~" + os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    return socket.gethostname().replace(".", "-") + namespace
-
-
-def _is_dead(owner: str) -> bool:
-    """Whether the process that this names ran on this machine and is gone."""
-    pieces = owner.rsplit("-", 3)
-    if len(pieces) != 4 or pieces[0] != _machine() or not pieces[1].isdecimal():
-        return False
-    birth = _birth(int(pieces[1]))
-    return birth not in (pieces[2], _UNKNOWN)
-
-
-def _birth(pid: int) -> str:
-    """When a process started, so that a reused id is not taken for the old one; empty where there is none."""
-    if os.name == "nt":
-        return _UNKNOWN  # there, os.kill would end it
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return ""
-        except PermissionError:
-            pass
-        return _UNKNOWN
-    except OSError:
-        return _UNKNOWN
-    return text.rpartition(")")[2].split()[19]
 
 
 def _take_over(left: Path, mine: Path, *, same: bool) -> None:

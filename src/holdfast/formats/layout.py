@@ -37,6 +37,8 @@ __all__ = [
     "probe_key",
     "push_key",
     "versions_key",
+    "work_name",
+    "work_pieces",
 ]
 
 #: The first piece of every key of ours; no asset's name starts with it.
@@ -55,6 +57,9 @@ GC: Final = f"{OWN}/gc"
 GC_DONE_END: Final = ".done"
 #: modelkit's marker of a complete copy, in the root of a directory; for a file ``.<version>.SUCCESS`` beside it.
 MARKER: Final = ".SUCCESS"
+#: The stem of work directories inside of a folder that was there.
+WORK_STEM: Final = OWN.removeprefix(".")
+_WORK_END: Final = ".part"
 
 
 def encode_name(name: str) -> str:
@@ -134,9 +139,23 @@ def gc_done_key(epoch: str) -> str:
     return f"{GC}/{epoch}{GC_DONE_END}"
 
 
+def work_name(stem: str, identity: str, owner: str) -> str:
+    """The name of what a process has in the making, or is removing, beside ``stem``: ``.<stem>.<id>.<owner>.part`` (FORMAT.md §8)."""
+    return f".{stem}.{identity}.{owner}{_WORK_END}"
+
+
+def work_pieces(name: str) -> tuple[str, str, str] | None:
+    """Stem, identity and owner of such a name; None for any other name."""
+    pieces = name[1:].removesuffix(_WORK_END).rsplit(".", 2)
+    if not name.startswith(".") or not name.endswith(_WORK_END) or len(pieces) != 3 or not all(pieces):
+        return None
+    return pieces[0], pieces[1], pieces[2]
+
+
 def is_work_dir(name: str) -> bool:
-    """Whether a name in a user's folder is that of a copy in the making: ``.holdfast.<id>.<owner>.part`` (FORMAT.md §8)."""
-    return name.startswith(f"{OWN}.") and name.endswith(".part") and name.count(".") >= 4
+    """Whether a name in a user's folder is that of a copy in the making: ``.holdfast.<id>.<owner>.part``."""
+    pieces = work_pieces(name)
+    return pieces is not None and pieces[0] == WORK_STEM
 
 
 def probe_key(token: str) -> str:
