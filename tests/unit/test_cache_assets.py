@@ -13,7 +13,8 @@ import pytest
 from holdfast.cache.assets import AssetsDir, Known
 from holdfast.cache.owners import is_dead, owner
 from holdfast.cache.tree import finish_copy, matches, prepare_copy, scan
-from holdfast.cache.work import WorkDir, hold, open_work_dir
+from holdfast.cache.turns import hold
+from holdfast.cache.work import WorkDir, open_work_dir
 from holdfast.errors import BusyError, IntegrityError, LocalError, UnreachableError, UsageError
 from holdfast.formats import layout as keys
 from holdfast.model.digest import digest_of

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cache.work import WorkDir, close, doomed_name, hold, open_work_dir, place, write_whole
+from holdfast.cache.turns import hold
+from holdfast.cache.work import WorkDir, close, doomed_name, open_work_dir, place, write_whole
 from holdfast.disk import local_errors, sync_file_system
 from holdfast.errors import LocalError
 from holdfast.failpoint import reach
 from holdfast.formats import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["AssetsDir", "CachedVersion", "Known"]
 
@@ -122,8 +123,10 @@ class AssetsDir:
     # making a copy
 
     @contextmanager
-    def lock(self, name: str, version: str, deadline: float) -> Iterator[None]:
-        """Hold the version's lock, waiting up to ``deadline`` seconds; it only saves work.
+    def lock(
+        self, name: str, version: str, deadline: float, done: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """Have the turn at fetching the version, waiting up to ``deadline`` seconds or until it is ``done``; it only saves work.
 
         Raises:
             BusyError: the deadline passed.
@@ -132,7 +135,7 @@ class AssetsDir:
         path = self._own / "locks" / layout.encode_name(name) / version
         with local_errors(self.path):
             self._check()
-        with local_errors(path), hold(path, f"{name}:{version}", deadline):
+        with local_errors(path), hold(path, f"{name}:{version}", deadline, done):
             yield
 
     def work_dir(self, final: Path, identity: str) -> WorkDir:

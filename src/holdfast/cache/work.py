@@ -1,7 +1,7 @@
 """Copies in the making: a directory of one process beside the final place, and how it takes that place (FORMAT.md §8).
 
 What a dead process left is taken over by rename, which only one of several can win, and only where its process surely is gone:
-same machine, same process namespace, no such process. Nothing here rests on locks; :func:`hold` only saves work.
+same machine, same process namespace, no such process. Nothing here rests on locks.
 """
 
 from __future__ import annotations
@@ -10,32 +10,27 @@ import errno
 import os
 import secrets
 import shutil
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a field of a dataclass
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.owners import is_dead, owner
 from holdfast.disk import exchange
-from holdfast.errors import BusyError
 from holdfast.formats import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 __all__ = [
     "WorkDir",
     "close",
     "doomed_name",
-    "hold",
     "lock_now",
     "open_work_dir",
     "place",
     "write_whole",
 ]
 
-_POLL: Final = (0.01, 0.25)
 #: How the identity of a work directory starts that is about to be installed, or was.
 _CLOSED: Final = "closed-"
 
@@ -126,43 +121,6 @@ def place(copy: Path, final: Path, aside: Path | None) -> Path | None:
     else:
         copy.replace(final)
     return None
-
-
-@contextmanager
-def hold(path: Path, what: str, deadline: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Hold the lock on a file, waiting up to ``deadline`` seconds; where the file system has no locks, go on without.
-
-    Raises:
-        BusyError: the deadline passed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        _wait_for_lock(descriptor, what, deadline, sleep)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _wait_for_lock(descriptor: int, what: str, deadline: float, sleep: Callable[[float], None]) -> None:
-    end = time.monotonic() + deadline
-    pause = _POLL[0]
-    while True:
-        try:
-            lock_now(descriptor)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise BusyError(
-                    f"another process is fetching {what}, and did not finish within {deadline:.0f} s",
-                    subject=what,
-                    hint="wait for it, or raise the timeout",
-                ) from None
-            sleep(pause)
-            pause = min(_POLL[1], pause * 1.5)
-        except OSError:
-            return  # no locks on this file system: two may do the same work, each in its own work directory
-        else:
-            return
 
 
 def lock_now(descriptor: int) -> None:
