@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-__all__ = ["SystemClock"]
+__all__ = ["SystemClock", "since_boot"]
+
+#: Linux has a clock that goes on while the machine sleeps; macOS's monotonic clock stops then, its raw one as well.
+_COUNTS_SLEEP = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def since_boot() -> float:
+    """Seconds from some moment on, the machine's sleep included; where no such clock is, the wall clock's."""
+    return time.time() if _COUNTS_SLEEP is None else time.clock_gettime(_COUNTS_SLEEP)
 
 
 class SystemClock:

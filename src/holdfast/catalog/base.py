@@ -149,5 +149,11 @@ class Catalog(Protocol):
     def remove(self, name: str, versions: Sequence[str]) -> None:
         """Tombstones, then the list."""
 
+    def withdraw(self, push: OpenPush, version: str) -> None:
+        """Say for ever that this push's own version, which is whole by its meta, must not be used."""
+
+    def change_record(self, name: str, change: Callable[[AssetRecord], AssetRecord]) -> AssetRecord:
+        """Swap the record of an asset; the new one."""
+
     def restore(self, name: str, version: str) -> None:
         """Take a tombstone back and list the version again, within the undo window."""

@@ -114,7 +114,7 @@ class BucketCatalog(BucketReader):
                 subject=push.name,
                 hint="raise it with: asset config set --store-wide push_limit SECONDS",
             )
-        if now - push.renewed > _RENEW:
+        if now - push.renewed > min(_RENEW, timedelta(seconds=push.limit / 20)):
             push.renewed = now
             self._write_push(push, closed=False)
 
@@ -197,7 +197,7 @@ class BucketCatalog(BucketReader):
             aliases = {key: value for key, value in (record.aliases | dict(changes)).items() if value is not None}
             return changed(record, aliases=dict(sorted(aliases.items())))
 
-        return self._swap_record(name, change)
+        return self.change_record(name, change)
 
     def remove(self, name: str, versions: Sequence[str]) -> None:
         """Tombstones first, then the list; a version that an alias or a hold names is refused."""
@@ -210,13 +210,23 @@ class BucketCatalog(BucketReader):
             fresh = {v: Tombstone(ids[v], now, self._who) for v in versions if not _has(record, v, ids[v])}
             return changed(record, tombstones=record.tombstones | fresh)
 
-        self._swap_record(name, change)
+        self.change_record(name, change)
         reach("remove.tombstone-written")
         self.enlist(name, [])
         reach("remove.unlisted")
 
+    def withdraw(self, push: OpenPush, version: str) -> None:
+        """A final tombstone on what this push published, for it may lack something: nobody can restore it."""
+        tombstone = Tombstone(push.id, stamp(self.store_now()), self._who, final=True)
+        self.change_record(
+            push.name, lambda record: changed(record, tombstones=record.tombstones | {version: tombstone})
+        )
+        reach("withdraw.tombstone-written")
+        if version in self.listed(push.name).versions:
+            self.enlist(push.name, [])
+
     def restore(self, name: str, version: str) -> None:
-        """The tombstone goes, then the version is listed."""
+        """The tombstone goes, then the version is listed; the collector's word that it is final comes first or too late."""
         spec = f"{name}:{version}"
         limits = self.store_record()
         undo = timedelta(seconds=limits.undo if limits else 7 * 86400)
@@ -227,13 +237,12 @@ class BucketCatalog(BucketReader):
             tombstone = record.tombstones.get(version)
             if tombstone is None:
                 return record
-            if now - moment(tombstone.at, layout.asset_key(name)) > undo:
-                raise ConflictError(
-                    f"{spec} was removed on {tombstone.at}: the undo window of {undo} is over", subject=spec
-                )
+            if tombstone.final or now - moment(tombstone.at, layout.asset_key(name)) > undo:
+                over = "it cannot come back" if tombstone.final else f"the undo window of {undo} is over"
+                raise ConflictError(f"{spec} was removed on {tombstone.at}: {over}", subject=spec)
             return changed(record, tombstones={v: t for v, t in record.tombstones.items() if v != version})
 
-        self._swap_record(name, change)
+        self.change_record(name, change)
         self.enlist(name, [version])
 
     def _check_free(self, name: str, version: str, record: AssetRecord) -> None:
@@ -245,7 +254,8 @@ class BucketCatalog(BucketReader):
         if version in record.holds:
             raise ConflictError(f"{spec} is held: {record.holds[version]}", subject=spec)
 
-    def _swap_record(self, name: str, change: Callable[[AssetRecord], AssetRecord]) -> AssetRecord:
+    def change_record(self, name: str, change: Callable[[AssetRecord], AssetRecord]) -> AssetRecord:
+        """Swap the asset's record; ``change`` may be called many times."""
         result: list[AssetRecord] = []
 
         def encoded(current: Object | None) -> bytes | None:

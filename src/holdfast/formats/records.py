@@ -130,6 +130,7 @@ class DoneRecord(msgspec.Struct, frozen=True):
 
 AnyRecord = StoreRecord | Claim | PushRecord | AssetRecord | CondemnedRecord | DoneRecord
 Record = TypeVar("Record", bound=AnyRecord)
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
 def encode(record: AnyRecord) -> bytes:
@@ -172,7 +173,7 @@ def split_names(joined: bytes, key: str) -> tuple[str, ...]:
     return tuple(text[start : start + 2 * _NAME] for start in range(0, len(text), 2 * _NAME))
 
 
-def changed(record: Record, **fields: object) -> Record:
+def changed(record: Struct, **fields: object) -> Struct:
     """The record with other fields."""
     return msgspec.structs.replace(record, **fields)
 
