@@ -29,7 +29,8 @@ class Meta:
     """One version as its meta tells it.
 
     ``raw`` is the JSON as read, for those who want every key. ``manifest`` is None where a foreign meta does not list its
-    files (an archive). ``push`` is the id of the push that made it, None for another program's. ``hash`` is the content hash.
+    files (an archive), and in layout ``packs``, where ``root`` is the digest (hex) of the object that lists
+    them. ``files`` and ``size`` in bytes are None where it does not tell. ``push`` is the id of the push that made it, None for another program's. ``hash`` is the content hash.
     """
 
     pushed: datetime
@@ -37,6 +38,9 @@ class Meta:
     is_directory: bool
     hash: str | None = None
     manifest: Manifest | None = None
+    root: str | None = None
+    files: int | None = None
+    size: int | None = None
     push: str | None = None
     listed: bool = True
     message: str | None = None
@@ -84,6 +88,8 @@ def encode_meta(meta: Meta) -> bytes:
     if meta.manifest is not None:
         ours |= {"files": len(meta.manifest.files), "bytes": meta.manifest.size}
         ours |= encode_entries(meta.manifest.entries)
+    elif meta.root is not None:
+        ours |= {"files": meta.files, "bytes": meta.size, "root": meta.root}
     optional = {"message": meta.message, "who": meta.who, "parent": meta.parent, "labels": meta.labels}
     ours |= {key: item for key, item in optional.items() if item}
     if meta.inputs:
@@ -125,6 +131,7 @@ class _Own(msgspec.Struct):
     bytes: int | None = None
     entries: Any = None
     entries_zstd: str | None = None
+    root: str | None = None
     listed: bool = True
     message: str | None = None
     who: str | None = None
@@ -139,6 +146,8 @@ def _own(value: dict[str, Any], ours: _Own, pushed: datetime, *, is_directory: b
     if ours.layout not in LAYOUTS or (ours.layout == "file") == is_directory:
         raise IntegrityError(f"layout {ours.layout!r} does not fit is_directory {is_directory}")
     manifest = None
+    if ours.layout == "packs" and (ours.root is None or ours.entries is not None or ours.files is None):
+        raise IntegrityError("layout packs without its root, or with entries")
     if ours.entries is not None or ours.entries_zstd is not None:
         manifest = Manifest(decode_entries(ours.entries, ours.entries_zstd), single=not is_directory)
     content_hash = _text(value.get("hash"))
@@ -150,6 +159,9 @@ def _own(value: dict[str, Any], ours: _Own, pushed: datetime, *, is_directory: b
         is_directory=is_directory,
         hash=content_hash,
         manifest=manifest,
+        root=ours.root if ours.layout == "packs" else None,
+        files=len(manifest.files) if manifest is not None else ours.files,
+        size=manifest.size if manifest is not None else ours.bytes,
         push=ours.push,
         listed=ours.listed,
         message=ours.message,
@@ -173,7 +185,8 @@ def _foreign(value: dict[str, Any], pushed: datetime, *, is_directory: bool) -> 
     if not isinstance(contents, list) or not all(isinstance(path, str) for path in contents):
         raise IntegrityError("'contents' is not a list of paths")
     manifest = Manifest.of(Entry(path, size=-1) for path in dict.fromkeys(contents))
-    return Meta(pushed, "tree", is_directory, content_hash, manifest, raw=value)
+    files = len(manifest.files)
+    return Meta(pushed, "tree", is_directory, content_hash, manifest, files=files, raw=value)
 
 
 def _date(value: object, key: str) -> datetime:

@@ -13,7 +13,7 @@ from blake3 import blake3
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["PREFIX", "Hasher", "digest_of"]
+__all__ = ["PREFIX", "Hasher", "digest_of", "raw_digest_of"]
 
 #: How a digest starts where its algorithm must be named.
 PREFIX = "blake3:"
@@ -35,7 +35,16 @@ class Hasher:
         """The digest of all bytes so far, 64 hex digits."""
         return self._state.hexdigest()
 
+    def digest(self) -> bytes:
+        """The digest of all bytes so far, 32 bytes."""
+        return self._state.digest()
+
 
 def digest_of(data: ReadableBuffer) -> str:
     """The BLAKE3 digest of these bytes, 64 hex digits."""
     return blake3(data).hexdigest()
+
+
+def raw_digest_of(data: ReadableBuffer) -> bytes:
+    """The BLAKE3 digest of these bytes as 32 bytes: chunks are too many for hexadecimal."""
+    return blake3(data).digest()

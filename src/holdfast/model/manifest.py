@@ -18,13 +18,25 @@ from holdfast.model.digest import PREFIX, Hasher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["PERMISSIONS", "Entry", "Kind", "Manifest", "check_link", "check_path", "fold", "folded", "parents"]
+__all__ = [
+    "HEADER",
+    "PERMISSIONS",
+    "Entry",
+    "Kind",
+    "Manifest",
+    "check_link",
+    "check_path",
+    "fold",
+    "folded",
+    "parents",
+]
 
 Kind = Literal["file", "dir", "link"]
 
 #: The nine bits that are recorded; never setuid, setgid, sticky (design §2).
 PERMISSIONS = 0o777
-_HEADER = b"holdfast manifest 1\n"
+#: The first line of what the content hash covers.
+HEADER = b"holdfast manifest 1\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +100,7 @@ class Manifest:
         if any(entry.digest is None for entry in self.files):
             return None
         hasher = Hasher()
-        hasher.update(_HEADER)
+        hasher.update(HEADER)
         for record in self._canonical():
             hasher.update(record)
         return PREFIX + hasher.hexdigest()

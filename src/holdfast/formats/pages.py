@@ -1,0 +1,257 @@
+"""Manifest pages: a few hundred entries in columns (FORMAT.md §9.2).
+
+Columns, because like compresses with like; cut by the paths, because then a page in which nothing changed is the same bytes in
+the next version, and is found there by its digest.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from holdfast.errors import IntegrityError
+from holdfast.model.chunk import Chunk, Placed
+from holdfast.model.digest import raw_digest_of
+from holdfast.model.manifest import PERMISSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["INLINE", "LARGEST_PAGE", "Cutter", "decode_page", "encode_page"]
+
+#: Files of up to this many bytes stand in the page.
+INLINE: Final = 256
+#: No page unfolds to more bytes.
+LARGEST_PAGE: Final = 32 * 1024 * 1024
+_FORMAT: Final = 1
+_LEAST, _CUT_MASK, _MOST, _BYTES = 64, 0xFF, 1024, 256 * 1024
+_FILE, _DIR, _LINK = b"fdl"
+_LATEST: Final = (1 << 63) - 1
+
+
+class _Page(msgspec.Struct, array_like=True):
+    format: int
+    count: int
+    shared: list[int]
+    rest: list[bytes]
+    kinds: bytes
+    modes: list[int | None]
+    mtimes: list[int | None]
+    targets: list[str]
+    sizes: list[int]
+    chunks: list[int]
+    inline: list[bytes]
+    digests: bytes
+    packs: bytes
+    chunk_packs: list[int]
+    chunk_offsets: list[int]
+    chunk_stored: list[int]
+    chunk_codecs: bytes
+    chunk_raw: list[int]
+    chunk_digests: bytes
+
+
+class Cutter:
+    """Collects entries, in order, into lists of one page each."""
+
+    def __init__(self) -> None:
+        self._entries: list[Placed] = []
+        self._bytes = 0
+
+    def add(self, entry: Placed) -> list[Placed] | None:
+        """Take the next entry; the entries of a page where it is full with this one."""
+        self._entries.append(entry)
+        content = entry.content
+        self._bytes += len(entry.path) + 48 + len(content) * (1 if isinstance(content, bytes) else 40)
+        count = len(self._entries)
+        if (count >= _LEAST and not zlib.crc32(entry.path) & _CUT_MASK) or count >= _MOST or self._bytes >= _BYTES:
+            return self.rest()
+        return None
+
+    def rest(self) -> list[Placed]:
+        """What is left when all entries were given."""
+        entries, self._entries, self._bytes = self._entries, [], 0
+        return entries
+
+
+def encode_page(entries: Sequence[Placed]) -> bytes:
+    """The raw form of a page; to be compressed by :func:`holdfast.formats.codec.pack`."""
+    files = [entry for entry in entries if entry.kind == _FILE]
+    chunked = [entry for entry in files if not isinstance(entry.content, bytes)]
+    lists = [entry.content for entry in chunked if not isinstance(entry.content, bytes)]
+    chunks = [chunk for content in lists for chunk in content]
+    several = [chunk for content in lists if len(content) > 1 for chunk in content]
+    packs = {name: index for index, name in enumerate(dict.fromkeys(chunk.pack for chunk in chunks))}
+    shared, rest = _prefixes(entries)
+    return msgspec.msgpack.encode(
+        _Page(
+            format=_FORMAT,
+            count=len(entries),
+            shared=shared,
+            rest=rest,
+            kinds=bytes([entry.kind for entry in entries]),
+            modes=[entry.mode for entry in entries],
+            mtimes=_deltas([entry.mtime for entry in entries]),
+            targets=[entry.target or "" for entry in entries if entry.kind == _LINK],
+            sizes=[entry.size for entry in files],
+            chunks=[0 if isinstance(entry.content, bytes) else len(entry.content) for entry in files],
+            inline=[entry.content for entry in files if isinstance(entry.content, bytes)],
+            digests=b"".join([entry.digest for entry in chunked]),
+            packs=b"".join(packs),
+            chunk_packs=[packs[chunk.pack] for chunk in chunks],
+            chunk_offsets=_gaps(chunks),
+            chunk_stored=[chunk.stored for chunk in chunks],
+            chunk_codecs=bytes([chunk.codec for chunk in chunks]),
+            chunk_raw=[chunk.raw for chunk in several],
+            chunk_digests=b"".join([chunk.digest for chunk in several]),
+        )
+    )
+
+
+def _prefixes(entries: Sequence[Placed]) -> tuple[list[int], list[bytes]]:
+    shared, rest, before = [], [], b""
+    for entry in entries:
+        path = entry.path
+        most = min(len(path), len(before))
+        count = before.rfind(b"/") + 1
+        if count > most or path[:count] != before[:count]:
+            count = 0
+        while count < most and path[count] == before[count]:
+            count += 1
+        shared.append(count)
+        rest.append(path[count:])
+        before = path
+    return shared, rest
+
+
+def _deltas(times: Sequence[int | None]) -> list[int | None]:
+    result: list[int | None] = []
+    before = 0
+    for time in times:
+        if time is None:
+            result.append(None)
+        else:
+            result.append(time - before)
+            before = time
+    return result
+
+
+def _gaps(chunks: Iterable[Chunk]) -> list[int]:
+    result = []
+    pack, end = b"", 0
+    for chunk in chunks:
+        result.append(chunk.offset - end if chunk.pack == pack else chunk.offset)
+        pack, end = chunk.pack, chunk.offset + chunk.stored
+    return result
+
+
+def decode_page(data: bytes, subject: str) -> list[Placed]:
+    """The entries of a page in its raw form. Paths are checked by whoever makes a manifest of them.
+
+    Raises:
+        IntegrityError: columns that do not fit each other, numbers that cannot be, a kind or format that is unknown.
+    """
+    try:
+        page = msgspec.msgpack.decode(data, type=_Page)
+    except msgspec.MsgspecError as error:
+        raise IntegrityError(f"{subject}: {error}", subject=subject) from None
+    if page.format != _FORMAT:
+        raise IntegrityError(f"{subject}: format {page.format} is unknown to this program: upgrade it", subject=subject)
+    problem = _problem(page)
+    if problem:
+        raise IntegrityError(f"{subject}: {problem}", subject=subject)
+    try:
+        return _entries(page)
+    except (IndexError, StopIteration, RuntimeError):
+        raise IntegrityError(f"{subject}: its columns do not fit each other", subject=subject) from None
+
+
+def _problem(page: _Page) -> str:
+    """What is wrong with the columns as a whole."""
+    files, links = page.kinds.count(_FILE), page.kinds.count(_LINK)
+    inline = page.chunks.count(0)
+    count = len(page.chunk_packs)
+    if not page.count == len(page.shared) == len(page.rest) == len(page.kinds) == len(page.modes) == len(page.mtimes):
+        return "its columns differ in length"
+    if links != len(page.targets) or not files == len(page.sizes) == len(page.chunks) or inline != len(page.inline):
+        return "its columns differ in length"
+    if files + links + page.kinds.count(_DIR) != page.count:
+        return "an entry of a kind that does not exist"
+    if len(page.digests) != 32 * (files - inline) or len(page.packs) % 32:
+        return "its columns differ in length"
+    if not count == len(page.chunk_offsets) == len(page.chunk_stored) == len(page.chunk_codecs) == sum(page.chunks):
+        return "its columns differ in length"
+    several = sum(number for number in page.chunks if number > 1)
+    if len(page.chunk_raw) != several or len(page.chunk_digests) != 32 * several:
+        return "its columns differ in length"
+    numbers = (page.shared, page.sizes, page.chunks, page.chunk_packs, page.chunk_stored, page.chunk_raw)
+    if min((min(column) for column in numbers if column), default=0) < 0:
+        return "a negative number"
+    if any(mode is not None and not 0 <= mode <= PERMISSIONS for mode in page.modes):
+        return "permission bits that do not exist"
+    return ""
+
+
+def _entries(page: _Page) -> list[Placed]:
+    targets, sizes, counts = iter(page.targets), iter(page.sizes), iter(page.chunks)
+    inline, digests, chunks = iter(page.inline), _split(page.digests), _Chunks(page)
+    result = []
+    path, mtime = b"", 0
+    for shared, rest, kind, mode, delta in zip(
+        page.shared, page.rest, page.kinds, page.modes, page.mtimes, strict=True
+    ):
+        if shared > len(path):
+            raise IndexError
+        path = path[:shared] + rest
+        if delta is not None:
+            mtime += delta
+            if not -_LATEST <= mtime <= _LATEST:
+                raise IndexError
+        when = None if delta is None else mtime
+        if kind != _FILE:
+            result.append(Placed(path, kind, mode, when, target=next(targets) if kind == _LINK else None))
+            continue
+        size, count = next(sizes), next(counts)
+        if count:
+            digest = next(digests)
+            content = chunks.take(count, size, digest)
+            result.append(Placed(path, kind, mode, when, size, digest, content))
+        else:
+            data = next(inline)
+            if len(data) != size:
+                raise IndexError
+            result.append(Placed(path, kind, mode, when, size, raw_digest_of(data), data))
+    return result
+
+
+class _Chunks:
+    """The chunks of a page, taken file by file."""
+
+    def __init__(self, page: _Page) -> None:
+        self._packs = list(_split(page.packs))
+        self._rows = zip(page.chunk_packs, page.chunk_offsets, page.chunk_stored, page.chunk_codecs, strict=True)
+        self._raw, self._digests = iter(page.chunk_raw), _split(page.chunk_digests)
+        self._pack, self._end = -1, 0
+
+    def take(self, count: int, size: int, digest: bytes) -> tuple[Chunk, ...]:
+        """The chunks of the next file."""
+        if count == 1:
+            return (self._next(size, digest),)
+        chunks = tuple([self._next(next(self._raw), next(self._digests)) for _ in range(count)])
+        if sum(chunk.raw for chunk in chunks) != size:
+            raise IndexError
+        return chunks
+
+    def _next(self, raw: int, digest: bytes) -> Chunk:
+        pack, gap, stored, codec = next(self._rows)
+        offset = self._end + gap if pack == self._pack else gap
+        if offset < 0:
+            raise IndexError
+        self._pack, self._end = pack, offset + stored
+        return Chunk(self._packs[pack], offset, stored, raw, codec, digest)
+
+
+def _split(digests: bytes) -> Iterator[bytes]:
+    return (digests[at : at + 32] for at in range(0, len(digests), 32))

@@ -1,0 +1,91 @@
+"""The stat cache: how a pushed folder looked, so that what did not change is not read again (FORMAT.md §8).
+
+One table a directory: its names, and five numbers for each. Two tables are compared as two texts and two runs of bytes, which
+is what makes a million unchanged files cost their stats and little more.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+__all__ = ["CHANGED", "COLUMNS", "DirTable", "TreeStats", "decode_stats", "encode_stats"]
+
+#: Mode, size in bytes, mtime and ctime in nanoseconds, inode.
+COLUMNS: Final = 5
+#: The inode of a row that must not be trusted.
+CHANGED: Final = -1
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DirTable:
+    """One directory: its names, sorted, and :data:`COLUMNS` numbers for each."""
+
+    names: list[str]
+    rows: array[int]
+
+    def same(self, other: DirTable) -> bool:
+        """Whether every name and number is equal."""
+        return self.rows == other.rows and self.names == other.names
+
+
+@dataclass(frozen=True, slots=True)
+class TreeStats:
+    """A folder as it was when a version was made of it: by directory (``""`` is the root), and which version.
+
+    ``place``, ``name`` and ``version`` say which; ``root`` is the digest of its root (hex), ``hash`` its content hash.
+    """
+
+    place: str
+    name: str
+    version: str
+    root: str
+    hash: str
+    files: int
+    size: int
+    tables: dict[str, DirTable] = field(repr=False)
+
+
+class _Stats(msgspec.Struct, array_like=True):
+    format: int
+    place: str
+    name: str
+    version: str
+    root: str
+    hash: str
+    files: int
+    size: int
+    tables: list[tuple[str, str, bytes]]
+
+
+def encode_stats(stats: TreeStats) -> bytes:
+    """The file."""
+    tables = [(path, "\0".join(table.names), table.rows.tobytes()) for path, table in stats.tables.items()]
+    return msgspec.msgpack.encode(
+        _Stats(_FORMAT, stats.place, stats.name, stats.version, stats.root, stats.hash, stats.files, stats.size, tables)
+    )
+
+
+def decode_stats(data: bytes) -> TreeStats | None:
+    """Read it; None where it cannot be read: then everything counts as changed."""
+    try:
+        found = msgspec.msgpack.decode(data, type=_Stats)
+        if found.format != _FORMAT:
+            return None
+        tables = {path: _table(names, rows) for path, names, rows in found.tables}
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return TreeStats(found.place, found.name, found.version, found.root, found.hash, found.files, found.size, tables)
+
+
+def _table(names: str, rows: bytes) -> DirTable:
+    numbers = array("q")
+    numbers.frombytes(rows)
+    listed = names.split("\0") if rows else []
+    if len(numbers) != COLUMNS * len(listed):
+        raise ValueError(names)
+    return DirTable(listed, numbers)
