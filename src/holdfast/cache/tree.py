@@ -27,6 +27,7 @@ __all__ = [
     "Scanned",
     "changed",
     "check_source",
+    "check_source_link",
     "finish_copy",
     "hash_file",
     "matches",
@@ -105,18 +106,28 @@ class _Walk:
             yield _file(path, item.path, status)
 
     def _link(self, item: os.DirEntry[str], path: str) -> Scanned:
-        target = os.readlink(item.path)
-        try:
-            check_link(path, target)
-            target.encode()
-        except (IntegrityError, UnicodeEncodeError):
-            raise UsageError(
-                f"symlink {path!r} leads outside the directory: {target!r}",
-                subject=path,
-                hint="push with --follow-links to store what it points to, or --exclude it",
-            ) from None
+        target = check_source_link(path, item.path)
         status = item.stat(follow_symlinks=False)
         return Scanned(Entry(path, "link", mtime=status.st_mtime_ns, target=target), item.path, _stamp(status))
+
+
+def check_source_link(path: str, where: str) -> str:
+    """The target of a symlink, if an asset can hold it.
+
+    Raises:
+        UsageError: it leads outside.
+    """
+    target = os.readlink(where)
+    try:
+        check_link(path, target)
+        target.encode()
+    except (IntegrityError, UnicodeEncodeError):
+        raise UsageError(
+            f"symlink {path!r} leads outside the directory: {target!r}",
+            subject=path,
+            hint="push with --follow-links to store what it points to, or --exclude it",
+        ) from None
+    return target
 
 
 def matches(path: str, patterns: Sequence[str]) -> bool:

@@ -66,10 +66,11 @@ class Engine:
                 except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
                     errors.append(error)
 
-        self._in_threads(worker, min(self._bound(at_once), len(listed)), errors)
+        self._in_threads(worker, min(self.bound(at_once), len(listed)), errors)
         return [results[index] for index in sorted(results)]
 
-    def _bound(self, at_once: int | None) -> int:
+    def bound(self, at_once: int | None) -> int:
+        """How many at a time: as many as the plan allows, but not more than the caller of the program set."""
         return min(at_once or self.jobs, self._asked or _MOST)
 
     def pipe(
@@ -80,7 +81,7 @@ class Engine:
         For many small objects: threads that did more than wait for the store would spend their time waiting for Python's lock.
         A quarter more items are drawn than threads are there, so that none waits for the next.
         """
-        count = self._bound(at_once)
+        count = self.bound(at_once)
         asked: SimpleQueue[Item | None] = SimpleQueue()
         answers: SimpleQueue[Result | _Failed] = SimpleQueue()
         failed: list[BaseException] = []
@@ -175,11 +176,59 @@ class Engine:
             for future in pending:
                 future.result()
 
+    @contextmanager
+    def beside(self, work: Callable[[Item], None], at_once: int) -> Iterator[Callable[[Item], None]]:
+        """A function that has ``work`` done by other threads, so many at a time, in no certain order.
+
+        It waits while as many are under way. All is done when the block is left; what ``work`` raises is raised by then.
+        """
+        pending: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(min(at_once, self.bound(at_once))) as pool:
+
+            def give(item: Item) -> None:
+                if len(pending) >= at_once:
+                    pending.popleft().result()
+                pending.append(pool.submit(work, item))
+
+            yield give
+            for future in pending:
+                future.result()
+
+    @contextmanager
+    def ahead(self, items: Iterable[Item]) -> Iterator[Iterator[Item]]:
+        """The items, made by one thread ahead of this one, two of them at most.
+
+        What making them raises is raised here; where the block is left early, the rest is never made.
+        """
+        source = iter(items)
+        pending: deque[Future[Item]] = deque()
+        with ThreadPoolExecutor(1) as pool:
+
+            def drawn() -> Iterator[Item]:
+                pending.extend(pool.submit(next, source) for _ in range(2))
+                while True:
+                    try:
+                        item = pending.popleft().result()
+                    except StopIteration:
+                        return
+                    pending.append(pool.submit(next, source))
+                    yield item
+
+            try:
+                yield drawn()
+            finally:
+                for future in pending:
+                    future.cancel()
+
     def moved(self, count: int) -> None:
         """Bytes went through: wait where the rate asks for it, and tell."""
+        self.spend(count)
+        self.progress.advance(count)
+
+    def spend(self, count: int) -> None:
+        """Bytes go over the wire: wait where the rate asks for it."""
         if self._rate is not None:
             self._rate.spend(count)
-        self.progress.advance(count)
 
 
 class _Failed:

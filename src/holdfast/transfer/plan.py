@@ -84,20 +84,20 @@ def ranges(size: int, start: int = 0, part: int = PART) -> Iterator[tuple[int, i
 
 
 def choose_layout(*, single: bool, asked: str | None, default: str | None) -> str:
-    """The layout of a push: as asked, else the store's default, else ``file`` for files and ``tree`` for directories.
+    """The layout of a push: as asked, else the store's default, else ``file`` for files and ``packs`` for directories.
 
     Raises:
         UsageError: the layout asked for does not fit, or is not there yet.
     """
-    if asked not in (None, "file", "tree", "tar.gz"):
-        raise UsageError(f"layout {asked!r} is not one of file, tree, tar.gz", subject=asked)
+    if asked not in (None, "file", "tree", "tar.gz", "packs"):
+        raise UsageError(f"layout {asked!r} is not one of file, tree, tar.gz, packs", subject=asked)
     if single:
         if asked not in (None, "file"):
             raise UsageError(f"a single file is pushed in layout file, not {asked}", subject=asked)
         return "file"
     if asked == "file":
-        raise UsageError("a directory cannot be pushed in layout file", subject=asked, hint="tree or tar.gz")
-    return asked or default or "tree"
+        raise UsageError("a directory cannot be pushed in layout file", subject=asked, hint="packs, tree or tar.gz")
+    return asked or default or "packs"
 
 
 def check_tree_names(manifest: Manifest, prefix: str) -> None:

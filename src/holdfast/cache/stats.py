@@ -1,0 +1,208 @@
+"""Walks a folder for its stats alone, and keeps them from one push to the next.
+
+A file counts as unchanged where its mode, size, times and inode are those that were recorded, and it was not so young when they
+were recorded that it could have been written again within one tick of the file system's clock ("racily clean", as git has it).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from array import array
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from holdfast.cache.tree import matches
+from holdfast.cache.work import write_whole
+from holdfast.errors import LocalError, SourceChangedError, UsageError
+from holdfast.formats import layout
+from holdfast.formats.stats import CHANGED, COLUMNS, DirTable, decode_stats, encode_stats
+from holdfast.model.digest import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from holdfast.formats.stats import TreeStats
+
+__all__ = ["StatCache", "Walked", "walk"]
+
+#: Times this young, in nanoseconds, may be written again unseen; where a file system keeps seconds only, those.
+_TICK: Final = 50_000_000
+_COARSE_TICK: Final = 2_000_000_000
+_SECOND: Final = 1_000_000_000
+
+
+class Walked:
+    """A folder's tables, by directory, and when the walk began, in nanoseconds since the epoch."""
+
+    def __init__(self, root: str, exclude: Sequence[str], *, follow_links: bool) -> None:
+        self.root = root
+        self.began = time.time_ns()
+        self.tables: dict[str, DirTable] = {}
+        self._exclude = exclude
+        self._follow = follow_links
+
+    def path(self, directory: str, name: str = "") -> str:
+        """Where something lies on this machine."""
+        inner = f"{directory}/{name}".strip("/")
+        return f"{self.root}/{inner}" if inner else self.root
+
+    def run(self) -> None:
+        """Fill the tables."""
+        above: tuple[tuple[int, int], ...] = ()
+        pending = [("", above)]
+        while pending:
+            directory, above = pending.pop()
+            table = self.table(directory)
+            self.tables[directory] = table
+            for name, mode, inode in zip(table.names, table.rows[0::COLUMNS], table.rows[4::COLUMNS], strict=True):
+                if stat.S_ISDIR(mode):
+                    inner = f"{directory}/{name}" if directory else name
+                    pending.append((inner, self._below(inner, inode, above)))
+
+    def _below(self, path: str, inode: int, above: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        """The directories above what lies in this one: needed only where links are followed, and a loop could be."""
+        if not self._follow:
+            return above
+        status = os.stat(self.path(path))
+        here = (status.st_dev, inode)
+        root = os.stat(self.root)
+        if here in above or here == (root.st_dev, root.st_ino):
+            raise UsageError(f"link loop: {path!r} leads back to a directory above it", subject=path)
+        return (*above, here)
+
+    def table(self, directory: str) -> DirTable:
+        """One directory as it is now."""
+        names: list[str] = []
+        rows = array("q")
+        with os.scandir(self.path(directory)) as found:
+            listed = sorted(found, key=_name)
+        if self._exclude or not directory:
+            listed = [item for item in listed if not self._left_out(directory, item)]
+        follow = self._follow
+        for item in listed:
+            status = item.stat(follow_symlinks=follow)
+            names.append(item.name)
+            rows.extend((status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+        _check_names(directory, names)
+        return DirTable(names, rows)
+
+    def _left_out(self, directory: str, item: os.DirEntry[str]) -> bool:
+        path = f"{directory}/{item.name}" if directory else item.name
+        if matches(path, self._exclude):
+            return True
+        if directory:
+            return False
+        if layout.is_work_dir(path):
+            return item.is_dir(follow_symlinks=False)
+        return path == layout.MARKER and item.is_file() and item.stat().st_size == 0
+
+    def check(self, directory: str) -> None:
+        """Raise SourceChangedError unless the directory is as it was walked; the first file that is not is named."""
+        before = self.tables[directory]
+        try:
+            now = self.table(directory)
+        except OSError as error:
+            raise _changed(self.path(directory)) from error
+        if now.same(before):
+            return
+        for index, name in enumerate(before.names):
+            place = slice(index * COLUMNS, (index + 1) * COLUMNS)
+            if index >= len(now.names) or now.names[index] != name or _moved(before.rows[place], now.rows[place]):
+                raise _changed(self.path(directory, name))
+        if len(now.names) > len(before.names):
+            raise _changed(self.path(directory, now.names[len(before.names)]))
+
+
+def _moved(before: array[int], now: array[int]) -> bool:
+    """Whether a row is another one; of a directory, its names are compared on their own."""
+    return before != now and not (stat.S_ISDIR(before[0]) and before[0] == now[0])
+
+
+def _changed(path: str) -> SourceChangedError:
+    return SourceChangedError(
+        f"{path} changed while it was pushed", subject=path, hint="push again once nothing writes to it"
+    )
+
+
+def _name(item: os.DirEntry[str]) -> str:
+    return item.name
+
+
+def _check_names(directory: str, names: list[str]) -> None:
+    try:
+        "\0".join(names).encode()
+    except UnicodeEncodeError:
+        for name in names:
+            data = os.fsencode(f"{directory}/{name}" if directory else name)
+            if not _is_text(data):
+                raise UsageError(f"file name is not UTF-8: {data!r}", subject=repr(data)) from None
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def walk(source: Path, *, exclude: Sequence[str] = (), follow_links: bool = False) -> Walked:
+    """The tables of a directory.
+
+    Raises:
+        LocalError: it does not exist or cannot be read.
+        UsageError: a name that is not UTF-8, or a loop of links.
+    """
+    walked = Walked(str(source), tuple(exclude), follow_links=follow_links)
+    try:
+        walked.run()
+    except OSError as error:
+        raise LocalError(f"{error.strerror}: {error.filename or source}", subject=str(source)) from error
+    return walked
+
+
+class StatCache:
+    """The stats of one folder, pushed with these options to one asset of one store, in the state folder."""
+
+    def __init__(self, state: Path, source: Path, *identity: str) -> None:
+        token = digest_of("\0".join([os.path.realpath(source), *identity]).encode())[:32]
+        self._path = state / "stats" / token
+
+    def read(self) -> TreeStats | None:
+        """What was recorded, if it can be read."""
+        try:
+            return decode_stats(self._path.read_bytes())
+        except OSError:
+            return None
+
+    def write(self, stats: TreeStats, began: int) -> None:
+        """Record what was walked from ``began`` on; what was too young then will count as changed."""
+        tables = {path: _doubted(table, began) for path, table in stats.tables.items()}
+        try:
+            write_whole(self._path, encode_stats(replace(stats, tables=tables)))
+        except OSError:
+            self.forget()
+
+    def forget(self) -> None:
+        """Remove it."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            return
+
+
+def _doubted(table: DirTable, began: int) -> DirTable:
+    limit = began - _COARSE_TICK
+    mtimes, ctimes = table.rows[2::COLUMNS], table.rows[3::COLUMNS]
+    if max(mtimes, default=0) < limit and max(ctimes, default=0) < limit:
+        return table
+    rows = array("q", table.rows)
+    for index, (mtime, ctime) in enumerate(zip(mtimes, ctimes, strict=True)):
+        newest = max(mtime, ctime)
+        tick = _TICK if newest % _SECOND else _COARSE_TICK
+        if newest >= began - tick:
+            rows[index * COLUMNS + 4] = CHANGED
+    return DirTable(table.names, rows)

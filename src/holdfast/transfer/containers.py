@@ -1,0 +1,146 @@
+"""Builds packs and pages objects piece by piece and sends them, each once (FORMAT.md §9.1).
+
+The name of an object is known only when it is closed; until then its pieces lie in an object of a provisional name, which
+:meth:`ContainerWriter.final` turns into the real one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from holdfast.errors import AlreadyExistsError, ObjectNotFoundError
+from holdfast.failpoint import reach
+from holdfast.formats.container import PACK, encode_table
+from holdfast.formats.layout import pack_key, pages_key
+from holdfast.store.base import CREATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.store.base import Store
+
+__all__ = ["FULL", "Container", "ContainerWriter", "Sender"]
+
+#: A container is closed once so many bytes are in it.
+FULL: Final = 40 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Container:
+    """One object ready to be sent."""
+
+    name: bytes
+    key: str
+    size: int
+    pieces: list[ReadableBuffer]
+
+
+@dataclass(slots=True)
+class _Open:
+    """One object in the making."""
+
+    pieces: list[ReadableBuffer] = field(default_factory=list)
+    stored: list[int] = field(default_factory=list)
+    raw: list[int] = field(default_factory=list)
+    codecs: bytearray = field(default_factory=bytearray)
+    digests: bytearray = field(default_factory=bytearray)
+    size: int = 0
+
+
+class ContainerWriter:
+    """Puts pieces into containers of one kind; ``send`` gets each that is full, ``condemned`` are the names not to be used (hex)."""
+
+    def __init__(self, magic: bytes, send: Callable[[Container], None], condemned: frozenset[str]) -> None:
+        self._magic = magic
+        self._key = pack_key if magic == PACK else pages_key
+        self._send = send
+        self._condemned = condemned
+        self._open = _Open()
+        self._names: dict[bytes, bytes] = {}
+        self.number = 0
+
+    @property
+    def provisional(self) -> bytes:
+        """The name, for now, of the container that the next piece goes into: never that of a closed one."""
+        return self.number.to_bytes(4, "big")
+
+    def add(self, stored: ReadableBuffer, size: int, raw: int, codec: int, digest: bytes) -> int:
+        """Put a piece of ``size`` stored bytes into the open container; its offset there."""
+        container = self._open
+        offset = container.size
+        container.pieces.append(stored)
+        container.stored.append(size)
+        container.raw.append(raw)
+        container.codecs.append(codec)
+        container.digests += digest
+        container.size = offset + size
+        return offset
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to close."""
+        return self._open.size >= FULL
+
+    def close(self) -> None:
+        """Close and send the open container, if there is anything in it."""
+        container = self._open
+        if not container.stored:
+            return
+        name, tail = self._name(container)
+        self._names[self.provisional] = name
+        self.number += 1
+        self._open = _Open()
+        size = container.size + len(tail)
+        self._send(Container(name, self._key(name.hex()), size, [*container.pieces, tail]))
+
+    def _name(self, container: _Open) -> tuple[bytes, bytes]:
+        codecs, digests, salt = bytes(container.codecs), bytes(container.digests), 0
+        while True:
+            name, tail = encode_table(container.stored, container.raw, codecs, digests, magic=self._magic, salt=salt)
+            if name.hex() not in self._condemned:
+                return name, tail
+            salt = 1 + secrets.randbelow((1 << 63) - 1)  # design §3: a condemned name is never written again
+
+    def final(self, name: bytes) -> bytes:
+        """The real name of a container, given any name."""
+        return self._names.get(name, name)
+
+    def is_final(self, name: bytes) -> bool:
+        """Whether a name is real, or could be told by now."""
+        return len(name) == _NAME or name in self._names
+
+
+_NAME: Final = 32
+
+
+class Sender:
+    """Writes containers into a store; counts what went there. Used from several threads."""
+
+    def __init__(self, store: Store, spend: Callable[[int], None], alive: Callable[[], None]) -> None:
+        self._store = store
+        self._spend = spend
+        self.alive = alive
+        self.objects: list[int] = []
+
+    def send(self, container: Container) -> None:
+        """Write one object, create-only. One that is there already is the same: an earlier, killed push sent it, or another one."""
+        self.alive()
+        if not self._is_there(container):
+            self._spend(container.size)
+            try:
+                self._store.put(container.key, b"".join(container.pieces), CREATE)
+                self.objects.append(container.size)
+            except AlreadyExistsError:
+                pass
+        container.pieces.clear()
+        reach("push.pack-written")
+
+    def _is_there(self, container: Container) -> bool:
+        try:
+            return self._store.head(container.key).size == container.size
+        except ObjectNotFoundError:
+            return False

@@ -1,0 +1,148 @@
+"""Reads manifests of layout ``packs``: the root, then the pages that are wanted, from this machine where they are here.
+
+Every link of the chain is checked: meta names the root's digest, the root the pages', a page the chunks'.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from holdfast.errors import IntegrityError, LocalError, ObjectNotFoundError
+from holdfast.formats import layout as keys
+from holdfast.formats.codec import unpack
+from holdfast.formats.pages import decode_page
+from holdfast.formats.root import decode_root
+from holdfast.model.chunk import CODEC_ZSTD
+from holdfast.model.digest import digest_of, raw_digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from holdfast.cache.manifests import LocalManifest, Manifests
+    from holdfast.formats.root import Page, Root
+    from holdfast.model.chunk import Placed
+    from holdfast.store.base import Store
+    from holdfast.transfer.engine import Engine
+
+__all__ = ["ManifestReader", "opened"]
+
+_RANGE: Final = 4 * 1024 * 1024
+
+
+def opened(page: Page, stored: bytes | memoryview) -> list[Placed]:
+    """The entries of a page, given its stored bytes, checked against what the root says of it.
+
+    Raises:
+        IntegrityError: they are not those bytes, or no page.
+    """
+    subject = keys.pages_key(page.object)
+    raw = bytes(memoryview(unpack(stored, CODEC_ZSTD, page.raw, subject)))
+    if raw_digest_of(raw) != page.digest:
+        raise IntegrityError(f"{subject}: the page at {page.offset} does not match its digest", subject=subject)
+    entries = decode_page(raw, subject)
+    if len(entries) != page.entries or not entries or (entries[0].path, entries[-1].path) != (page.first, page.last):
+        raise IntegrityError(
+            f"{subject}: the page at {page.offset} is not the one that the root names", subject=subject
+        )
+    return entries
+
+
+class ManifestReader:
+    """Reads the manifests of one store."""
+
+    def __init__(self, store: Store, engine: Engine, local: Manifests) -> None:
+        self._store = store
+        self._engine = engine
+        self.local = local
+
+    def root(self, name: str, version: str, digest: str | None) -> tuple[Root, bytes]:
+        """The root of a version and its bytes, from the store; ``digest`` is what its meta says.
+
+        Raises:
+            IntegrityError: it is missing, damaged, or another one.
+        """
+        key = keys.data_key(name, version)
+        try:
+            data = bytes(memoryview(self._store.get(key).data))
+        except ObjectNotFoundError as error:
+            raise IntegrityError(f"{key} is missing, though its version is published", subject=key) from error
+        if digest_of(data) != digest:
+            raise IntegrityError(f"{key} does not match the digest in its meta", subject=key)
+        return decode_root(data, key), data
+
+    def whole(self, name: str, version: str, digest: str | None) -> LocalManifest:
+        """The whole manifest, brought here if it is not: all pages that it lacks, in few ranges.
+
+        Raises:
+            IntegrityError: a part of it is missing or damaged.
+            LocalError: there is no room for it here.
+        """
+        found = self.local.find(name, version, digest or "")
+        if found is not None:
+            return found
+        root, data = self.root(name, version, digest)
+        recorder = self.local.record(name)
+        try:
+            for _, stored in self._stored(root.pages):
+                recorder.add(bytes(stored))
+        except BaseException:
+            recorder.discard()
+            raise
+        recorder.keep(version, data)
+        self.local.trim(name)
+        found = self.local.find(name, version, digest or "")
+        if found is None:
+            raise LocalError(f"the manifest of {name}:{version} cannot be kept on this machine", subject=name)
+        return found
+
+    def entries(self, manifest: LocalManifest) -> Iterator[Placed]:
+        """Every entry of a manifest that is here."""
+        for page, stored in manifest.pages():
+            yield from opened(page, stored)
+
+    def some(self, pages: Iterable[Page]) -> Iterator[Placed]:
+        """The entries of some pages, from the store."""
+        for page, stored in self._stored(pages):
+            yield from opened(page, stored)
+
+    def _stored(self, pages: Iterable[Page]) -> Iterator[tuple[Page, memoryview]]:
+        """The stored bytes of pages, read in ranges over those that lie side by side."""
+        for group, data in self._engine.in_order(self._read, _ranges(pages)):
+            for page in group:
+                start = page.offset - group[0].offset
+                stored = data[start : start + page.stored]
+                opened_check(page, stored)
+                yield page, stored
+
+    def _read(self, group: Sequence[Page]) -> tuple[Sequence[Page], memoryview]:
+        key = keys.pages_key(group[0].object)
+        start, end = group[0].offset, group[-1].offset + group[-1].stored
+        try:
+            data = memoryview(self._store.get_range(key, start, end - start).data).cast("B")
+        except ObjectNotFoundError as error:
+            raise IntegrityError(f"{key} is missing, though a version needs it", subject=key) from error
+        if len(data) != end - start:
+            raise IntegrityError(f"{key} is truncated", subject=key)
+        return group, data
+
+
+def opened_check(page: Page, stored: memoryview) -> None:
+    """Raise IntegrityError unless these are the stored bytes of the page."""
+    subject = keys.pages_key(page.object)
+    if raw_digest_of(unpack(stored, CODEC_ZSTD, page.raw, subject)) != page.digest:
+        raise IntegrityError(f"{subject}: the page at {page.offset} does not match its digest", subject=subject)
+
+
+def _ranges(pages: Iterable[Page]) -> Iterator[list[Page]]:
+    """Pages that lie one behind the other in one object, at most a few MiB together."""
+    for _, same in groupby(pages, key=lambda page: page.object):
+        group: list[Page] = []
+        for page in same:
+            end = group[-1].offset + group[-1].stored if group else page.offset
+            if group and (page.offset != end or end - group[0].offset >= _RANGE):
+                yield group
+                group = []
+            group.append(page)
+        if group:
+            yield group

@@ -1,0 +1,256 @@
+"""Turns a walked folder into packs, pages and a root: the push of layout ``packs`` up to its claim (design §3, FORMAT.md §9).
+
+Whatever the last push of this folder left unchanged is not read; whatever the store has already is not sent. Entries leave in
+the order of the manifest, each once the containers that it needs have their names. Memory holds one open container, those
+on their way, and the entries that wait for them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast.cache.blocks import Stamp, read_part, read_small, reading
+from holdfast.cache.tree import check_source_link
+from holdfast.errors import SourceChangedError, UsageError
+from holdfast.formats.codec import pack
+from holdfast.formats.container import PACK
+from holdfast.formats.pages import INLINE
+from holdfast.model.chunk import CODEC_NONE, Chunk, Placed
+from holdfast.model.digest import Hasher, raw_digest_of
+from holdfast.model.manifest import PERMISSIONS
+from holdfast.transfer.chunking import SINGLE, cut, profile_of
+from holdfast.transfer.containers import ContainerWriter
+from holdfast.transfer.dedup import Index, Pending, Prober, Runs
+from holdfast.transfer.order import Beside, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.cache.stats import Walked
+    from holdfast.formats.stats import DirTable
+    from holdfast.transfer.containers import Container
+    from holdfast.transfer.engine import Engine
+    from holdfast.transfer.order import Found
+    from holdfast.transfer.paging import PageWriter
+
+__all__ = ["Earlier", "Packing"]
+
+_FILE, _DIR, _LINK = b"fdl"
+
+
+@dataclass(slots=True)
+class Earlier:
+    """What is known before: the tables of the last push of this folder, the manifest that it made, and chunks of any version."""
+
+    tables: Mapping[str, DirTable] = field(default_factory=dict)
+    entries: Iterator[Placed] = field(default_factory=lambda: iter(()))
+    index: Index = field(default_factory=Index)
+
+
+class Packing:
+    """One folder into the containers of one version. ``send`` gets the packs, ``pages`` the entries in order."""
+
+    def __init__(
+        self,
+        walked: Walked,
+        earlier: Earlier,
+        condemned: frozenset[str],
+        engine: Engine,
+        send: Callable[[Container], None],
+        pages: PageWriter,
+    ) -> None:
+        self._walked = walked
+        self._beside = Beside(earlier.entries)
+        self._before = earlier.tables
+        self._index = earlier.index
+        self._refused = frozenset(map(bytes.fromhex, condemned))
+        self._engine = engine
+        self._packs = ContainerWriter(PACK, send, condemned)
+        self._pages = pages
+        self._runs = Runs(self._store)
+        self._prober = Prober()
+        self._waiting: deque[Pending] = deque()
+        #: The directories in which something was read.
+        self.read: set[str] = set()
+
+    def run(self) -> None:
+        """Pack everything.
+
+        Raises:
+            SourceChangedError: a file is not what was walked.
+            UsageError: an entry that cannot be kept, by name.
+        """
+        for found in in_order(self._walked.tables, self._before):
+            earlier = self._beside.at(found.path)
+            if found.clean and earlier is not None and earlier.kind == _kind(found.mode):
+                self._keep(found, earlier)
+            else:
+                self._take(found)
+            if self._packs.full:
+                self._packs.close()
+            if self._waiting:
+                self._drain()
+        self._runs.end()
+        self._packs.close()
+        self._drain()
+        assert not self._waiting  # noqa: S101 - every container is closed, so every entry can leave
+
+    # one entry
+
+    def _keep(self, found: Found, earlier: Placed) -> None:
+        """An entry that is as it was: its chunks are there, and it is not read unless they are too scattered."""
+        content = earlier.content
+        if isinstance(content, bytes):
+            self._leave(Pending(earlier), found)
+        elif self._refused and any(chunk.pack in self._refused for chunk in content):
+            self._take(found)
+        else:
+            pending = Pending(earlier, len(content))
+            start = 0
+            for index, chunk in enumerate(content):
+                self._runs.hit(pending, index, chunk, self._loader(found, start, chunk))
+                start += chunk.raw
+            self._leave(pending, found)
+        self._engine.progress.advance(earlier.size)
+
+    def _loader(self, found: Found, start: int, chunk: Chunk) -> Callable[[], ReadableBuffer]:
+        path = self._walked.path(found.directory, found.name)
+
+        def load() -> bytes:
+            self.read.add(found.directory)
+            return read_part(path, start, chunk.raw, chunk.digest)
+
+        return load
+
+    def _take(self, found: Found) -> None:
+        """An entry that is new or changed."""
+        mode, mtime = found.mode & PERMISSIONS, found.mtime
+        if stat.S_ISDIR(found.mode):
+            self._leave(Pending(Placed(found.path, _DIR, mode, mtime)), found)
+            return
+        self.read.add(found.directory)
+        path = self._walked.path(found.directory, found.name)
+        if stat.S_ISLNK(found.mode):
+            target = check_source_link(found.path.decode(), path)
+            self._leave(Pending(Placed(found.path, _LINK, None, mtime, target=target)), found)
+        elif not stat.S_ISREG(found.mode):
+            raise UsageError(
+                f"{found.path.decode()!r} is a device, fifo or socket, which an asset cannot hold",
+                subject=found.path.decode(),
+            )
+        elif found.size <= SINGLE:
+            data = read_small(path, Stamp(found.size, found.mtime, found.inode))
+            if found.size <= INLINE:
+                self._leave(Pending(Placed.inline(found.path, mode, mtime, data)), found)
+            else:
+                self._single(found, data)
+            self._engine.progress.advance(found.size)
+        else:
+            self._large(found, path)
+
+    def _single(self, found: Found, data: bytes) -> None:
+        digest = raw_digest_of(data)
+        entry = Placed(found.path, _FILE, found.mode & PERMISSIONS, found.mtime, found.size, digest, ())
+        pending = Pending(entry, 1)
+        self._chunk(pending, 0, data, digest)
+        self._leave(pending, found)
+
+    def _large(self, found: Found, path: str) -> None:
+        profile = profile_of(found.name, found.size)
+        hasher = Hasher()
+        entry = Placed(found.path, _FILE, found.mode & PERMISSIONS, found.mtime, found.size, b"", ())
+        pending = Pending(entry)
+        stamp = Stamp(found.size, found.mtime, found.inode)
+        with (
+            reading(path, stamp) as fill,
+            self._engine.ahead(cut(fill, found.size, profile)) as blocks,
+            self._engine.behind(hasher.update) as hash_behind,
+        ):
+            for block, lengths in blocks:
+                hash_behind(block)
+                self._block(pending, block, lengths)
+                self._engine.progress.advance(len(block))
+        pending.entry = entry._replace(digest=hasher.digest())
+        self._leave(pending, found)
+
+    def _block(self, pending: Pending, block: memoryview, lengths: list[int]) -> None:
+        start, first = 0, len(pending.chunks)
+        pending.chunks.extend([None] * len(lengths))
+        for index, length in enumerate(lengths, first):
+            piece = block[start : start + length]
+            self._chunk(pending, index, piece, raw_digest_of(piece))
+            start += length
+            if self._packs.full:
+                self._packs.close()
+
+    def _chunk(self, pending: Pending, index: int, data: ReadableBuffer, digest: bytes) -> None:
+        found = self._index.find(digest)
+        if found is None:
+            self._put(pending, index, data, digest)
+            return
+        if len(found.pack) < len(digest):  # of a container of this very push
+            pending.last = max(pending.last, int.from_bytes(found.pack, "big"))
+        held = bytes(memoryview(data))
+        self._runs.hit(pending, index, found, lambda: held)
+
+    def _store(self, pending: Pending, index: int, data: ReadableBuffer) -> None:
+        self._put(pending, index, data, raw_digest_of(data))
+
+    def _put(self, pending: Pending, index: int, data: ReadableBuffer, digest: bytes) -> None:
+        raw = len(memoryview(data))
+        ending = os.path.splitext(pending.entry.path)[1].decode(errors="replace")
+        codec = self._prober.codec(ending, data)
+        stored = data
+        if codec != CODEC_NONE:
+            stored = pack(data, codec)
+            if len(stored) >= raw:
+                stored, codec = data, CODEC_NONE
+        size = len(memoryview(stored))
+        packs = self._packs
+        number = packs.number
+        chunk = Chunk(packs.provisional, packs.add(stored, size, raw, codec, digest), size, raw, codec, digest)
+        pending.last = max(pending.last, number)
+        pending.chunks[index] = chunk
+        self._index.add(chunk)
+
+    # leaving, in order
+
+    def _leave(self, pending: Pending, found: Found) -> None:
+        """The entry is complete; it goes to the pages when those before it have gone and its packs have names."""
+        if pending.entry.kind == _DIR:
+            inner = f"{found.directory}/{found.name}" if found.directory else found.name
+            self._pages.implied(pending.entry.path, implied=bool(self._walked.tables[inner].names))
+        if self._waiting or pending.undecided or pending.last >= 0:
+            self._waiting.append(pending)
+        else:
+            self._emit(pending)
+
+    def _drain(self) -> None:
+        waiting, number = self._waiting, self._packs.number
+        while waiting and not waiting[0].undecided and waiting[0].last < number:
+            self._emit(waiting.popleft())
+
+    def _emit(self, pending: Pending) -> None:
+        entry = pending.entry
+        if not pending.chunks:
+            self._pages.add(entry)
+            return
+        final = self._packs.final
+        chunks = []
+        for chunk in pending.chunks:
+            if chunk is None:
+                raise SourceChangedError(
+                    f"{entry.path.decode()} changed while it was pushed", subject=entry.path.decode()
+                )
+            chunks.append(chunk if len(chunk.pack) == 32 else chunk._replace(pack=final(chunk.pack)))
+        self._pages.add(entry._replace(content=tuple(chunks)))
+
+
+def _kind(mode: int) -> int:
+    return {stat.S_IFREG: _FILE, stat.S_IFDIR: _DIR, stat.S_IFLNK: _LINK}.get(stat.S_IFMT(mode), 0)

@@ -1,0 +1,111 @@
+"""Entries in order into pages, a root and the content hash: the end of a push of layout ``packs`` (FORMAT.md §9.2, §9.3).
+
+A page that an earlier version has is not stored again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holdfast.errors import UsageError
+from holdfast.formats.codec import pack
+from holdfast.formats.container import PAGES
+from holdfast.formats.pages import LARGEST_PAGE, Cutter, encode_page
+from holdfast.formats.root import Page, Root
+from holdfast.model.chunk import CODEC_ZSTD
+from holdfast.model.digest import PREFIX, Hasher, raw_digest_of
+from holdfast.model.manifest import HEADER
+from holdfast.transfer.containers import ContainerWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from holdfast.model.chunk import Placed
+    from holdfast.transfer.containers import Container
+
+__all__ = ["PageWriter"]
+
+_FILE = ord("f")
+
+
+class PageWriter:
+    """Takes entries in order. ``known`` are pages of earlier versions; ``keep`` gets each page's stored form, in order."""
+
+    def __init__(
+        self,
+        send: Callable[[Container], None],
+        known: Iterable[Page],
+        condemned: frozenset[str],
+        keep: Callable[[Page, bytes | None], None],
+    ) -> None:
+        self._writer = ContainerWriter(PAGES, send, condemned)
+        self._known = {page.digest: page for page in known if page.object not in condemned}
+        self._keep = keep
+        self._cutter = Cutter()
+        self._hasher = Hasher()
+        self._hasher.update(HEADER)
+        self._implied: set[bytes] = set()
+        self._packs: set[bytes] = set()
+        self._pages: list[Page] = []
+        self.files = 0
+        self.bytes = 0
+
+    def implied(self, path: bytes, *, implied: bool) -> None:
+        """Say of a directory, before it is added, whether something lies in it: then the content hash leaves it out."""
+        if implied:
+            self._implied.add(path)
+
+    def add(self, entry: Placed) -> None:
+        """The next entry."""
+        page = self._cutter.add(entry)
+        if page is not None:
+            self._page(page)
+
+    def finish(self) -> tuple[Root, str]:
+        """The root and the content hash, once every entry was added."""
+        rest = self._cutter.rest()
+        if rest:
+            self._page(rest)
+        self._writer.close()
+        pages = [replace(page, object=self._final(page.object)) for page in self._pages]
+        root = Root(tuple(pages), tuple(sorted(name.hex() for name in self._packs)))
+        return root, PREFIX + self._hasher.hexdigest()
+
+    def _final(self, name: str) -> str:
+        return self._writer.final(bytes.fromhex(name)).hex()
+
+    def _page(self, entries: Sequence[Placed]) -> None:
+        raw = encode_page(entries)
+        if len(raw) > LARGEST_PAGE:
+            path = max(entries, key=lambda entry: entry.size).path.decode()
+            raise UsageError(f"{path!r} is too large for layout packs", subject=path, hint="push with --layout tree")
+        sizes = [entry.size for entry in entries if entry.kind == _FILE]
+        self.files += len(sizes)
+        self.bytes += sum(sizes)
+        self._hash(entries)
+        digest = raw_digest_of(raw)
+        known = self._known.get(digest)
+        stored = None
+        if known is None:
+            stored = pack(raw, CODEC_ZSTD)
+            name = self._writer.provisional.hex()
+            offset = self._writer.add(stored, len(stored), len(raw), CODEC_ZSTD, digest)
+            first, last = entries[0].path, entries[-1].path
+            known = Page(first, last, len(entries), len(sizes), sum(sizes), name, offset, len(stored), len(raw), digest)
+        self._pages.append(known)
+        self._keep(known, stored)
+        if self._writer.full:
+            self._writer.close()
+
+    def _hash(self, entries: Sequence[Placed]) -> None:
+        packs = self._packs
+        texts = []
+        for entry in entries:
+            if isinstance(entry.content, tuple):
+                packs.update([chunk.pack for chunk in entry.content])
+            if entry.path in self._implied:
+                self._implied.discard(entry.path)
+            else:
+                texts.append(entry.canonical())
+        self._hasher.update(b"".join(texts))

@@ -1,0 +1,247 @@
+"""Fetches files out of packs: ranges planned over all chunks that are wanted, each chunk verified, each file written in place.
+
+Fetching 20,000 small files is a few ranges: what lies side by side in a pack is read as one, gaps of up to 256 KiB with it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from holdfast.cache.tree import finish_copy, prepare_copy
+from holdfast.disk import local_errors
+from holdfast.errors import IntegrityError, ObjectNotFoundError
+from holdfast.failpoint import reach
+from holdfast.formats import layout as keys
+from holdfast.formats.codec import unpack
+from holdfast.model.digest import raw_digest_of
+from holdfast.transfer.dedup import GAP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.cache.reuse import Reuse
+    from holdfast.model.chunk import Chunk, Placed
+    from holdfast.model.manifest import Manifest
+    from holdfast.store.base import Store
+    from holdfast.transfer.engine import Engine
+
+__all__ = ["PackRange", "Unpacking", "pack_ranges"]
+
+#: No range is longer than this, in bytes, unless one chunk is.
+_RANGE: Final = 4 * 1024 * 1024
+_AT_ONCE: Final = 8
+_TRIES: Final = 2
+_WRITE: Final = 32 * 1024
+_FILE: Final = ord("f")
+
+
+class Part(NamedTuple):
+    """A chunk that is wanted, and where its bytes go: into which file, from which byte on."""
+
+    chunk: Chunk
+    file: Placed
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackRange:
+    """Bytes of one pack (hex name) that are read by one request, and the parts within, by offset."""
+
+    pack: str
+    start: int
+    end: int
+    parts: tuple[Part, ...]
+
+
+def pack_ranges(parts: Sequence[Part], most: int = _RANGE, gap: int = GAP) -> list[PackRange]:
+    """The ranges to read so that every part is read once, and few bytes that nobody wants. Pure."""
+    ordered = sorted(parts, key=lambda part: (part.chunk.pack, part.chunk.offset))
+    ranges: list[PackRange] = []
+    group: list[Part] = []
+    pack, start, end = b"", 0, 0
+    for part in ordered:
+        chunk = part.chunk
+        stop = chunk.offset + chunk.stored
+        near = chunk.pack == pack and chunk.offset <= end + gap and (stop - start <= most or stop <= end)
+        if group and not near:
+            ranges.append(PackRange(pack.hex(), start, end, tuple(group)))
+            group = []
+        if not group:
+            pack, start, end = chunk.pack, chunk.offset, stop
+        group.append(part)
+        end = max(end, stop)
+    if group:
+        ranges.append(PackRange(pack.hex(), start, end, tuple(group)))
+    return ranges
+
+
+class Unpacking:
+    """The files of one version, or some of them, into the directory ``copy``.
+
+    ``resumed`` tells that an earlier run may have left some of it there. ``reuse`` knows what else is on this machine.
+    """
+
+    def __init__(self, store: Store, engine: Engine, copy: Path, reuse: Reuse) -> None:
+        self._store = store
+        self._engine = engine
+        self._copy = copy
+        self._root = str(copy)
+        self._reuse = reuse
+        self._moved = threading.Lock()
+        self.bytes = 0
+
+    def run(self, entries: Sequence[Placed], manifest: Manifest) -> None:
+        """Lay out these entries, sorted by path, which are those of the manifest.
+
+        Raises:
+            IntegrityError: a pack is missing, or a chunk is not what the manifest says; pack and file are named.
+            LocalError: the disk refuses.
+        """
+        resumed = self._copy.exists()
+        with local_errors(self._copy):
+            self._copy.mkdir(exist_ok=True)
+            prepare_copy(self._root, manifest.entries)
+            parts = list(self._parts(entries, resumed=resumed))
+        ranges = pack_ranges(parts)
+        self._engine.run(self._range, ranges, at_once=_AT_ONCE)
+        with local_errors(self._copy):
+            finish_copy(self._root, manifest.entries)
+
+    def _parts(self, entries: Sequence[Placed], *, resumed: bool) -> Iterator[Part]:
+        """What must be read; what is here already, in this copy or another, is put in its place on the way."""
+        for entry in entries:
+            if entry.kind != _FILE:
+                continue
+            path = self._path(entry)
+            if isinstance(entry.content, bytes):
+                _write_file(path, entry.content)
+            elif not self._reuse.place(entry, path):
+                yield from self._missing(entry, path, resumed=resumed)
+
+    def _missing(self, entry: Placed, path: str, *, resumed: bool) -> Iterator[Part]:
+        """The chunks of a file that are not in its place yet; one chunk alone is written whole when it comes."""
+        assert not isinstance(entry.content, bytes)  # noqa: S101 - such files are in the page
+        present = _present(path, entry) if resumed else frozenset()
+        if len(entry.content) > 1:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                os.ftruncate(descriptor, entry.size)
+            finally:
+                os.close(descriptor)
+        start = 0
+        for chunk in entry.content:
+            if start not in present and not self._reuse.chunk(chunk, path, start):
+                yield Part(chunk, entry, start)
+            else:
+                self._engine.progress.advance(chunk.raw)
+            start += chunk.raw
+
+    def _path(self, entry: Placed) -> str:
+        return f"{self._root}/{entry.path.decode()}"
+
+    def _range(self, wanted: PackRange) -> None:
+        """Read one range and put its chunks in their places; what comes out wrong is asked for once more."""
+        for attempt in range(_TRIES):
+            try:
+                with local_errors(self._copy):
+                    self._place(wanted, self._get(wanted))
+            except IntegrityError:
+                if attempt == _TRIES - 1:
+                    raise
+            else:
+                reach("fetch.data-partly")
+                return
+
+    def _get(self, wanted: PackRange) -> memoryview:
+        key = keys.pack_key(wanted.pack)
+        try:
+            data = memoryview(self._store.get_range(key, wanted.start, wanted.end - wanted.start).data).cast("B")
+        except ObjectNotFoundError as error:
+            path = wanted.parts[0].file.path.decode()
+            raise IntegrityError(
+                f"{key} is missing, and with it bytes of {path!r}",
+                subject=key,
+                hint="the store has lost data: asset verify tells what else is missing",
+            ) from error
+        with self._moved:
+            self.bytes += len(data)
+        return data
+
+    def _place(self, wanted: PackRange, data: memoryview) -> None:
+        key = keys.pack_key(wanted.pack)
+        opened: dict[bytes, int] = {}
+        try:
+            for part in wanted.parts:
+                chunk = part.chunk
+                begin = chunk.offset - wanted.start
+                raw = _checked(data[begin : begin + chunk.stored], part, key)
+                if chunk.raw == part.file.size:
+                    _write_file(self._path(part.file), raw)
+                else:
+                    descriptor = opened.get(part.file.path)
+                    if descriptor is None:
+                        descriptor = opened[part.file.path] = os.open(self._path(part.file), os.O_WRONLY)
+                    _write_at(descriptor, raw, part.start)
+                self._engine.moved(chunk.raw)
+        finally:
+            for descriptor in opened.values():
+                os.close(descriptor)
+
+
+def _checked(stored: memoryview, part: Part, key: str) -> ReadableBuffer:
+    """The raw bytes of a chunk, if they are what the manifest says."""
+    chunk, path = part.chunk, part.file.path.decode(errors="replace")
+    subject = f"{key} at {chunk.offset}, of {path!r}"
+    if len(stored) != chunk.stored:
+        raise IntegrityError(f"{subject}: the pack ends early", subject=key)
+    raw = unpack(stored, chunk.codec, chunk.raw, subject)
+    if raw_digest_of(raw) != chunk.digest:
+        raise IntegrityError(f"{subject}: does not match its digest", subject=key)
+    return raw
+
+
+def _present(path: str, entry: Placed) -> frozenset[int]:
+    """Where in a file that an earlier run left chunks stand that are right."""
+    assert not isinstance(entry.content, bytes)  # noqa: S101 - as the caller knows
+    found = set()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            start = 0
+            for chunk in entry.content:
+                data = os.pread(file.fileno(), chunk.raw, start)
+                if raw_digest_of(data) == chunk.digest and len(data) == chunk.raw:
+                    found.add(start)
+                start += chunk.raw
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(found)
+
+
+def _write_file(path: str, data: ReadableBuffer) -> None:
+    """Write a whole small file; what an earlier run left there goes first."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        os.unlink(path)
+        descriptor = os.open(path, flags, 0o600)
+    try:
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+def _write_at(descriptor: int, data: ReadableBuffer, start: int) -> None:
+    view = memoryview(data).cast("B")
+    while view:
+        count = os.pwrite(descriptor, view[:_WRITE], start)
+        view = view[count:]
+        start += count
