@@ -12,10 +12,14 @@ import signal
 #: Every name given to :func:`reach`, in the order in which a push, a removal and a fetch pass them.
 POINTS = (
     "push.opened",
+    "push.pack-written",
+    "push.packed",
     "push.scanned",
     "push.before-claim",
     "push.claimed",
     "push.data-partly",
+    "push.condemned-reread",
+    "push.root-written",
     "push.data-written",
     "push.claim-reread",
     "push.meta-written",

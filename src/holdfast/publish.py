@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.journal import Journal, JournalEntry
-from holdfast.cache.tree import check_source, hash_file, scan
+from holdfast.cache.tree import hash_file, scan
 from holdfast.catalog.base import OpenPush
 from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, UnsupportedError, VersionNotFoundError
 from holdfast.failpoint import reach
@@ -24,15 +24,16 @@ from holdfast.formats.convention import Meta
 from holdfast.model.manifest import Manifest
 from holdfast.model.result import Pushed, PushOptions
 from holdfast.numbering import Situation, check_options, is_judged
+from holdfast.packed import KnownSource, Packer
+from holdfast.source import ListedSource
 from holdfast.transfer.plan import check_tree_names, choose_layout
-from holdfast.transfer.upload import Upload
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from holdfast.cache.tree import Scanned
     from holdfast.catalog.base import Catalog, Clock, Listed
     from holdfast.formats.records import AssetRecord
+    from holdfast.source import Source
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
@@ -40,15 +41,6 @@ __all__ = ["Publisher"]
 
 #: A claim journalled longer ago than this part of the store's limit is not gone on with.
 _RESUME_WITHIN: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What is pushed: its manifest, and where each file lies."""
-
-    manifest: Manifest
-    scanned: dict[str, Scanned]
-    layout: str
 
 
 class Publisher:
@@ -67,30 +59,89 @@ class Publisher:
         self.who = who
         self.state = state
         self._place = place
+        self._packer = Packer(store, catalog, engine, state=state, place=place)
 
     def push(self, source: Path, name: str, options: PushOptions) -> Pushed:
         """See :meth:`holdfast.repository.Repository.push`."""
         begun = time.monotonic()
         check_options(name, options)
-        prepared = self._prepare(source, name, options)
+        layout = self._layout(source, options)
+        result = self._push_packs(source, name, options) if layout == "packs" else None
+        if result is None:
+            result = self._push(self._listed_source(source, name, layout, options), name, options)
+        return replace(result, seconds=round(time.monotonic() - begun, 3))
+
+    def _layout(self, source: Path, options: PushOptions) -> str:
+        single, asked = source.is_file(), options.get("layout")
+        default = None
+        if not single and asked is None:
+            record = self.catalog.store_record()
+            if record is not None:
+                default = record.layout or ("tree" if record.origin == "modelkit" else "packs")
+            elif any(self.catalog.names()):
+                default = "tree"  # modelkit's store, which our first push will say of it
+        return choose_layout(single=single, asked=asked, default=default)
+
+    def _push(self, prepared: Source, name: str, options: PushOptions, opened: OpenPush | None = None) -> Pushed:
+        """What is left once the source was read: judge it, or make a version of it."""
         reach("push.scanned")
         listed, record = self.engine.both(lambda: self.catalog.listed(name), lambda: self.catalog.record(name))
         result = self._unchanged(name, prepared, listed, record, options)
         if result is None and options.get("dry_run"):
             result = self._dry_run(prepared, self._situation(name, listed, record), options)
         if result is None:
-            result = self._push_new(name, prepared, listed, record, options)
-        return replace(result, seconds=round(time.monotonic() - begun, 3))
+            return self._push_new(name, prepared, listed, record, options, opened)
+        if opened is not None:
+            self.catalog.close_push(opened)
+        return result
 
-    def _prepare(self, source: Path, name: str, options: PushOptions) -> _Source:
+    def _push_packs(self, source: Path, name: str, options: PushOptions) -> Pushed:
+        """Layout packs: an unchanged folder is found so by its stats; else its chunks are sent before a number is claimed."""
+        exclude, follow = tuple(options.get("exclude", ())), options.get("follow_links", False)
+        scan = self._packer.scan(source, name, exclude=exclude, follow_links=follow)
+        listed, record = self.engine.both(lambda: self.catalog.listed(name), lambda: self.catalog.record(name))
+        if scan.same is not None:
+            known = KnownSource(scan.same)
+            result = self._unchanged(name, known, listed, record, options)
+            if result is not None:
+                return result
+        newest = listed.newest(options.get("major"))
+        if newest is not None and self.catalog.is_removed(name, newest, record):
+            newest = None
+        if options.get("dry_run"):
+            packed = self._packer.pack(scan, name, newest, alive=lambda: None, dry=True)
+            return self._push(packed, name, options)
+        self.check_store()
+        self._early_refusals(name, listed, record, options)
+        self.catalog.store_record(create=True)
+        opened = self.catalog.open_push(name, secrets.token_hex(16), self.clock.now())
+        reach("push.opened")
+        packed = self._packer.pack(scan, name, newest, alive=lambda: self.catalog.renew(opened))
+        reach("push.packed")
+        if not packed.files and not scan.walked.tables[""].names:
+            self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
+        return self._push(packed, name, options, opened)
+
+    def _early_refusals(self, name: str, listed: Listed, record: AssetRecord, options: PushOptions) -> None:
+        """Say before gigabytes are sent what cannot be, as far as it does not depend on them."""
+        situation = Situation(name, listed, self.catalog.taken(name), record, {})
+        if options.get("only") == "update" or options.get("parent"):
+            situation.check_exists(options)
+            situation.check_parent(options)
+
+    def check_store(self) -> None:
+        """UnsupportedError where the store has no conditional writes."""
+        store = self.store
+        promises = store.promises()
+        if not (promises.create and promises.replace):
+            raise UnsupportedError(
+                f"cannot push to {store.url}: {promises.reason or 'it has no conditional writes'}",
+                subject=store.url,
+                hint="without them two pushes can overwrite each other: push through a Holdfast server, or to a store that has them",
+            )
+
+    def _listed_source(self, source: Path, name: str, layout: str, options: PushOptions) -> Source:
         found = scan(source, exclude=options.get("exclude", ()), follow_links=options.get("follow_links", False))
-        single = source.is_file()
-        asked = options.get("layout")
-        default = None
-        if not single and asked is None:
-            store_record = self.catalog.store_record()
-            default = store_record.layout if store_record else None
-        layout = choose_layout(single=single, asked=asked, default=default)
         files = [item for item in found if item.entry.kind == "file"]
         self.engine.progress.start("hash", sum(item.entry.size for item in files), len(files))
         try:
@@ -100,15 +151,17 @@ class Publisher:
             )
         finally:
             self.engine.progress.finish()
-        manifest = Manifest.of([*hashed, *(item.entry for item in found if item.entry.kind != "file")], single=single)
+        others = [item.entry for item in found if item.entry.kind != "file"]
+        manifest = Manifest.of([*hashed, *others], single=source.is_file())
         if not manifest.entries:
             self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
         if layout == "tree":
             check_tree_names(manifest, keys.data_key(name, "x" * 20))
-        return _Source(manifest, {item.entry.path: item for item in found}, layout)
+        scanned = {item.entry.path: item for item in found}
+        return ListedSource(manifest, scanned, layout, self.store, self.engine, self.state / "archives")
 
     def _unchanged(
-        self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions
+        self, name: str, source: Source, listed: Listed, record: AssetRecord, options: PushOptions
     ) -> Pushed | None:
         """Design §3 'Unchanged': judged once, before the claim; an alias given is still set."""
         newest = listed.newest(options.get("major"))
@@ -121,7 +174,7 @@ class Publisher:
         except IntegrityError as error:  # a later release's, or damaged: no reason to refuse the next version
             self.engine.progress.warn(f"{name}:{newest} cannot be compared: {error.message}")
             return None
-        if meta.hash is None or meta.hash != source.manifest.content_hash:
+        if meta.hash is None or meta.hash != source.content_hash:
             return None
         if options.get("alias") and not options.get("dry_run"):
             self.catalog.set_aliases(name, {str(options["alias"]): newest})
@@ -143,7 +196,7 @@ class Publisher:
             return "", None
         return (version, meta.hash) if meta.push is not None and meta.listed else ("", None)
 
-    def _dry_run(self, source: _Source, situation: Situation, options: PushOptions) -> Pushed:
+    def _dry_run(self, source: Source, situation: Situation, options: PushOptions) -> Pushed:
         situation.check_exists(options)
         situation.check_parent(options)
         version = options.get("version")
@@ -152,19 +205,31 @@ class Publisher:
         return _pushed(situation.name, version or situation.next(options, self.clock.now()), source, created=True)
 
     def _push_new(
-        self, name: str, source: _Source, listed: Listed, record: AssetRecord, options: PushOptions
+        self,
+        name: str,
+        source: Source,
+        listed: Listed,
+        record: AssetRecord,
+        options: PushOptions,
+        opened: OpenPush | None,
     ) -> Pushed:
         wish = "\0".join(str(options.get(key)) for key in ("version", "major", "new_major", "initial", "only"))
-        identity = (self._place, name, source.layout, source.manifest.content_hash or "", wish)
+        identity = (self._place, name, source.layout, source.content_hash, wish)
         with Journal(self.state / "journal", *identity) as journal:
-            return _Push(self, source, self._situation(name, listed, record), journal, options).run()
+            return _Push(self, source, self._situation(name, listed, record), journal, options, opened).run()
 
 
 class _Push:
     """One push that makes a version, or finishes one that a killed run made."""
 
     def __init__(
-        self, publisher: Publisher, source: _Source, situation: Situation, journal: Journal, options: PushOptions
+        self,
+        publisher: Publisher,
+        source: Source,
+        situation: Situation,
+        journal: Journal,
+        options: PushOptions,
+        opened: OpenPush | None,
     ) -> None:
         self._publisher = publisher
         self._catalog = publisher.catalog
@@ -174,11 +239,12 @@ class _Push:
         self._journal = journal
         self._earlier = journal.read()
         self._options = options
+        self._opened = opened
 
     def run(self) -> Pushed:
         """Say what cannot be before anything is written; then finish what is whole already, or push."""
         situation, own = self._situation, self._own_whole()
-        version = situation.whole_already(own, self._source.manifest.content_hash, self._options)
+        version = situation.whole_already(own, self._source.content_hash, self._options)
         if version is None or (situation.listed.token is not None and version != own):
             situation.check_exists(self._options)
         if version is None:
@@ -187,7 +253,7 @@ class _Push:
                 self._earlier = None
             if self._earlier is None:
                 self._check_number()
-        self._check_store()
+        self._publisher.check_store()
         self._catalog.store_record(create=True)
         return self._push() if version is None else self._finish(version, own=own is not None)
 
@@ -207,16 +273,6 @@ class _Push:
         elif self._situation.check_explicit(version):
             raise held(self._catalog, self._name, version)
 
-    def _check_store(self) -> None:
-        store = self._publisher.store
-        promises = store.promises()
-        if not (promises.create and promises.replace):
-            raise UnsupportedError(
-                f"cannot push to {store.url}: {promises.reason or 'it has no conditional writes'}",
-                subject=store.url,
-                hint="without them two pushes can overwrite each other: push through a Holdfast server, or to a store that has them",
-            )
-
     def _finish(self, version: str, *, own: bool) -> Pushed:
         """What is left of a push that was killed when its version was whole."""
         if self._options.get("listed", True):
@@ -225,19 +281,20 @@ class _Push:
         if own and self._earlier is not None:
             now = self._publisher.clock.now()
             self._catalog.close_push(OpenPush(self._earlier.push, self._name, self._earlier.started, now))
+        if self._opened is not None:
+            self._catalog.close_push(self._opened)
         self._journal.done()
         layout = self._catalog.published(self._name, version).meta.layout
         return _pushed(self._name, version, self._source, layout=layout, created=False)
 
     def _push(self) -> Pushed:
         """The order of design §3, from the open record to the closed one."""
-        source, publisher = self._source, self._publisher
+        source = self._source
         push = self._open()
         reach("push.opened")
         version = self._claim(push)
         reach("push.claimed")
-        upload = Upload(publisher.store, publisher.engine, source.scanned, lambda: self._catalog.renew(push))
-        sent = upload.send(self._name, version, source.layout, source.manifest, publisher.state / "archives")
+        sent = source.send(self._name, version, lambda: self._catalog.renew(push))
         reach("push.data-written")
         self._catalog.check_claim(push, version)
         reach("push.claim-reread")
@@ -249,11 +306,17 @@ class _Push:
         reach("push.listed")
         self._set_alias(version)
         reach("push.aliased")
-        self._catalog.close_push(push)
+        self._close(push)
         reach("push.closed")
+        source.published(self._name, version)
         self._journal.done()
         pushed = _pushed(self._name, version, source, created=True)
         return replace(pushed, uploaded_bytes=sent.bytes, uploaded_objects=sent.objects)
+
+    def _close(self, push: OpenPush) -> None:
+        self._catalog.close_push(push)
+        if self._opened is not None and self._opened.id != push.id:
+            self._catalog.close_push(self._opened)
 
     def _open(self) -> OpenPush:
         """The record of this push: of the earlier run that it goes on with, unless that is too old to end within the limit."""
@@ -263,7 +326,7 @@ class _Push:
             if now - self._earlier.started <= timedelta(seconds=push.limit * _RESUME_WITHIN):
                 return push
             self._earlier = None
-        return self._catalog.open_push(self._name, secrets.token_hex(16), now)
+        return self._opened or self._catalog.open_push(self._name, secrets.token_hex(16), now)
 
     def _claim(self, push: OpenPush) -> str:
         """Take a number: the one claimed by an earlier, killed run; the one asked for; or the next that is free."""
@@ -290,15 +353,16 @@ class _Push:
 
     def _publish(self, push: OpenPush, version: str) -> None:
         source, options = self._source, self._options
-        for item in source.scanned.values():
-            if item.entry.kind == "file":
-                check_source(item)
+        source.check()
         meta = Meta(
             pushed=push.started,
             layout=source.layout,
-            is_directory=not source.manifest.single,
-            hash=source.manifest.content_hash,
+            is_directory=source.is_directory,
+            hash=source.content_hash,
             manifest=source.manifest,
+            root=source.root,
+            files=source.files,
+            size=source.size,
             push=push.id,
             listed=options.get("listed", True),
             message=options.get("message"),
@@ -336,15 +400,14 @@ def held(catalog: Catalog, name: str, version: str) -> AlreadyExistsError:
     )
 
 
-def _pushed(name: str, version: str, source: _Source, *, created: bool, layout: str | None = None) -> Pushed:
-    manifest = source.manifest
+def _pushed(name: str, version: str, source: Source, *, created: bool, layout: str | None = None) -> Pushed:
     return Pushed(
         name=name,
         version=version,
         spec=f"{name}:{version}",
         created=created,
-        hash=manifest.content_hash or "",
+        hash=source.content_hash,
         layout=layout or source.layout,
-        files=len(manifest.files),
-        bytes=manifest.size,
+        files=source.files,
+        bytes=source.size,
     )

@@ -22,6 +22,7 @@ from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetch
 from holdfast.model.spec import AssetSpec
 from holdfast.resolve import Resolver, is_pinned
 from holdfast.retrieve import PATIENCE, Retriever
+from holdfast.selection import Selection
 
 if TYPE_CHECKING:
     import builtins
@@ -69,7 +70,9 @@ class Repository:
         self._place = place
         self._checkouts = Checkouts(state, place)
         self.resolver = Resolver(store, catalog, engine)
-        self.retriever = Retriever(store, self.resolver, engine, assets, scheme, place=place, patience=patience)
+        self.retriever = Retriever(
+            store, self.resolver, engine, assets, scheme, place=place, state=state, patience=patience
+        )
 
     def push(self, source: Path | str, name: str, **options: Unpack[PushOptions]) -> Pushed:
         """Push a file or directory as the next version of an asset.
@@ -154,8 +157,7 @@ class Repository:
         size = None
         if latest is not None:
             try:
-                manifest = self.catalog.published(name, latest).meta.manifest
-                size = manifest.size if manifest is not None else None
+                size = self.catalog.published(name, latest).meta.size
             except HoldfastError as error:
                 problem = error.message
         return AssetSummary(name, latest, len(known.versions), known.aliases, size, problem)
@@ -171,7 +173,7 @@ class Repository:
         spec = _spec(spec)
         version = self.resolve(spec)
         published = self.resolver.published(spec.name, version)
-        meta, manifest = published.meta, published.meta.manifest
+        meta = published.meta
         aliases = tuple(a for a, target in self.catalog.record(spec.name).aliases.items() if target == version)
         return Shown(
             name=spec.name,
@@ -179,8 +181,8 @@ class Repository:
             spec=f"{spec.name}:{version}",
             layout=meta.layout,
             hash=meta.hash,
-            files=None if manifest is None else len(manifest.files),
-            bytes=None if manifest is None or meta.push is None else manifest.size,
+            files=meta.files,
+            bytes=meta.size,
             pushed=meta.pushed.isoformat(),
             who=meta.who,
             message=meta.message,
@@ -194,28 +196,31 @@ class Repository:
     def files(self, spec: AssetSpec | str) -> tuple[Entry, ...]:
         """The entries of a version, or of the sub-path named."""
         spec = _spec(spec)
-        manifest = self._manifest(spec)
+        manifest = self.manifest(spec)
         return (manifest.below(spec.sub_path) if spec.sub_path else manifest).entries
 
-    def _manifest(self, spec: AssetSpec) -> Manifest:
+    def manifest(self, spec: AssetSpec) -> Manifest:
         """The manifest of a version; of a foreign one without digests as it is after fetching it."""
         version = self.resolve(spec)
         published: Published = self.resolver.published(spec.name, version)
-        manifest = published.meta.manifest
+        meta, manifest = published.meta, published.meta.manifest
+        if meta.layout == "packs":
+            packed = self.retriever.packed(spec.name, version, meta)
+            return packed.select(Selection(spec.sub_path))[0] if spec.sub_path else packed.manifest()
         if manifest is None or manifest.content_hash is None:
             return local_manifest(Path(self.fetch_info(AssetSpec(spec.name, version)).path))
         return manifest
 
     def diff(self, one: AssetSpec | str, other: AssetSpec | str | Path) -> Difference:
         """What changed from one version to another, or to a local file or directory (given as a Path)."""
-        first = self._manifest(_spec(one))
-        second = local_manifest(other) if isinstance(other, Path) else self._manifest(_spec(other))
+        first = self.manifest(_spec(one))
+        second = local_manifest(other) if isinstance(other, Path) else self.manifest(_spec(other))
         return compare(first, second)
 
     def status(self, directory: Path | str) -> Difference:
         """What changed in a fetched version since it was fetched: its folder, under ``assets_dir`` or elsewhere."""
         name, version = self.identify(directory)
-        return compare(self._manifest(AssetSpec(name, version)), local_manifest(Path(directory)))
+        return compare(self.manifest(AssetSpec(name, version)), local_manifest(Path(directory)))
 
     def identify(self, directory: Path | str) -> tuple[str, str]:
         """The asset and version that a folder is a copy of: under ``assets_dir``, or laid out by ``fetch --to``.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -34,7 +35,7 @@ from holdfast.selection import Selection
 from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from holdfast.cache.work import WorkDir
     from holdfast.catalog.base import Published
@@ -45,11 +46,15 @@ if TYPE_CHECKING:
     from holdfast.resolve import Resolver
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
+    from holdfast.transfer.manifests import ManifestReader
+    from holdfast.unpacked import PackedVersion
 
 __all__ = ["PATIENCE", "Retriever", "is_pinned"]
 
 #: How long to wait for another process that fetches the same version, in seconds.
 PATIENCE: Final = 3600.0
+#: Other versions of an asset whose copies are looked at for bytes that need not travel.
+_OTHERS: Final = 3
 
 
 class Retriever:
@@ -64,9 +69,11 @@ class Retriever:
         scheme: VersionScheme,
         *,
         place: str,
+        state: Path,
         patience: float = PATIENCE,
     ) -> None:
         self._store = store
+        self._state = state
         self._resolver = resolver
         self._engine = engine
         self._assets = assets
@@ -288,6 +295,8 @@ class Retriever:
         with local_errors(source):
             items = {item.entry.path: item for item in scan(source)}
         manifest = meta.manifest if meta is not None else None
+        if meta is not None and meta.root and self._manifests.local.find(name, version, meta.root) is not None:
+            manifest = self.packed(name, version, meta).manifest()
         if manifest is None:
             manifest = Manifest.of([item.entry for item in items.values()], single=source.is_file())
         if manifest.single and source.is_file():
@@ -320,7 +329,9 @@ class Retriever:
 
         meta = published.meta
         if meta.layout == "packs":
-            raise IntegrityError(f"{name}:{version} has layout packs, which this release does not read: upgrade it")
+            packed, others = self.packed(name, version, meta), self._others(name, version)
+            laid_out, count = packed.fetch(self._store, self._engine, work.copy, selection, others)
+            return laid_out, count, "digest", {}
         manifest = meta.manifest
         if manifest is None and meta.layout != "tar.gz":
             manifest = Manifest((Entry(name.rpartition("/")[2], size=-1),), single=True)
@@ -344,6 +355,29 @@ class Retriever:
         outcome = download.outcome
         verified: Verified = "digest" if manifest is not None and meta.hash is not None else outcome.verified
         return chosen, outcome.bytes, verified, {} if meta.hash else outcome.digests
+
+    @cached_property
+    def _manifests(self) -> ManifestReader:
+        """Made when it is needed: a cached version is served without what it imports."""
+        from holdfast.cache.manifests import Manifests
+        from holdfast.transfer.manifests import ManifestReader
+
+        return ManifestReader(self._store, self._engine, Manifests(self._state, self._place))
+
+    def packed(self, name: str, version: str, meta: Meta) -> PackedVersion:
+        """A version of layout packs."""
+        from holdfast.unpacked import PackedVersion
+
+        return PackedVersion(self._manifests, name, version, meta)
+
+    def _others(self, name: str, version: str) -> Iterator[tuple[Path, PackedVersion]]:
+        """Other versions of the asset whose copies and manifests are on this machine."""
+        for other in self._assets.versions(name)[-_OTHERS:]:
+            if other == version or not (self._assets.is_complete(name, other) and self.is_ours(name, other)):
+                continue
+            meta = self._recorded(name, other)
+            if meta is not None and meta.root and self._manifests.local.find(name, other, meta.root) is not None:
+                yield self._assets.path_of(name, other), self.packed(name, other, meta)
 
     def _sized(self, name: str, version: str, manifest: Manifest) -> Manifest:
         """A foreign tree's manifest with the sizes that the store knows: small files then travel side by side."""
