@@ -442,6 +442,32 @@ class BucketSuite:
         assert status in {400, 401, 403}
         assert body != b"other"
 
+    def test_bulk(self, store, key):
+        """What is moved in bulk, or into a view, is what the plain verbs move; what it leaves, they do."""
+        items = {f"{key}/{odd}": content(100 * n) for n, odd in enumerate(ODD_KEYS)}
+        for name, is_sent in store.put_many(items.items(), 4):
+            is_sent or store.put(name, items[name])
+        found = {name: item or store.get(name) for name, item in store.get_many(items, 4)}
+        assert {name: bytes(item.data) for name, item in found.items()} == items
+        for name, item in found.items():
+            assert item.info == store.get(name).info
+            piece = store.get_range_into(name, 50, memoryview(bytearray(200)), version=item.info.version)
+            assert bytes(piece.data) == items[name][50:250]
+            assert piece.info == item.info
+
+    def test_bulk__pinned_to_an_older_version(self, store, key):
+        """A range into a view is of the version asked for, or an error."""
+        old = store.put(key, b"0123456789").version
+        store.put(key, b"abcdefghij")
+        with pytest.raises(ChangedError):
+            store.get_range_into(key, 3, memoryview(bytearray(4)), version=old)
+
+    def test_bulk__missing(self, store, key):
+        """What is not there is left to the plain verb, which says so."""
+        assert list(store.get_many([f"{key}/missing"], 4)) == [(f"{key}/missing", None)]
+        with pytest.raises(ObjectNotFoundError):
+            store.get_range_into(f"{key}/missing", 0, memoryview(bytearray(4)))
+
     def test_missing_bucket(self, settings, key):
         """A bucket that is not there is told from an object that is not there, whichever verb meets it first."""
         if not self.knows_buckets:

@@ -28,6 +28,7 @@ __all__ = [
     "CREATE",
     "OVERWRITE",
     "SMALL",
+    "Bulk",
     "Listing",
     "Object",
     "ObjectInfo",
@@ -185,3 +186,17 @@ class OpensFiles(Protocol):
 
     def open_file(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
         """The object as an unbuffered file, which stays what it was when another takes its name; and what is known of it."""
+
+
+@runtime_checkable
+class Bulk(Protocol):
+    """What a store that is far away offers beside: ways to move much at little cost. What they leave, the store's verbs do."""
+
+    def get_range_into(self, key: str, start: int, view: memoryview, *, version: str | None = None) -> Object:
+        """As ``get_range`` of the view's length; the data are a part of the view where that saves copying."""
+
+    def get_many(self, keys: Iterable[str], at_once: int) -> Iterator[tuple[str, Object | None]]:
+        """Whole small objects, each of a different key, as they come; None for one that is to be asked for by ``get``."""
+
+    def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
+        """Overwrite small objects, each of a different key, as they go; False for one that is to be written by ``put``."""

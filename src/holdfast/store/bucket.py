@@ -26,12 +26,13 @@ from holdfast.formats.layout import probe_key
 from holdfast.store import probe
 from holdfast.store.base import CREATE, OVERWRITE, SMALL, Listing, Object, ObjectInfo, Promises, PutMode, Replace
 from holdfast.store.clients import sign
+from holdfast.store.direct import Direct
 from holdfast.store.exchange import ETAG, Exchange, PastEndError, quoted
 from holdfast.store.keys import checked_key
 from holdfast.store.parts import Feed, blocks, part_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -57,6 +58,7 @@ class BucketStore:
         self._exchange = Exchange(settings, clock)
         self._lock = threading.Lock()
         self._conditions: probe.Conditions | None = None
+        self._shortcut: Direct | None = None
 
     @property
     def url(self) -> str:
@@ -88,6 +90,20 @@ class BucketStore:
         # A generation that was asked for by number and is no longer there: changed, unless all of the object is gone.
         self.head(key)
         raise _changed(key)
+
+    def get_range_into(self, key: str, start: int, view: memoryview, *, version: str | None = None) -> Object:
+        """As :meth:`get_range`; straight into the view where there is a direct way to the bucket."""
+        direct = self._direct()
+        if direct is not None and view:
+            info = direct.read_into(key, start, view, None if version is None else quoted(version))
+            if info is not None:
+                return Object(view[: info.size - start], info)
+        return self.get_range(key, start, len(view), version=version)
+
+    def get_many(self, keys: Iterable[str], at_once: int) -> Iterator[tuple[str, Object | None]]:
+        """Whole objects by the direct way, where there is one."""
+        direct = self._direct()
+        return ((key, None) for key in keys) if direct is None else direct.get_many(keys, at_once)
 
     def head(self, key: str) -> ObjectInfo:
         """What is known of the object."""
@@ -133,6 +149,13 @@ class BucketStore:
             condition = self._condition(key, mode.version, quotes=found.etag_quotes)
             return self._exchange.put(key, data, size, "replace", condition)
         return self._exchange.put(key, data, size, "create", "create")
+
+    def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
+        """Overwrite objects by the direct way, where there is one."""
+        direct = self._direct()
+        if direct is None or not direct.writes:
+            return ((key, False) for key, _ in items)
+        return direct.put_many(items, at_once)
 
     def put_file(self, key: str, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> ObjectInfo:
         """Write a large object in parts, a few in flight; what ``source`` or ``seen`` raises aborts the upload.
@@ -188,6 +211,13 @@ class BucketStore:
             raise UnsupportedError(f"the credentials for {self.url} cannot sign URLs", subject=key)
         with self._exchange.mapped("sign", key):
             return sign(clients.quick, method, self._exchange.path(key), seconds)
+
+    def _direct(self) -> Direct | None:
+        with self._lock:
+            route = self._exchange.clients().route
+            if self._shortcut is None and route is not None:
+                self._shortcut = Direct(route, self._settings, self._exchange.path)
+            return self._shortcut
 
     def _nothing(self, key: str, version: str | None) -> Object:
         """An empty range: the client and the servers refuse to ask for one, so the object is only looked at."""

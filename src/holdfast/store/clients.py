@@ -23,6 +23,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from holdfast.errors import AccessError, HoldfastError, UsageError
 from holdfast.store.credentials import AwsChain, StaticKeys, from_config_file
+from holdfast.store.signing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,7 @@ class Clients:
     endpoint: str
     can_sign: bool
     failure: Callable[[], HoldfastError | None]
+    route: Route | None = None
 
 
 def open_clients(settings: BucketSettings) -> Clients:
@@ -105,7 +107,25 @@ def _s3(settings: BucketSettings) -> Clients:
         )
 
     shown = settings.endpoint or f"https://s3.{config['region']}.amazonaws.com"
-    return _both(settings, client, shown, not settings.anonymous, lambda: provider.failure if provider else None)
+    found = _both(settings, client, shown, not settings.anonymous, lambda: provider.failure if provider else None)
+    return replace(found, route=_route(settings, config["region"], provider))
+
+
+def _route(settings: BucketSettings, region: str, provider: AwsChain | StaticKeys | None) -> Route | None:
+    """The way to the bucket without a library, where there is one: TLS and proxies are the client's business."""
+    parts = urlsplit(_endpoint(settings))
+    if not (settings.direct and settings.allow_http) or not parts.hostname or parts.username or parts.query:
+        return None
+    return Route(
+        host=parts.hostname,
+        port=parts.port or 80,
+        authority=parts.netloc,
+        base=parts.path + (f"/{settings.bucket}" if _path_style(settings) else ""),
+        region=region,
+        credentials=provider,
+        unsigned_payload=_unsigned(settings),
+        writes=not (settings.kms_key or settings.checksum),
+    )
 
 
 def _with_profile(settings: BucketSettings) -> BucketSettings:

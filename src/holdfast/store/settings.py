@@ -46,12 +46,14 @@ __all__ = ["BucketSettings", "bucket_settings", "split_url"]
 _SCHEMES: Final = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az"}
 #: What Azure's own emulator and tools call the development account.
 _AZURE_SUFFIX: Final = "core.windows.net"
+_PROXIES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketSettings:
     """Everything a :class:`~holdfast.store.bucket.BucketStore` needs, as plain values; its repr shows no secret.
 
+    ``direct`` says that no proxy stands before the bucket, so that it may be spoken to without the client that knows proxies.
     Timeouts are in seconds: ``connect_timeout`` bounds name look-up and connecting, ``read_timeout`` a silence while
     an answer is awaited or read, ``upload_timeout`` one request with a large body (a part of a file).
     """
@@ -66,6 +68,7 @@ class BucketSettings:
     profile: str | None = None
     config_file: Path | None = None
     anonymous: bool = False
+    direct: bool = False
     kms_key: str | None = None
     path_style: bool | None = None
     checksum: str | None = None
@@ -132,6 +135,7 @@ def bucket_settings(url: str, environ: Mapping[str, str], **overrides: Any) -> B
     """
     scheme = split_url(url)[0]
     given = {"s3": _aws, "gs": _google, "az": _azure}[scheme](environ)
+    given["direct"] = not any(environ.get(name) for name in _PROXIES)
     settings = BucketSettings(url=url, **(given | {k: v for k, v in overrides.items() if v is not None}))
     if overrides.get("profile") and not overrides.get("access_key"):
         # As in AWS's own tools: a profile named on purpose is stronger than keys in the environment.

@@ -22,13 +22,13 @@ from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError, S
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import Entry, Manifest, parents
-from holdfast.store.base import Object, OpensFiles
+from holdfast.store.base import Bulk, Object, OpensFiles
 from holdfast.store.copying import copy_shown
 from holdfast.transfer.engine import WINDOW
 from holdfast.transfer.plan import PART, ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -96,7 +96,8 @@ class Download:
                 prepare_copy(str(self._copy), entries)
                 self._root = str(self._copy)
         missing = (item for item in plan.small if not self._is_there(item, self._target(item)))
-        self._engine.pipe(missing, self._asked, self._keep, at_once=plan.at_once)
+        rest = self._got_in_bulk(missing, plan.at_once)
+        self._engine.pipe(rest, self._asked, self._keep, at_once=plan.at_once)
         self._large_at_once = max(1, min(_LARGE_AT_ONCE, len(plan.large)))
         self._engine.run(lambda item: self._retried(item, self._large), plan.large, at_once=self._large_at_once)
         with local_errors(self._copy):
@@ -146,6 +147,25 @@ class Download:
             else:
                 reach("fetch.data-partly")
                 return
+
+    def _got_in_bulk(self, missing: Iterable[ObjectPlan], at_once: int) -> Iterator[ObjectPlan]:
+        """Fetch what the store gives in bulk; what is left."""
+        if not isinstance(self._store, Bulk):
+            yield from missing
+            return
+        on_the_way: dict[str, ObjectPlan] = {}
+
+        def drawn() -> Iterator[str]:
+            for item in missing:
+                on_the_way[item.key] = item
+                yield item.key
+
+        for key, found in self._store.get_many(drawn(), self._engine.bound(at_once)):
+            item = on_the_way.pop(key)
+            if found is None:
+                yield item
+            else:
+                self._keep((item, found))
 
     def _asked(self, item: ObjectPlan) -> tuple[ObjectPlan, Object | None]:
         """The bytes of a small object; None for what is asked for once more, and then judged."""

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from holdfast.cache.tree import changed, check_source, read_file, read_whole
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
+from holdfast.store.base import Bulk
 from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from _typeshed import ReadableBuffer
@@ -60,9 +61,8 @@ class Upload:
         plan = plan_objects(name, version, layout, manifest.files)
         self._start(plan)
         try:
-            self._engine.pipe(
-                map(self._read_small, plan.small), self._send_small, self._sent_small, at_once=plan.at_once
-            )
+            rest = self._sent_in_bulk(plan)
+            self._engine.pipe(rest, self._send_small, self._sent_small, at_once=plan.at_once)
             for item in plan.large:
                 self._send_large(item)
         finally:
@@ -83,6 +83,26 @@ class Upload:
         if digest_of(data) != scanned.entry.digest:
             raise changed(scanned)
         return item.key, data
+
+    def _sent_in_bulk(self, plan: TransferPlan) -> Iterator[tuple[str, bytes]]:
+        """Send what the store takes in bulk; what is left."""
+        items = map(self._read_small, plan.small)
+        if not isinstance(self._store, Bulk):
+            yield from items
+            return
+        on_the_way: dict[str, bytes] = {}
+
+        def drawn() -> Iterator[tuple[str, bytes]]:
+            for key, data in items:
+                on_the_way[key] = data
+                yield key, data
+
+        for key, is_sent in self._store.put_many(drawn(), self._engine.bound(plan.at_once)):
+            data = on_the_way.pop(key)
+            if is_sent:
+                self._sent_small(len(data))
+            else:
+                yield key, data
 
     def _send_small(self, read: tuple[str, bytes]) -> int:
         key, data = read

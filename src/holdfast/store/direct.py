@@ -1,0 +1,131 @@
+"""A bucket spoken to without a library in between, where that is possible: large ranges and many small objects.
+
+Owns the requests for them and the way back to the full client: everything that is not a plain success here is asked for again
+by :mod:`~holdfast.store.exchange`, with its retries, its renewed credentials and its plain errors. So there is no error here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from holdfast.store.base import Object, ObjectInfo
+from holdfast.store.many import Done, Request, drive
+from holdfast.store.signing import Signer
+from holdfast.store.wire import Answer, Connection, HungUpError, WireError, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.store.settings import BucketSettings
+    from holdfast.store.signing import Route
+
+__all__ = ["Direct"]
+
+#: Idle connections kept for the next range.
+_KEPT: Final = 16
+
+
+class Direct:
+    """Requests over one route. ``path`` spells a key as the bucket does. Safe to use from several threads."""
+
+    def __init__(self, route: Route, settings: BucketSettings, path: Callable[[str], str]) -> None:
+        self._route = route
+        self._settings = settings
+        self._path = path
+        self._signer = Signer(route)
+        self._idle: deque[Connection] = deque()
+
+    @property
+    def writes(self) -> bool:
+        """Whether small objects may be written this way."""
+        return self._route.writes
+
+    def read_into(self, key: str, start: int, view: memoryview, etag: str | None) -> ObjectInfo | None:
+        """Fill the view from ``start``; None where that could not be done, then its content is undefined."""
+        extra = f"Range: bytes={start}-{start + len(view) - 1}\r\n"
+        if etag is not None:
+            extra += f"If-Match: {etag}\r\n"
+        with suppress(WireError):
+            answer = self._ask(self._signer.head("GET", self._path(key), extra), view)
+            begin, end, whole = _content_range(answer)
+            if answer.status == 206 and begin == start and end == start + answer.length:
+                info = _info(key, answer, whole)
+                return info if answer.length == min(len(view), whole - start) else None
+        return None
+
+    def get_many(self, keys: Iterable[str], at_once: int) -> Iterator[tuple[str, Object | None]]:
+        """Whole objects, in the order of answers; None for one that is to be asked for in another way."""
+        for done in self._drive((self._get(key) for key in keys), at_once):
+            found = None
+            if done.answer is not None and done.answer.status == 200:
+                with suppress(WireError):
+                    found = Object(done.body, _info(done.request.name, done.answer, done.answer.length))
+            yield done.request.name, found
+
+    def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
+        """Write whole objects, overwriting; whether each was written, in the order of answers."""
+        for done in self._drive((self._put(key, data) for key, data in items), at_once):
+            yield done.request.name, done.answer is not None
+
+    def _get(self, key: str) -> Request:
+        return Request(key, self._signer.head("GET", self._path(key)))
+
+    def _put(self, key: str, data: ReadableBuffer) -> Request:
+        return Request(key, self._signer.head("PUT", self._path(key), body=data), data)
+
+    def _drive(self, requests: Iterator[Request], at_once: int) -> Iterator[Done]:
+        settings = self._settings
+        return drive(
+            (self._route.host, self._route.port),
+            requests,
+            at_once,
+            connect=settings.connect_timeout,
+            silence=settings.read_timeout,
+        )
+
+    def _ask(self, head: bytes, view: memoryview) -> Answer:
+        """Over a connection that is there, else a new one; one that was idle may have been given up by the server."""
+        while True:
+            try:
+                connection, kept = self._idle.pop(), True
+            except IndexError:
+                connection, kept = self._connect(), False
+            try:
+                answer = connection.receive(head, view)
+            except HungUpError:
+                connection.close()
+                if not kept:
+                    raise
+                continue
+            except WireError:
+                connection.close()
+                raise
+            if connection.stays and len(self._idle) < _KEPT:
+                self._idle.append(connection)
+            else:
+                connection.close()
+            return answer
+
+    def _connect(self) -> Connection:
+        settings = self._settings
+        return Connection((self._route.host, self._route.port), settings.connect_timeout, settings.read_timeout)
+
+
+def _content_range(answer: Answer) -> tuple[int, int, int]:
+    """First byte, the one after the last, and the size of the whole."""
+    span, _, whole = answer.header(b"content-range").removeprefix(b"bytes ").partition(b"/")
+    first, _, last = span.partition(b"-")
+    if not (first.isdigit() and last.isdigit() and whole.isdigit()):
+        raise WireError("no range")
+    return int(first), int(last) + 1, int(whole)
+
+
+def _info(key: str, answer: Answer, size: int) -> ObjectInfo:
+    etag = answer.header(b"etag").decode("latin-1")
+    if not etag.startswith('"') or answer.header(b"content-encoding"):
+        raise WireError("no strong tag, or bytes that are not the object's")
+    return ObjectInfo(key, size, etag.strip('"'), seconds_of(answer.header(b"last-modified")), etag.strip('"'))
