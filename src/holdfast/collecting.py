@@ -15,7 +15,7 @@ Times are seconds since the epoch by the store's clock, lengths of time are seco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from holdfast.formats.records import CondemnedVersion, changed, moment
 
@@ -76,13 +76,12 @@ class PushSeen:
 
 @dataclass(frozen=True, slots=True)
 class VersionSeen:
-    """A version that has a meta: the meta's id, and the layout; or the names that it needs, where it is a root."""
+    """A version that has a meta: the meta's id, and how its bytes lie in the store."""
 
     name: str
     version: str
     meta: str
     layout: str
-    needs: tuple[str, ...] = ()
 
     @property
     def spec(self) -> str:
@@ -97,22 +96,6 @@ class Stored:
     name: str
     written: float
     size: int = 0
-
-
-class List(Protocol):
-    """What is asked of a condemned list."""
-
-    @property
-    def written(self) -> float:
-        """When it was written."""
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The packs and pages objects on it."""
-
-    @property
-    def versions(self) -> tuple[CondemnedVersion, ...]:
-        """The versions on it."""
 
 
 # roots

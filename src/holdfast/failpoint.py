@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-#: Every name given to :func:`reach`, in the order in which a push, a removal and a fetch pass them.
+#: Every name given to :func:`reach`, in the order in which a push, a removal, a fetch and an eviction pass them.
 POINTS = (
     "push.opened",
     "push.pack-written",
@@ -33,10 +33,11 @@ POINTS = (
     "remove.tombstone-written",
     "remove.unlisted",
     "withdraw.tombstone-written",
-    "collect.marked",
     "collect.final",
+    "collect.marked",
     "collect.meta-deleted",
     "collect.data-partly",
+    "collect.objects-partly",
     "collect.deleted",
     "collect.done-written",
     "collect.condemned",
@@ -47,6 +48,9 @@ POINTS = (
     "fetch.before-rename",
     "fetch.renamed",
     "fetch.recorded",
+    "evict.announced",
+    "evict.doomed",
+    "evict.forgotten",
 )
 
 _armed = os.environ.get("HOLDFAST_FAILPOINT")

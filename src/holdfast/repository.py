@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from holdfast.cache.checkouts import Checkouts
+from holdfast.collecting import plan_prune
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
 from holdfast.model.spec import AssetSpec
@@ -123,6 +124,11 @@ class Repository:
             else:  # a part, which no push may take for the whole
                 self._checkouts.forget(Path(to))
         return fetched
+
+    @property
+    def who(self) -> str:
+        """Who stands in claims and records: ``user@machine``."""
+        return self._who
 
     def resolve(self, spec: AssetSpec | str) -> str:
         """The full version that a spec names now."""
@@ -286,6 +292,38 @@ class Repository:
                 self.catalog.remove(name, versions)
             removed += [f"{name}:{version}" for version in versions]
         return removed
+
+    def prune(
+        self, name: str, *, keep_last: int | None = None, keep_within: float | None = None, dry_run: bool = False
+    ) -> builtins.list[str]:
+        """Remove the listed versions that no rule keeps and no alias or hold names; returns their specs.
+
+        Args:
+            name: the asset.
+            keep_last: keep so many of the newest.
+            keep_within: keep what was pushed within so many seconds, by the store's clock.
+            dry_run: remove nothing.
+
+        Raises:
+            UsageError: no rule is given, or one that keeps nothing.
+        """
+        rules = [rule for rule in (keep_last, keep_within) if rule is not None]
+        if not rules or min(rules) <= 0:
+            hint = "--keep-last N, --keep-within TIME, or both, each more than nothing"
+            raise UsageError("a prune must be told what to keep", subject=name, hint=hint)
+        versions = self.versions(name).versions
+        protected = {*(record := self.catalog.record(name)).aliases.values(), *record.holds}
+        doomed = plan_prune(
+            versions,
+            self.catalog.written(name),
+            protected,
+            self.catalog.store_now().timestamp(),
+            keep_last=keep_last,
+            keep_within=keep_within,
+        )
+        if doomed and not dry_run:
+            self.catalog.remove(name, doomed)
+        return [f"{name}:{version}" for version in doomed]
 
     def _is_half_removed(self, name: str, version: str, record: AssetRecord) -> bool:
         """Whether a removal was killed between its tombstone and the list."""

@@ -110,6 +110,9 @@ class Catalog(Protocol):
     def taken(self, name: str) -> Taken:
         """The numbers in use."""
 
+    def written(self, name: str) -> dict[str, float]:
+        """When the meta of each version was written, by the store's clock."""
+
     def store_record(self, *, create: bool = False) -> StoreRecord | None:
         """The store's own record; made where it is absent and ``create`` is set."""
 

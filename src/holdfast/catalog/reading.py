@@ -98,6 +98,12 @@ class BucketReader:
         full = frozenset(text for text in data if any(scheme.is_full(text) for scheme in schemes))
         return Taken(metas, full, frozenset(info.key.rpartition("/")[2] for info in claims))
 
+    def written(self, name: str) -> dict[str, float]:
+        """When the meta of each version was written: seconds since the epoch, by the store's clock."""
+        found = self._store.list_level(name).objects
+        metas = [info for info in found if info.key.endswith(layout.META_END)]
+        return {info.key.rpartition("/")[2].removesuffix(layout.META_END): info.modified for info in metas}
+
     def claim_of(self, name: str, version: str) -> Claim | None:
         """The claim on a number, or None."""
         key = layout.claim_key(name, version)
