@@ -29,6 +29,7 @@ from holdfast.transfer.upload import Sent
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Self
 
     from holdfast.cache.manifests import LocalManifest, Recorder
     from holdfast.cache.stats import Walked
@@ -205,6 +206,9 @@ class PackedSource:
             ConflictError: again and again what it needs is condemned.
         """
         self._sender.alive = alive
+        if self._dry:  # it was judged first, and may be pushed after all
+            self._dry = False
+            self._packed = self._pack()
         for _ in range(_TRIES):
             self._condemned = read_condemned(self._packer.store)
             packed = self._packed
@@ -237,9 +241,11 @@ class PackedSource:
         )
         self._scan.cache.write(stats, walked.began)
 
-    def discard(self) -> None:
-        """No version is made of it."""
-        self._packed.recorder.discard()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._packed.recorder.discard()  # unless a version was made of it, and it is kept by now
 
     # packing
 
@@ -247,6 +253,8 @@ class PackedSource:
         packer, engine = self._packer, self._packer.engine
         base = self._base()
         recorder = packer.manifests.local.record(self._name)
+        if self._dry:
+            recorder.discard()
 
         def keep(page: Page, stored: bytes | None) -> None:
             if stored is None and base.manifest is not None:

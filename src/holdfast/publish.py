@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Final
 from holdfast.cache.journal import Journal, JournalEntry
 from holdfast.cache.tree import hash_file, scan
 from holdfast.catalog.base import OpenPush
-from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, UnsupportedError, VersionNotFoundError
+from holdfast.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    HoldfastError,
+    IntegrityError,
+    UnsupportedError,
+    VersionNotFoundError,
+)
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.convention import Meta
@@ -108,11 +115,12 @@ class Publisher:
         newest = listed.newest(options.get("major"))
         if newest is not None and self.catalog.is_removed(name, newest, record):
             newest = None
-        if options.get("dry_run"):
+        if options.get("dry_run") or not self._may_push(name, listed, record, options):
+            # Whether it is refused, or was whole already, depends on the hash: nothing is written to find that out.
             packed = self._packer.pack(scan, name, newest, alive=lambda: None, dry=True)
-            return self._push(packed, name, options)
+            with packed:
+                return self._push(packed, name, options)
         self.check_store()
-        self._early_refusals(name, listed, record, options)
         self.catalog.store_record(create=True)
         opened = self.catalog.open_push(name, secrets.token_hex(16), self.clock.now())
         reach("push.opened")
@@ -120,14 +128,22 @@ class Publisher:
         reach("push.packed")
         if not packed.files and not scan.walked.tables[""].names:
             self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
-        return self._push(packed, name, options, opened)
+        with packed:
+            return self._push(packed, name, options, opened)
 
-    def _early_refusals(self, name: str, listed: Listed, record: AssetRecord, options: PushOptions) -> None:
-        """Say before gigabytes are sent what cannot be, as far as it does not depend on them."""
-        situation = Situation(name, listed, self.catalog.taken(name), record, {})
-        if options.get("only") == "update" or options.get("parent"):
+    def _may_push(self, name: str, listed: Listed, record: AssetRecord, options: PushOptions) -> bool:
+        """Whether nothing that is known before the content stands against a new version."""
+        situation = self._situation(name, listed, record)
+        try:
             situation.check_exists(options)
             situation.check_parent(options)
+            version = options.get("version")
+            if version:
+                return not situation.check_explicit(version)
+            situation.next(options, self.clock.now())
+        except HoldfastError:
+            return False
+        return True
 
     def check_store(self) -> None:
         """UnsupportedError where the store has no conditional writes."""

@@ -81,6 +81,7 @@ class PackedVersion:
 
         ``others`` are versions of the asset on this machine: where their copies lie, and what they are.
         """
+        before = self._reader.bytes
         manifest, placed = self.select(selection)
         reuse = Reuse()
         if any(entry.size >= _WORTH_REUSE for entry in placed):
@@ -92,7 +93,7 @@ class PackedVersion:
             unpacking.run(placed, manifest)
         finally:
             engine.progress.finish()
-        return manifest, unpacking.bytes
+        return manifest, unpacking.bytes + self._reader.bytes - before
 
 
 def _chosen(placed: list[Placed], selection: Selection) -> tuple[Manifest, list[Placed]]:

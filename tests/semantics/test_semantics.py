@@ -119,7 +119,7 @@ def test_meta__comes_after_the_data(shop: Shop) -> None:
             written.append(key)
             return super().put(key, *rest)
 
-    shop.open(Watching("order")).push(shop.source, "n/a")
+    shop.open(Watching("order")).push(shop.source, "n/a", layout="tree")
     meta = written.index("n/a/0.0.meta")
     assert {"n/a/0.0/a.txt", "n/a/0.0/sub/b.txt", ".holdfast/claims/n%2Fa/0.0"} <= set(written[:meta])
     assert written.index("n/a.versions") > meta
@@ -202,7 +202,7 @@ def test_push__of_a_file_that_changes(shop: Shop) -> None:
         repository.versions("n/a")
 
 
-@pytest.mark.parametrize("layout", ["tree", "tar.gz"])
+@pytest.mark.parametrize("layout", ["tree", "tar.gz", "packs"])
 def test_directory__comes_back_as_it_was(shop: Shop, layout: str) -> None:
     """Hidden files, empty directories, permission bits, times and symlinks inside the directory come back as they were."""
     (shop.source / ".hidden").write_text("h")
@@ -343,7 +343,7 @@ def _damage(shop: Shop, key: str = "n/a/0.0/sub/b.txt") -> None:
 
 def test_fetch__name_comes_last(shop: Shop) -> None:
     """A fetched version has its name only once every byte of it was checked."""
-    shop.repository.push(shop.source, "n/a")
+    shop.repository.push(shop.source, "n/a", layout="tree")
     _damage(shop)
     with pytest.raises(IntegrityError, match="does not match its digest"):
         shop.repository.fetch("n/a")
@@ -383,7 +383,7 @@ def test_fetch__pinned_gets_only(shop: Shop) -> None:
 
 def test_fetch__damaged_object(shop: Shop) -> None:
     """A damaged object is an integrity error, and the good old copy stays."""
-    shop.repository.push(shop.source, "n/a")
+    shop.repository.push(shop.source, "n/a", layout="tree")
     path = shop.repository.fetch("n/a")
     _damage(shop)
     with pytest.raises(IntegrityError):
@@ -412,7 +412,7 @@ def test_force__keeps_the_old_copy(shop: Shop) -> None:
 
 def test_fetch__goes_on_after_a_kill(shop: Shop) -> None:
     """A fetch that was killed goes on where it was, and checks again what it finds there."""
-    shop.repository.push(shop.source, "n/a")
+    shop.repository.push(shop.source, "n/a", layout="tree")
     meta = (shop.store / "n/a/0.0.meta").read_bytes()
     from holdfast.cache.owners import machine
     from holdfast.model.digest import digest_of
@@ -462,7 +462,7 @@ def test_offline__complete_copies_only(shop: Shop) -> None:
 
 def test_sub_path__downloads_what_it_names(shop: Shop) -> None:
     """A sub-path of a tree downloads only what it names."""
-    shop.repository.push(shop.source, "n/a")
+    shop.repository.push(shop.source, "n/a", layout="tree")
     info = shop.repository.fetch_info("n/a:0[sub]")
     assert info.downloaded_bytes == 2
     assert os.listdir(info.path) == ["b.txt"]

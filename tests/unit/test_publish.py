@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -43,7 +44,10 @@ class Bench:
         return self.clock.now().timestamp()
 
     def machine(self, name, who=None):
-        return repository_on(self.faulty, self.folder / name, self.clock, who or name)
+        """Pushes folders in layout ``tree``, whose objects these tests break one by one; ``packs`` has tests of its own."""
+        machine = repository_on(self.faulty, self.folder / name, self.clock, who or name)
+        machine.push = partial(machine.push, layout="tree")
+        return machine
 
     def source(self, word: str):
         folder = self.folder / "sources" / word

@@ -81,34 +81,38 @@ class Recorder:
         self._folder = folder
         self._path = folder / f".{secrets.token_hex(8)}.part"
         self._file: BinaryIO | None = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._path, "wb")  # noqa: SIM115 - closed by keep or discard
-        except OSError:
-            self._file = None
+        self._wanted = True
 
     def add(self, stored: bytes) -> None:
         """The next page."""
-        if self._file is not None:
+        if self._wanted:
             try:
-                self._file.write(stored)
+                self._opened().write(stored)
             except OSError:
                 self.discard()
 
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "wb")  # noqa: SIM115 - closed by keep or discard
+        return self._file
+
     def keep(self, version: str, root: bytes) -> None:
         """All pages are there, and this version has them: keep it."""
-        if self._file is None:
+        if not self._wanted:
             return
         try:
-            self._file.write(root + len(root).to_bytes(_LENGTH, "little"))
-            self._file.close()
+            file = self._opened()
+            file.write(root + len(root).to_bytes(_LENGTH, "little"))
+            file.close()
             self._path.replace(self._folder / f"{digest_of(root)}.{version}")
         except OSError:
             self.discard()
-        self._file = None
+        self._file, self._wanted = None, False
 
     def discard(self) -> None:
         """Forget it."""
+        self._wanted = False
         if self._file is not None:
             self._file.close()
             self._file = None

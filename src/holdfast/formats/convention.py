@@ -39,8 +39,8 @@ class Meta:
     hash: str | None = None
     manifest: Manifest | None = None
     root: str | None = None
-    files: int | None = None
-    size: int | None = None
+    files: int | None = field(default=None, compare=False)
+    size: int | None = field(default=None, compare=False)
     push: str | None = None
     listed: bool = True
     message: str | None = None

@@ -55,6 +55,8 @@ class ManifestReader:
         self._store = store
         self._engine = engine
         self.local = local
+        #: Bytes of roots and pages that came from the store.
+        self.bytes = 0
 
     def root(self, name: str, version: str, digest: str | None) -> tuple[Root, bytes]:
         """The root of a version and its bytes, from the store; ``digest`` is what its meta says.
@@ -69,6 +71,7 @@ class ManifestReader:
             raise IntegrityError(f"{key} is missing, though its version is published", subject=key) from error
         if digest_of(data) != digest:
             raise IntegrityError(f"{key} does not match the digest in its meta", subject=key)
+        self.bytes += len(data)
         return decode_root(data, key), data
 
     def whole(self, name: str, version: str, digest: str | None) -> LocalManifest:
@@ -109,6 +112,7 @@ class ManifestReader:
     def _stored(self, pages: Iterable[Page]) -> Iterator[tuple[Page, memoryview]]:
         """The stored bytes of pages, read in ranges over those that lie side by side."""
         for group, data in self._engine.in_order(self._read, _ranges(pages)):
+            self.bytes += len(data)
             for page in group:
                 start = page.offset - group[0].offset
                 stored = data[start : start + page.stored]
