@@ -8,19 +8,19 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from holdfast.cache.assets import AssetsDir, Known
+from holdfast.cache.inventory import tree_bytes
 from holdfast.cache.target import Target, copy_files, discarding, trim
 from holdfast.cache.tree import hash_file, scan
 from holdfast.disk import local_errors
 from holdfast.errors import (
     AccessError,
     HoldfastError,
-    IntegrityError,
     LocalError,
     VersionNotFoundError,
 )
@@ -36,6 +36,7 @@ from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from holdfast.cache.work import WorkDir
     from holdfast.catalog.base import Published
@@ -94,7 +95,8 @@ class Retriever:
         if options.get("offline"):
             local = self._resolve_local(spec)
             if to is not None:
-                return self._from_cache(spec.name, local, selection, Path(to), force=force)
+                with self._assets.leases.hold(spec.name, local):
+                    return self._from_cache(spec.name, local, selection, Path(to), force=force)
             return self._cached(spec.name, local, selection)
         version = spec.version if is_pinned(spec.version) else self._resolver.resolve(spec)
         assert version is not None  # noqa: S101 - a pinned spec has a version
@@ -104,7 +106,8 @@ class Retriever:
         if not force and self._is_hit(spec.name, version, selection):
             return self._cached(spec.name, version, selection)
         published = self._resolver.published(spec.name, version)
-        with self._assets.lock(spec.name, version, self._patience):
+        done = partial(self._is_hit, spec.name, version, selection) if not force else _never
+        with self._assets.lock(spec.name, version, self._patience, done):
             if not force and self._is_hit(spec.name, version, selection):
                 return self._cached(spec.name, version, selection)
             if selection.whole or published.meta.layout == "tar.gz":  # an archive comes whole anyway
@@ -149,11 +152,11 @@ class Retriever:
         return self._assets.parts_dir(name, version, f"{selection.token}-{digest_of(self._place.encode())[:8]}")
 
     def _cached(self, name: str, version: str, selection: Selection) -> Fetched:
-        path = self._assets.path_of(name, version)
+        path, part = self._assets.path_of(name, version), None
         if not selection.whole and not self._assets.is_complete(name, version):
-            path = self._part_dir(name, version, selection)
+            path = part = self._part_dir(name, version, selection)
         known = self._assets.known(name, version)
-        self._assets.touch(name, version)
+        self._assets.touch(name, version, part)
         verified = known.verified if known is not None else "length"
         fetched = self._fetched(
             name, version, path, self._local_meta(name, version), from_cache=True, verified=verified
@@ -221,8 +224,13 @@ class Retriever:
         complete = self._assets.is_complete(name, version)
         if final.exists() and not complete and not force and self._matches(final, published):
             self._assets.mark(name, version)
-            self._record(name, version, published, "digest", {})
+            self._record(name, version, published, "digest", {}, final)
             return self._fetched(name, version, final, published.meta.raw, from_cache=True, verified="digest")
+        with self._room(name, version, final, published, Selection()):
+            return self._bring_whole(name, version, published, complete=complete)
+
+    def _bring_whole(self, name: str, version: str, published: Published, *, complete: bool) -> Fetched:
+        final = self._assets.path_of(name, version)
         work = self._assets.work_dir(final, digest_of(published.data)[:12])
         reach("fetch.temp-made")
         _, count, verified, digests = self._download(name, version, published, work, Selection())
@@ -232,24 +240,40 @@ class Retriever:
                 (work.copy / keys.MARKER).touch()
         known = self._assets.known(name, version)
         if not complete:
-            self._record(name, version, published, verified, digests)
+            self._record(name, version, published, verified, digests, work.copy)
         elif known is None or (known.store, known.id) != (self._place, published.id):
             self._assets.doubt(name, version)
         aside = self._assets.install(work, final, keep_old=final.exists() and not complete)
         if aside is not None:
             self._engine.progress.warn(f"{final} was no complete copy of {name}:{version}: moved to {aside}")
         if complete:
-            self._record(name, version, published, verified, digests)
+            self._record(name, version, published, verified, digests, final)
         reach("fetch.recorded")
         return self._fetched(name, version, final, published.meta.raw, from_cache=False, verified=verified, count=count)
 
     def _fetch_part(self, name: str, version: str, published: Published, selection: Selection) -> Fetched:
         final = self._part_dir(name, version, selection)
-        work = self._assets.work_dir(final, digest_of(published.data)[:12])
-        _, count, verified, _ = self._download(name, version, published, work, selection)
-        self._assets.install(work, final, mark=False)
+        with self._room(name, version, final, published, selection):
+            work = self._assets.work_dir(final, digest_of(published.data)[:12])
+            _, count, verified, _ = self._download(name, version, published, work, selection)
+            self._assets.install(work, final, mark=False)
+            self._assets.record_part(final)
         path = final / selection.sub_path if selection.sub_path else final
         return self._fetched(name, version, path, published.meta.raw, from_cache=False, verified=verified, count=count)
+
+    def _room(
+        self, name: str, version: str, final: Path, published: Published, selection: Selection
+    ) -> AbstractContextManager[None]:
+        """Room in the cache for what is about to come, as far as the meta tells how large it is."""
+        from holdfast.cache.room import room
+
+        meta = published.meta
+        size, files = meta.size, meta.files or 0
+        if not selection.whole and meta.layout != "tar.gz":
+            chosen = selection.of(meta.manifest) if meta.manifest is not None and size is not None else None
+            size, files = (chosen.size, len(chosen.files)) if chosen is not None else (None, 0)
+        scratch = (size or 0) if meta.layout == "tar.gz" else 0
+        return room(self._assets, (name, version), final, size, files, scratch=scratch, patience=self._patience)
 
     def _fetch_to(self, name: str, version: str, selection: Selection, to: Path, *, force: bool) -> Fetched:
         """Laid out in a folder of the user's choice, the cache untouched."""
@@ -392,8 +416,12 @@ class Retriever:
         found = (replace(entry, size=sizes.get(f"{prefix}/{entry.path}", -1)) for entry in manifest.entries)
         return Manifest(tuple(found))
 
-    def _record(self, name: str, version: str, published: Published, verified: str, digests: dict[str, str]) -> None:
-        known = Known(self._place, published.id, verified, published.meta.hash)
+    def _record(
+        self, name: str, version: str, published: Published, verified: str, digests: dict[str, str], copy: Path
+    ) -> None:
+        size = published.meta.size
+        size = tree_bytes(str(copy)) if size is None else size
+        known = Known(self._place, published.id, verified, published.meta.hash, size)
         self._assets.record(name, version, known, published.data, digests)
 
     @staticmethod
@@ -408,6 +436,10 @@ class Retriever:
             return Manifest.of(entries, single=path.is_file()).content_hash == expected
         except (HoldfastError, LocalError):
             return False
+
+
+def _never() -> bool:
+    return False
 
 
 def _folder_of(store: Store) -> Path | None:

@@ -24,7 +24,7 @@ def test_cache__list(pushed) -> None:
     assert pushed.ok("cache").out == ""
     assert fetched(pushed) == ["nlp/bert:0.0", "nlp/bert:0.1"]
     entry = pushed.ok("cache", "list", "--json").json[0]
-    assert set(entry) == {"spec", "name", "version", "path", "bytes", "complete", "pinned", "used"}
+    assert set(entry) == {*("spec", "name", "version", "kind", "path", "bytes", "complete", "pinned", "in_use", "used")}
     assert pushed.ok("cache", "list").lines[0].split() == ["SPEC", "SIZE", "USED"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cache.assets import AssetsDir, Known
+from holdfast.cache.eviction import evict
 from holdfast.cache.owners import is_dead, owner
 from holdfast.cache.tree import finish_copy, matches, prepare_copy, scan
 from holdfast.cache.turns import hold
@@ -278,13 +279,14 @@ def test_doubt(assets):
 def test_remove(assets, tmp_path):
     """A removed copy leaves nothing, of a file nor of a directory."""
     final = assets.path_of("n", "1.0")
+    work = made(assets.work_dir(final, "i"), "a")
     assets.record("n", "1.0", KNOWN, b"meta", {})
-    assets.install(made(assets.work_dir(final, "i"), "a"), final)
+    assets.install(work, final)
     (tmp_path / "n" / "2.0").write_text("file")
     (tmp_path / "n" / ".2.0.SUCCESS").touch()
-    for version in ("1.0", "2.0"):
-        assets.remove("n", version)
-        assert not assets.is_complete("n", version)
+    for entry in assets.entries():
+        assert evict(assets, entry) is None
+        assert not assets.is_complete("n", entry.version)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -12,13 +12,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.cache.inventory import CachedVersion, marked, parts, recorded, tree_bytes
+from holdfast.cache.leases import Leases
 from holdfast.cache.turns import hold
-from holdfast.cache.work import WorkDir, close, doomed_name, open_work_dir, place, write_whole
+from holdfast.cache.work import WorkDir, close, open_work_dir, place, write_whole
 from holdfast.disk import local_errors, sync_file_system
 from holdfast.errors import LocalError
 from holdfast.failpoint import reach
@@ -32,33 +35,30 @@ __all__ = ["AssetsDir", "CachedVersion", "Known"]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is recorded of a copy: the store's URL it came from, its meta's id, and how it was verified."""
+    """What is recorded of a copy: the store's URL it came from, its meta's id, how it was verified, and how large it is."""
 
     store: str
     id: str
     verified: str
     hash: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CachedVersion:
-    """One local version. ``used`` in seconds since the epoch, as far as it is known."""
-
-    name: str
-    version: str
-    path: Path
-    complete: bool
-    pinned: bool
-    bytes: int
-    used: float
+    bytes: int | None = None
 
 
 class AssetsDir:
-    """The directory; it must exist before anything is fetched into it."""
+    """The directory; it must exist before anything is fetched into it.
 
-    def __init__(self, path: Path | str) -> None:
+    Args:
+        path: where it is.
+        limit: bytes that what is fetched may take; None for as many as there are.
+        keep_free: bytes of its disk that stay free; None for a share of it (:func:`holdfast.cache.quota.least_free`).
+    """
+
+    def __init__(self, path: Path | str, *, limit: int | None = None, keep_free: int | None = None) -> None:
         self.path = Path(path)
+        self.limit = limit
+        self.keep_free = keep_free
         self._own = self.path / layout.OWN
+        self._kept: ExitStack | None = None
 
     def path_of(self, name: str, version: str) -> Path:
         """Where the copy is or would be."""
@@ -80,7 +80,7 @@ class AssetsDir:
         """What is recorded of the copy; None for another program's."""
         try:
             value = json.loads((self._record(name, version)).read_bytes())
-            return Known(value["store"], value["id"], value["verified"], value.get("hash"))
+            return Known(value["store"], value["id"], value["verified"], value.get("hash"), value.get("bytes"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -102,7 +102,13 @@ class AssetsDir:
     def record(self, name: str, version: str, known: Known, meta: bytes, digests: dict[str, str]) -> None:
         """Note what is known of a copy that is about to be, or is, complete."""
         with local_errors(self.path):
-            value = {"store": known.store, "id": known.id, "verified": known.verified, "hash": known.hash}
+            value: dict[str, object] = {
+                "store": known.store,
+                "id": known.id,
+                "verified": known.verified,
+                "hash": known.hash,
+            }
+            value |= {} if known.bytes is None else {"bytes": known.bytes}
             if digests:
                 write_whole(self._record(name, version, ".digests"), json.dumps(digests).encode())
             write_whole(self._record(name, version, ".meta"), meta)
@@ -113,10 +119,11 @@ class AssetsDir:
         with local_errors(self.path):
             write_whole(self._record(name, version), json.dumps({"store": "", "id": "", "verified": "length"}).encode())
 
-    def touch(self, name: str, version: str) -> None:
-        """Remember that the copy was used; a read-only folder need not."""
+    def touch(self, name: str, version: str, part: Path | None = None) -> None:
+        """Remember that the copy, or a part of it, was used; a read-only folder need not."""
+        self.keep(name, version)
         try:
-            os.utime(self._record(name, version))
+            os.utime(self._record(name, version) if part is None else layout.part_record(part))
         except OSError:
             return
 
@@ -170,29 +177,41 @@ class AssetsDir:
         """Where a part of a version, named by a digest of what was selected, lies."""
         return self._own / "parts" / layout.encode_name(name) / f"{version}-{selection}"
 
+    def record_part(self, part: Path) -> None:
+        """Note how large a part is that was just fetched, and when that was."""
+        with local_errors(self.path):
+            value = {"bytes": tree_bytes(str(part)), "fetched": part.lstat().st_ctime_ns}
+            write_whole(layout.part_record(part), json.dumps(value).encode())
+
     # looking after it
 
-    def entries(self) -> Iterator[CachedVersion]:
-        """Every local version that carries a marker or a record."""
-        for directory, names, files in os.walk(self.path):
-            here = Path(directory)
-            name = os.path.relpath(directory, self.path)
-            found = [child for child in names if (here / child / layout.MARKER).exists()]
-            names[:] = sorted(child for child in names if not child.startswith(".") and child not in found)
-            beside = [
-                file[1 : -len(layout.MARKER)] for file in files if file.startswith(".") and file.endswith(layout.MARKER)
-            ]
-            for version in sorted({*found, *(stem for stem in beside if stem and stem in files)}):
-                yield self._entry(name, version)
+    @cached_property
+    def leases(self) -> Leases:
+        """Who uses what, and who is about to write how much."""
+        return Leases(self._own / "leases")
 
-    def _entry(self, name: str, version: str) -> CachedVersion:
-        path = self.path_of(name, version)
-        size = path.stat().st_size if path.is_file() else sum(_sizes(path))
-        record = self._record(name, version)
-        used = record.stat().st_mtime if record.exists() else path.stat().st_mtime
-        return CachedVersion(
-            name, version, path, self.is_complete(name, version), self.is_pinned(name, version), size, used
-        )
+    def keep(self, name: str, version: str) -> None:
+        """Have the version in use until :meth:`keeping` ends; outside of it, do nothing."""
+        if self._kept is not None:
+            self._kept.enter_context(self.leases.hold(name, version))
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Until this ends, nothing that is fetched or found here is evicted: for those who fetch several and need them all."""
+        with ExitStack() as kept:
+            self._kept = kept
+            try:
+                yield
+            finally:
+                self._kept = None
+
+    def entries(self) -> Iterator[CachedVersion]:
+        """Every local version that carries a marker, and every part that was fetched alone."""
+        ours = list(recorded(self.path))
+        others = marked(self.path, {entry.spec for entry in ours})
+        pinned = (replace(entry, pinned=self.is_pinned(entry.name, entry.version)) for entry in others)
+        yield from sorted((*ours, *pinned), key=lambda entry: (entry.name, entry.version))
+        yield from parts(self.path)
 
     def is_pinned(self, name: str, version: str) -> bool:
         """Whether pruning must leave it."""
@@ -207,19 +226,34 @@ class AssetsDir:
             else:
                 path.unlink(missing_ok=True)
 
-    def remove(self, name: str, version: str) -> None:
-        """Remove a complete copy: the marker goes first, so that a half-removed one is never served."""
-        path = self.path_of(name, version)
-        with local_errors(self.path):
-            if path.is_dir():
-                doomed = doomed_name(path)
-                path.rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
-            else:
-                self._file_marker(path).unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
-            for ending in ("", ".meta", ".digests"):  # last: without them a copy passes for any store's
-                self._record(name, version, ending).unlink(missing_ok=True)
+    def last_used(self, entry: CachedVersion) -> float:
+        """When it was last used, as of now; in seconds since the epoch."""
+        try:
+            return self._record_of(entry).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def fetched_at(self, entry: CachedVersion) -> int | None:
+        """When it was fetched, by the clock of its file system, in nanoseconds; None where that is not recorded."""
+        try:
+            if entry.part:
+                found: Any = json.loads(self._record_of(entry).read_bytes())["fetched"]
+                return int(found)
+            return self._record(entry.name, entry.version, ".meta").stat().st_mtime_ns
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def forget(self, entry: CachedVersion) -> None:
+        """Drop what is recorded of a copy that has left its place."""
+        if entry.part:
+            self._record_of(entry).unlink(missing_ok=True)
+            return
+        self._file_marker(entry.path).unlink(missing_ok=True)
+        for ending in ("", ".meta", ".digests"):
+            self._record(entry.name, entry.version, ending).unlink(missing_ok=True)
+
+    def _record_of(self, entry: CachedVersion) -> Path:
+        return layout.part_record(entry.path) if entry.part else self._record(entry.name, entry.version)
 
     def _record(self, name: str, version: str, ending: str = "") -> Path:
         return self._own / "versions" / layout.encode_name(name) / (version + (ending or ".json"))
@@ -238,12 +272,3 @@ class AssetsDir:
                 subject=str(self.path),
                 hint="make it, or set assets_dir (HOLDFAST_ASSETS_DIR) to a folder that exists",
             )
-
-
-def _sizes(root: Path) -> Iterator[int]:
-    for directory, _, files in os.walk(root):
-        for name in files:
-            try:
-                yield os.lstat(os.path.join(directory, name)).st_size
-            except FileNotFoundError:
-                continue

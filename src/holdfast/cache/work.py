@@ -25,6 +25,7 @@ __all__ = [
     "WorkDir",
     "close",
     "doomed_name",
+    "leftovers",
     "lock_now",
     "open_work_dir",
     "place",
@@ -59,15 +60,19 @@ def open_work_dir(final: Path, identity: str) -> WorkDir:
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     mine = _name(final, identity)
-    for left, found in _leftovers(final):
+    for left, found in leftovers(final):
         _take_over(left, mine, same=found == identity and not mine.exists())
     mine.mkdir(exist_ok=True)
     return WorkDir(mine)
 
 
-def _leftovers(final: Path) -> Iterator[tuple[Path, str]]:
+def leftovers(final: Path) -> Iterator[tuple[Path, str]]:
     """What dead processes of this machine left beside a place, each with its identity."""
-    for name in os.listdir(final.parent):
+    try:
+        names = os.listdir(final.parent)
+    except FileNotFoundError:
+        return
+    for name in names:
         pieces = layout.work_pieces(name)
         if pieces is not None and pieces[0] == final.name and is_dead(pieces[2]):
             yield final.parent / name, pieces[1]
@@ -81,7 +86,7 @@ def doomed_name(final: Path) -> Path:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file by rename; what a process that died in this left beside it is swept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left, _ in _leftovers(path):
+    for left, _ in leftovers(path):
         left.unlink(missing_ok=True)
     temporary = _name(path, "record")
     try:

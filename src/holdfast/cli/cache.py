@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cache.assets import AssetsDir, CachedVersion
+from holdfast.cache.assets import AssetsDir
+from holdfast.cache.eviction import evict, sweep_leftovers, worked_in
+from holdfast.cache.quota import choose, excess
+from holdfast.cache.room import evictable
 from holdfast.cli.maintain import report
 from holdfast.cli.options import SIZE, Session, command, dry_run, group
 from holdfast.cli.output import human_size, human_time, print_json, print_lines, print_table
-from holdfast.errors import UsageError, VersionNotFoundError, nearest
+from holdfast.errors import BusyError, UsageError, VersionNotFoundError, nearest
 from holdfast.maintain import verify_cached
 from holdfast.model.spec import AssetSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
+
+    from holdfast.cache.inventory import CachedVersion
+    from holdfast.cache.leases import Lease
 
 __all__ = ["cache_command"]
 
@@ -26,11 +32,12 @@ __all__ = ["cache_command"]
 def cache_command(context: click.Context) -> None:
     """Look after the fetched versions on this machine.
 
-    Without a command they are listed. What was fetched can be fetched again; what was made here and never pushed is never
-    removed.
+    Without a command they are listed. With the setting cache.max_size every fetch makes room for itself: the longest unused go. What
+    was fetched can be fetched again; what was made here and never pushed is never removed.
 
     Examples:
       asset cache
+      asset config set cache.max_size 50G
       asset cache prune --max-size 20G
       asset cache pin nlp/bert:1.4
     """
@@ -44,7 +51,8 @@ def cache_command(context: click.Context) -> None:
 def list_command(session: Session) -> None:
     """List the versions that are on this machine.
 
-    With their sizes, when each was last used as far as it is known, and whether it is pinned.
+    With their sizes, when each was last used as far as it is known, and what keeps it from being removed: pinned, in use by a
+    running process, or not ours, because another program brought it here. Parts that were fetched alone are listed, too.
 
     Examples:
       asset cache list --json
@@ -53,28 +61,51 @@ def list_command(session: Session) -> None:
 
 
 def _list(session: Session) -> None:
-    entries = list(_folder(session).entries())
+    folder = _folder(session)
+    entries = list(folder.entries())
+    in_use = {(lease.name, lease.version) for lease in folder.leases.living()}
     if session.json:
-        print_json([_value(entry) for entry in entries])
+        print_json([_value(entry, in_use) for entry in entries])
         return
     now = time.time()
     rows = [
-        (_spec(entry), human_size(entry.bytes), f"{human_time(max(0, now - entry.used))} ago", "pinned" * entry.pinned)
+        (
+            entry.spec,
+            human_size(entry.bytes),
+            f"{human_time(max(0, now - entry.used))} ago",
+            ", ".join(_marks(entry, in_use)),
+        )
         for entry in entries
     ]
     if rows:
         print_table(("SPEC", "SIZE", "USED", ""), rows, right=(1,))
+        limit = session.settings.cache_max_size
+        taken = human_size(sum(entry.bytes for entry in entries if entry.fetched))
+        if not session.quiet and limit is not None:
+            print_lines([f"{taken} of {human_size(limit)} (cache.max_size)"])
 
 
-def _value(entry: CachedVersion) -> dict[str, object]:
+def _marks(entry: CachedVersion, in_use: Container[tuple[str, str]]) -> list[str]:
+    marks = {
+        "part": entry.part,
+        "pinned": entry.pinned,
+        "in use": (entry.name, entry.version) in in_use,
+        "not ours": not entry.fetched,
+    }
+    return [word for word, holds in marks.items() if holds]
+
+
+def _value(entry: CachedVersion, in_use: Container[tuple[str, str]]) -> dict[str, object]:
     return {
-        "spec": _spec(entry),
+        "spec": entry.spec,
         "name": entry.name,
         "version": entry.version,
+        "kind": "part" if entry.part else "version",
         "path": entry.path,
         "bytes": entry.bytes,
         "complete": entry.complete,
         "pinned": entry.pinned,
+        "in_use": (entry.name, entry.version) in in_use,
         "used": round(entry.used, 3),
     }
 
@@ -88,79 +119,96 @@ def _value(entry: CachedVersion) -> dict[str, object]:
 def prune_command(session: Session, specs: tuple[str, ...], *, max_size: int | None, dry_run: bool) -> None:
     """Remove fetched versions from this machine: those named, or the longest unused beyond a size.
 
-    Without a name and without --max-size the setting cache.max_size counts. What is pinned, and what was not fetched from a
-    store, stays.
+    Without a name and without --max-size the setting cache.max_size counts, which every fetch keeps to as well. What is pinned or in
+    use, what was changed since it was fetched, and what was not fetched from a store, stays. What killed commands left here
+    is cleaned up, too; a copy without a marker that was moved aside is yours and is not touched.
 
     Examples:
       asset cache prune --max-size 20G
       asset cache prune nlp/bert:1.3 nlp/old --dry-run
     """
     folder = _folder(session)
-    removable = _Removable.of(folder)
-    doomed = _named(folder, specs, removable) if specs else _beyond(session, removable, max_size)
-    for entry in () if dry_run else doomed:
-        folder.remove(entry.name, entry.version)
-    freed = sum(entry.bytes for entry in doomed)
+    pruned = _named(folder, specs, dry_run=dry_run) if specs else _beyond(session, folder, max_size, dry_run=dry_run)
+    leftovers = sweep_leftovers(folder, dry_run=dry_run)
+    freed = sum(entry.bytes for entry in pruned.removed)
     if session.json:
-        print_json({"removed": [_spec(entry) for entry in doomed], "bytes": freed, "dry_run": dry_run})
+        removed, kept = [_label(entry) for entry in pruned.removed], [{"spec": s, "why": w} for s, w in pruned.kept]
+        print_json({"removed": removed, "bytes": freed, "kept": kept, "leftovers": leftovers, "dry_run": dry_run})
         return
     would = "would be removed" if dry_run else "removed"
-    print_lines(f"{_spec(entry)} {would}" for entry in doomed)
+    print_lines(f"{_label(entry)} {would}" for entry in pruned.removed)
+    print_lines(f"{path} {would}: a killed command left it" for path in leftovers)
     if not session.quiet:
+        print_lines(f"{spec} stays: {why}" for spec, why in pruned.kept)
         print_lines([f"{human_size(freed)} {'would be freed' if dry_run else 'freed'}"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Removable:
-    """What pruning may take, longest unused first, and what all versions here amount to."""
+@dataclass
+class _Pruned:
+    """What went, and what would have gone but must stay, with the reason."""
 
-    entries: tuple[CachedVersion, ...]
-    bytes: int
+    removed: list[CachedVersion] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, folder: AssetsDir) -> _Removable:
-        """Complete, not pinned, and recorded as fetched."""
-        found = list(folder.entries())
-        ours = [e for e in found if e.complete and not e.pinned and folder.known(e.name, e.version) is not None]
-        return cls(tuple(sorted(ours, key=lambda entry: entry.used)), sum(entry.bytes for entry in found))
+    def take(self, folder: AssetsDir, entry: CachedVersion, *, dry_run: bool) -> None:
+        """Remove one, unless it must stay."""
+        why = worked_in(folder, entry) if dry_run else evict(folder, entry)
+        if why is None:
+            self.removed.append(entry)
+        else:
+            self.kept.append((_label(entry), why))
 
 
-def _beyond(session: Session, removable: _Removable, max_size: int | None) -> list[CachedVersion]:
+def _beyond(session: Session, folder: AssetsDir, max_size: int | None, *, dry_run: bool) -> _Pruned:
     limit = session.settings.cache_max_size if max_size is None else max_size
     if limit is None:
         hint = "--max-size SIZE, or asset config set cache.max_size SIZE"
         raise UsageError(
             "nothing says what to remove: no name, no --max-size, no setting", subject="max-size", hint=hint
         )
-    left, doomed = removable.bytes, []
-    for entry in removable.entries:
-        if left <= limit:
-            break
-        doomed.append(entry)
-        left -= entry.bytes
-    return doomed
+    entries = {held: entry for entry, held in evictable(folder)}
+    over, pruned = excess(held=sum(held.bytes for held in entries), need=0, limit=limit), _Pruned()
+    while doomed := choose(entries, over - sum(entry.bytes for entry in pruned.removed), as_far=True).doomed:
+        for held in doomed:
+            pruned.take(folder, entries.pop(held), dry_run=dry_run)
+    return pruned
 
 
-def _named(folder: AssetsDir, specs: Iterable[str], removable: _Removable) -> list[CachedVersion]:
-    doomed = {_spec(entry): entry for spec in specs for entry in _matching(folder, spec)}
-    kept = [spec for spec, entry in doomed.items() if entry not in removable.entries]
-    if kept:
+def _named(folder: AssetsDir, specs: Iterable[str], *, dry_run: bool) -> _Pruned:
+    chosen = {entry.path: entry for spec in specs for entry in _matching(folder, spec, parts=True)}
+    in_use = [lease for lease in folder.leases.living() if any(_is_of(lease, entry) for entry in chosen.values())]
+    stays = [_label(entry) for entry in chosen.values() if entry.pinned or not entry.fetched]
+    if stays:
         hint = "asset cache unpin releases a pinned one; what was not fetched is yours to delete"
-        raise UsageError(f"{', '.join(kept)}: pinned, or not fetched from a store", subject=kept[0], hint=hint)
-    return list(doomed.values())
+        raise UsageError(f"{', '.join(stays)}: pinned, or not fetched from a store", subject=stays[0], hint=hint)
+    if in_use:
+        spec = f"{in_use[0].name}:{in_use[0].version}"
+        raise BusyError(f"{spec} is in use by {in_use[0].owner}", subject=spec, hint="wait for that process, or end it")
+    for entry in chosen.values():
+        if (why := worked_in(folder, entry)) is not None:
+            hint = f"push it, fetch it again with --force, or delete {entry.path} yourself"
+            raise UsageError(f"{_label(entry)} was {why}", subject=entry.spec, hint=hint)
+    pruned = _Pruned()
+    for entry in chosen.values():
+        pruned.take(folder, entry, dry_run=dry_run)
+    return pruned
 
 
-def _matching(folder: AssetsDir, text: str) -> list[CachedVersion]:
-    """The local versions that a name, or a name and full version, means.
+def _is_of(lease: Lease, entry: CachedVersion) -> bool:
+    return (lease.name, lease.version) == (entry.name, entry.version)
+
+
+def _matching(folder: AssetsDir, text: str, *, parts: bool = False) -> list[CachedVersion]:
+    """The local versions that a name, or a name and full version, means; the parts of them too, where asked for.
 
     Raises:
         VersionNotFoundError: there is none.
     """
     spec = AssetSpec.parse(text)
-    entries = list(folder.entries())
+    entries = [entry for entry in folder.entries() if parts or not entry.part]
     found = [entry for entry in entries if entry.name == spec.name and spec.version in (None, entry.version)]
     if not found:
-        hint = nearest(text, [_spec(entry) for entry in entries])
+        hint = nearest(text, [entry.spec for entry in entries])
         raise VersionNotFoundError(f"{text} is not in {folder.path}", subject=text, hint=hint)
     return found
 
@@ -178,6 +226,7 @@ def verify_command(session: Session, specs: tuple[str, ...]) -> int:
     """
     folder = _folder(session)
     entries = [entry for spec in specs for entry in _matching(folder, spec)] if specs else folder.entries()
+    entries = (entry for entry in entries if not entry.part)
     return report(session, (verify_cached(folder, entry.name, entry.version) for entry in entries))
 
 
@@ -185,7 +234,7 @@ def verify_command(session: Session, specs: tuple[str, ...]) -> int:
 @click.argument("specs", nargs=-1, required=True, metavar="NAME[:VERSION]...")
 @dry_run
 def pin_command(session: Session, specs: tuple[str, ...], *, dry_run: bool) -> None:
-    """Keep fetched versions from being pruned.
+    """Keep fetched versions from being removed, by prune or to make room for a fetch.
 
     A name without a version means every version of it that is here.
 
@@ -199,7 +248,7 @@ def pin_command(session: Session, specs: tuple[str, ...], *, dry_run: bool) -> N
 @click.argument("specs", nargs=-1, required=True, metavar="NAME[:VERSION]...")
 @dry_run
 def unpin_command(session: Session, specs: tuple[str, ...], *, dry_run: bool) -> None:
-    """Let fetched versions be pruned again.
+    """Let fetched versions be removed again.
 
     A name without a version means every version of it that is here.
 
@@ -215,17 +264,17 @@ def _pin(session: Session, specs: Iterable[str], *, on: bool, dry_run: bool) -> 
     for entry in () if dry_run else chosen:
         folder.pin(entry.name, entry.version, on=on)
     if session.json:
-        print_json({"pinned" if on else "unpinned": [_spec(entry) for entry in chosen], "dry_run": dry_run})
+        print_json({"pinned" if on else "unpinned": [entry.spec for entry in chosen], "dry_run": dry_run})
     elif not session.quiet:
-        print_lines(f"{_spec(entry)} {'would be ' * dry_run}{'pinned' if on else 'unpinned'}" for entry in chosen)
+        print_lines(f"{entry.spec} {'would be ' * dry_run}{'pinned' if on else 'unpinned'}" for entry in chosen)
 
 
 def _folder(session: Session) -> AssetsDir:
     return AssetsDir(session.settings.assets_dir)
 
 
-def _spec(entry: CachedVersion) -> str:
-    return f"{entry.name}:{entry.version}"
+def _label(entry: CachedVersion) -> str:
+    return f"{entry.spec} (part)" if entry.part else entry.spec
 
 
 for _command in (list_command, prune_command, verify_command, pin_command, unpin_command):

@@ -6,8 +6,11 @@ Keys are relative to the store's prefix. Keys of ours hold the asset's name as o
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ASSETS",
@@ -34,6 +37,7 @@ __all__ = [
     "name_of_versions_key",
     "pack_key",
     "pages_key",
+    "part_record",
     "probe_key",
     "push_key",
     "versions_key",
@@ -156,6 +160,11 @@ def is_work_dir(name: str) -> bool:
     """Whether a name in a user's folder is that of a copy in the making: ``.holdfast.<id>.<owner>.part``."""
     pieces = work_pieces(name)
     return pieces is not None and pieces[0] == WORK_STEM
+
+
+def part_record(part: Path) -> Path:
+    """Where the record of a part that was fetched alone lies: beside it."""
+    return part.with_name(f".{part.name}.json")
 
 
 def probe_key(token: str) -> str:

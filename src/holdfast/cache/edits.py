@@ -1,0 +1,87 @@
+"""Whether somebody worked in a fetched copy: such a copy is not removed, for nobody can fetch it again.
+
+What the file system says did not change since the fetch is not read. The rest is compared with the manifest, and read only where
+size and time do not prove it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from holdfast.errors import IntegrityError
+from holdfast.formats import layout
+from holdfast.formats.convention import decode_meta
+from holdfast.model.digest import Hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from holdfast.model.manifest import Entry
+
+__all__ = ["edited"]
+
+
+def edited(copy: str, fetched: int, meta: bytes | None, digests: Mapping[str, str]) -> str | None:
+    """The first path in a copy that is not as it was fetched, or None. Paths that are gone do not count: nothing is lost there.
+
+    Args:
+        copy: the file or directory.
+        fetched: when it was, by the clock of its file system, in nanoseconds since 1970.
+        meta: the version's, as it was fetched, if it is recorded.
+        digests: of the files, found when it was fetched, where the meta has none.
+    """
+    entries: dict[str, Entry] | None = None
+    for path, full in _changed(copy, fetched):
+        if entries is None:
+            entries = {entry.path if path else "": entry for entry in _entries(meta, copy)}
+        known = digests.get(path) if path else next(iter(digests.values()), None)
+        if not _is_as_fetched(full, entries.get(path), known):
+            return path or os.path.basename(copy)
+    return None
+
+
+def _entries(meta: bytes | None, copy: str) -> Iterable[Entry]:
+    try:
+        manifest = None if meta is None else decode_meta(meta, copy).manifest
+    except IntegrityError:
+        return ()
+    return () if manifest is None else manifest.entries
+
+
+def _changed(copy: str, fetched: int) -> Iterator[tuple[str, str]]:
+    """What was changed after a moment, as far as the file system tells: path in the copy (empty for a file), and where it is."""
+    if not os.path.isdir(copy):
+        if os.lstat(copy).st_ctime_ns > fetched:
+            yield "", copy
+        return
+    folders = [("", copy)]
+    while folders:
+        base, folder = folders.pop()
+        with os.scandir(folder) as items:
+            for item in items:
+                if item.is_dir(follow_symlinks=False):
+                    folders.append((f"{base}{item.name}/", item.path))
+                elif item.stat(follow_symlinks=False).st_ctime_ns > fetched and (base or item.name != layout.MARKER):
+                    yield base + item.name, item.path
+
+
+def _is_as_fetched(full: str, entry: Entry | None, digest: str | None) -> bool:
+    status = os.lstat(full)
+    if stat.S_ISLNK(status.st_mode):
+        return entry is not None and entry.kind == "link" and os.readlink(full) == entry.target
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    if entry is not None and entry.mtime == status.st_mtime_ns and entry.size == status.st_size:
+        return True
+    expected = digest if entry is None or entry.digest is None else entry.digest
+    return expected is not None and _digest(full) == expected
+
+
+def _digest(full: str) -> str:
+    hasher = Hasher()
+    with open(full, "rb") as file:
+        while piece := file.read(1 << 20):
+            hasher.update(piece)
+    return hasher.hexdigest()
