@@ -24,8 +24,8 @@ from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import Entry, Manifest, parents
 from holdfast.store.base import Bulk, Object, OpensFiles
 from holdfast.store.copying import copy_shown
-from holdfast.transfer.engine import WINDOW
-from holdfast.transfer.plan import PART, ranges
+from holdfast.transfer.plan import PART
+from holdfast.transfer.ranging import Ranges, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,11 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["Download", "Outcome"]
 
 _TRIES: Final = 2
-#: How many large objects are fetched side by side; they share the engine's window of ranges.
+#: How many large objects are fetched side by side; they share a window of ranges.
 _LARGE_AT_ONCE: Final = 4
 _STEP: Final = 4 * 1024 * 1024
-#: Bytes a write. More of them make the kernel look for large pieces of memory, which took a virtual machine ten times as long.
-_WRITE: Final = 32 * 1024
 
 
 @dataclass(slots=True)
@@ -247,16 +245,12 @@ class Download:
     def _received(self, item: ObjectPlan, file: BinaryIO, digest_piece: Callable[[memoryview], None]) -> Object | None:
         """The rest of an object by ranges; the first of them."""
         start = file.tell()
-        first = self._first(item, start)
-        size = first.info.size if first else item.size
-        _check_size(item, size)
-        with self._engine.behind(digest_piece) as digest_behind:
-            for piece in self._pieces(item, first, start, size):
-                data = memoryview(piece)
-                digest_behind(data)
-                _write_all(file, data)
-                self._arrived(data.nbytes)
-        return first
+        if start == item.size > 0:
+            return None
+        found = Ranges(self._store, self._engine, item.key, start, self._large_at_once)
+        _check_size(item, found.first.info.size)
+        found.save(file, digest_piece, self._arrived)
+        return found.first
 
     def _resume(self, file: BinaryIO, hasher: Hasher, size: int) -> int:
         """Hash what is there, up to a border of parts; the rest is fetched."""
@@ -271,26 +265,6 @@ class Download:
             left -= len(data)
             self._engine.progress.advance(len(data))
         return start
-
-    def _first(self, item: ObjectPlan, start: int) -> Object | None:
-        """The first range, which also tells the object's version and size, by which the others are pinned."""
-        if start == item.size and item.size > 0:
-            return None
-        return self._store.get_range(item.key, start, PART)
-
-    def _pieces(self, item: ObjectPlan, first: Object | None, start: int, size: int) -> Iterator[ReadableBuffer]:
-        if first is None:
-            return
-        yield first.data
-        begun = start + memoryview(first.data).nbytes
-
-        def read(part: tuple[int, int]) -> ReadableBuffer:
-            found = self._store.get_range(item.key, part[0], part[1], version=first.info.version)
-            if memoryview(found.data).nbytes != part[1]:
-                raise IntegrityError(f"{item.key} ended early", subject=item.key)
-            return found.data
-
-        yield from self._engine.in_order(read, ranges(size, begun), WINDOW // self._large_at_once)
 
     def _arrived(self, count: int) -> None:
         self.outcome.moved(count)
@@ -382,7 +356,7 @@ def _unpack_file(
             if checked and total > entry.size:
                 break
             hasher.update(data)
-            _write_all(file, memoryview(data))
+            write_all(file, memoryview(data))
     if checked and (total != entry.size or hasher.hexdigest() != entry.digest):
         raise IntegrityError(f"{key}: {entry.path!r} in the archive does not match its digest", subject=key)
     return replace(entry, size=total, digest=hasher.hexdigest())
@@ -407,9 +381,3 @@ def _write_new(target: Path, data: memoryview) -> None:
             view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
-
-
-def _write_all(file: BinaryIO, data: memoryview) -> None:
-    view = data.cast("B")
-    while view:
-        view = view[file.write(view[:_WRITE]) :]
