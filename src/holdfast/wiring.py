@@ -89,7 +89,7 @@ def open_on(
         store,
         BucketCatalog(store, clock, who, None if settings.origins.get("versioning") == "default" else scheme),
         Engine(jobs, limit_rate, progress),
-        AssetsDir(settings.assets_dir),
+        AssetsDir(settings.assets_dir, limit=settings.cache_max_size, keep_free=settings.cache_keep_free),
         clock=clock,
         who=who,
         state=settings.cache_dir,

@@ -47,7 +47,7 @@ def _show(session: Session) -> None:
 def _text(name: str, value: object) -> str:
     if value is None or value == {}:
         return "-"
-    if name == "cache.max_size" and isinstance(value, int):
+    if name in ("cache.max_size", "cache.keep_free") and isinstance(value, int):
         return human_size(value)
     if isinstance(value, dict):
         return ", ".join(f"{url} at {path}" for url, path in value.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -131,7 +132,9 @@ def fetch_command(session: Session, specs: tuple[str, ...], **given: Any) -> int
     """
     if given["to"] is not None and len(specs) > 1:
         raise UsageError("--to takes one SPEC", subject="--to", hint="fetch them one by one, each to its own folder")
-    outcomes = [_fetch(session, spec, given) for spec in specs]
+    several = len(specs) > 1  # none of which makes room for itself at the cost of another
+    with session.repository.assets.keeping() if several else nullcontext():
+        outcomes = [_fetch(session, spec, given) for spec in specs]
     failures = [outcome for outcome in outcomes if isinstance(outcome, HoldfastError)]
     if session.json:
         values = [{"error": error_value(o)} if isinstance(o, HoldfastError) else plain(o) for o in outcomes]

@@ -224,9 +224,15 @@ _KEYS = (
     ),
     Key(
         "cache.max_size",
-        "How large the fetched versions may grow before prune removes some.",
+        "How large the fetched versions may grow; a fetch beyond it removes the longest unused.",
         parse_size,
         ("HOLDFAST_CACHE_MAX_SIZE",),
+    ),
+    Key(
+        "cache.keep_free",
+        "How much of the disk fetches leave free; by default a fiftieth of it, and no more than 1 GiB.",
+        parse_size,
+        ("HOLDFAST_CACHE_KEEP_FREE",),
     ),
     Key(
         "cache.timeout",

@@ -53,6 +53,7 @@ class Settings:
     token: str | None = field(repr=False)
     assets_dir: Path
     cache_max_size: int | None
+    cache_keep_free: int | None
     cache_timeout: float
     versioning: str
     endpoint: str | None
