@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from holdfast.errors import IntegrityError
+from holdfast.formats.columns import FORMAT, Numbers, decode_columns, digests_in
 from holdfast.model.digest import raw_digest_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ PAGES: Final = b"HFPAGE1\n"
 TRAILER: Final = 48
 #: No container is larger, in bytes.
 MOST: Final = 64 * 1024 * 1024
-_FORMAT: Final = 1
 _CODECS: Final = 4
 _SALT_END: Final = 1 << 63
 
@@ -45,8 +45,8 @@ class Piece:
 class _Table(msgspec.Struct, array_like=True):
     format: int
     salt: int
-    stored: list[int]
-    raw: list[int]
+    stored: Numbers
+    raw: Numbers
     codecs: bytes
     digests: bytes
 
@@ -69,7 +69,7 @@ def encode_table(
     stored: list[int], raw: list[int], codecs: bytes, digests: bytes, *, magic: bytes, salt: int = 0
 ) -> tuple[bytes, bytes]:
     """The name of a container of these pieces, and what stands behind them: table and trailer."""
-    table = msgspec.msgpack.encode(_Table(_FORMAT, salt, stored, raw, codecs, digests))
+    table = msgspec.msgpack.encode(_Table(FORMAT, salt, stored, raw, codecs, digests))
     name = raw_digest_of(table)
     return name, table + len(table).to_bytes(8, "little") + name + magic
 
@@ -103,13 +103,7 @@ def decode_table(tail: ReadableBuffer, size: int, magic: bytes, key: str) -> Tab
     name = bytes(view[len(view) - TRAILER + 8 : -8])
     if raw_digest_of(data) != name or name.hex() != key.rpartition("/")[2]:
         raise IntegrityError(f"{key}: the table is not the one that the object is named by", subject=key)
-    try:
-        found = msgspec.msgpack.decode(data, type=_Table)
-    except msgspec.MsgspecError as error:
-        raise IntegrityError(f"{key}: {error}", subject=key) from None
-    if found.format != _FORMAT:
-        raise IntegrityError(f"{key}: format {found.format} is unknown to this program: upgrade it", subject=key)
-    return _checked(found, name, size - TRAILER - length, key)
+    return _checked(decode_columns(data, _Table, key), name, size - TRAILER - length, key)
 
 
 def _checked(found: _Table, name: bytes, size: int, key: str) -> Table:
@@ -121,8 +115,7 @@ def _checked(found: _Table, name: bytes, size: int, key: str) -> Table:
     if any(codec >= _CODECS for codec in found.codecs) or not 0 <= found.salt < _SALT_END:
         raise IntegrityError(f"{key}: a codec or salt that does not exist", subject=key)
     starts = accumulate(found.stored, initial=0)
-    digests = (found.digests[at : at + 32] for at in range(0, 32 * count, 32))
-    pieces = map(Piece, starts, found.stored, found.raw, found.codecs, digests)
+    pieces = map(Piece, starts, found.stored, found.raw, found.codecs, digests_in(found.digests))
     return Table(name, found.salt, tuple(pieces))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.errors import IntegrityError
-from holdfast.formats.manifest import decode_entries, encode_entries
+from holdfast.formats.manifest import decode_entries, encode_entries, is_digest
 from holdfast.model.digest import PREFIX
 from holdfast.model.manifest import Entry, Manifest
 
@@ -146,7 +146,7 @@ def _own(value: dict[str, Any], ours: _Own, pushed: datetime, *, is_directory: b
     if ours.layout not in LAYOUTS or (ours.layout == "file") == is_directory:
         raise IntegrityError(f"layout {ours.layout!r} does not fit is_directory {is_directory}")
     manifest = None
-    if ours.layout == "packs" and (ours.root is None or ours.entries is not None or ours.files is None):
+    if ours.layout == "packs" and (not is_digest(ours.root or "") or ours.entries is not None or ours.files is None):
         raise IntegrityError("layout packs without its root, or with entries")
     if ours.entries is not None or ours.entries_zstd is not None:
         manifest = Manifest(decode_entries(ours.entries, ours.entries_zstd), single=not is_directory)

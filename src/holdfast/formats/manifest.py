@@ -16,7 +16,7 @@ from holdfast.model.manifest import PERMISSIONS, Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COMPRESS_FROM", "LARGEST", "decode_entries", "encode_entries"]
+__all__ = ["COMPRESS_FROM", "LARGEST", "decode_entries", "encode_entries", "is_digest"]
 
 #: A list of this many bytes or more is compressed.
 COMPRESS_FROM: Final = 1 << 20
@@ -84,7 +84,7 @@ def _to_record(entry: Entry) -> _Record:
 def _to_entry(record: _Record) -> Entry:
     if record.kind not in ("file", "dir", "link") or record.size < 0:
         raise IntegrityError(f"entry {record.path!r}: kind {record.kind!r}, size {record.size}", subject=record.path)
-    if record.kind == "file" and (record.blake3 is None or not _is_digest(record.blake3)):
+    if record.kind == "file" and (record.blake3 is None or not is_digest(record.blake3)):
         raise IntegrityError(f"entry {record.path!r} has no valid digest", subject=record.path)
     if record.mtime is not None and not -_LATEST <= record.mtime <= _LATEST:
         raise IntegrityError(f"entry {record.path!r} has a time that no file can have", subject=record.path)
@@ -93,5 +93,6 @@ def _to_entry(record: _Record) -> Entry:
     return Entry(record.path, kind, record.size, mode, record.mtime, record.blake3, record.target)  # type: ignore[arg-type]
 
 
-def _is_digest(text: str) -> bool:
+def is_digest(text: str) -> bool:
+    """Whether this is a BLAKE3 in hex."""
     return len(text) == 64 and all(character in "0123456789abcdef" for character in text)

@@ -7,49 +7,59 @@ the next version, and is found there by its digest.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from holdfast.errors import IntegrityError
+from holdfast.formats.columns import FORMAT, Numbers, decode_columns, digests_in
+from holdfast.formats.container import MOST
 from holdfast.model.chunk import Chunk, Placed
 from holdfast.model.digest import raw_digest_of
 from holdfast.model.manifest import PERMISSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["INLINE", "LARGEST_PAGE", "Cutter", "decode_page", "encode_page"]
+__all__ = ["INLINE", "LARGEST_CHUNK", "LARGEST_PAGE", "MOST_ENTRIES", "Cutter", "decode_page", "encode_page"]
 
 #: Files of up to this many bytes stand in the page.
 INLINE: Final = 256
-#: No page unfolds to more bytes.
+#: No page unfolds to more bytes, nor do its paths together.
 LARGEST_PAGE: Final = 32 * 1024 * 1024
-_FORMAT: Final = 1
+#: No page has more entries, and no chunk more bytes, stored or raw.
+MOST_ENTRIES: Final = 65_536
+LARGEST_CHUNK: Final = 16 * 1024 * 1024
 _LEAST, _CUT_MASK, _MOST, _BYTES = 64, 0xFF, 1024, 256 * 1024
 _FILE, _DIR, _LINK = b"fdl"
 _LATEST: Final = (1 << 63) - 1
 
 
+_ROWS: Final = msgspec.Meta(max_length=MOST_ENTRIES)
+_Ints = Annotated[list[int], _ROWS]
+_Maybe = Annotated[list[int | None], _ROWS]
+_Bytes = Annotated[list[bytes], _ROWS]
+
+
 class _Page(msgspec.Struct, array_like=True):
     format: int
     count: int
-    shared: list[int]
-    rest: list[bytes]
+    shared: _Ints
+    rest: _Bytes
     kinds: bytes
-    modes: list[int | None]
-    mtimes: list[int | None]
-    targets: list[str]
-    sizes: list[int]
-    chunks: list[int]
-    inline: list[bytes]
+    modes: _Maybe
+    mtimes: _Maybe
+    targets: Annotated[list[str], _ROWS]
+    sizes: _Ints
+    chunks: _Ints
+    inline: _Bytes
     digests: bytes
     packs: bytes
-    chunk_packs: list[int]
-    chunk_offsets: list[int]
-    chunk_stored: list[int]
+    chunk_packs: Numbers
+    chunk_offsets: Numbers
+    chunk_stored: Numbers
     chunk_codecs: bytes
-    chunk_raw: list[int]
+    chunk_raw: Numbers
     chunk_digests: bytes
 
 
@@ -87,7 +97,7 @@ def encode_page(entries: Sequence[Placed]) -> bytes:
     shared, rest = _prefixes(entries)
     return msgspec.msgpack.encode(
         _Page(
-            format=_FORMAT,
+            format=FORMAT,
             count=len(entries),
             shared=shared,
             rest=rest,
@@ -153,18 +163,13 @@ def decode_page(data: bytes, subject: str) -> list[Placed]:
     Raises:
         IntegrityError: columns that do not fit each other, numbers that cannot be, a kind or format that is unknown.
     """
-    try:
-        page = msgspec.msgpack.decode(data, type=_Page)
-    except msgspec.MsgspecError as error:
-        raise IntegrityError(f"{subject}: {error}", subject=subject) from None
-    if page.format != _FORMAT:
-        raise IntegrityError(f"{subject}: format {page.format} is unknown to this program: upgrade it", subject=subject)
+    page = decode_columns(data, _Page, subject)
     problem = _problem(page)
     if problem:
         raise IntegrityError(f"{subject}: {problem}", subject=subject)
     try:
         return _entries(page)
-    except (IndexError, StopIteration, RuntimeError):
+    except (IndexError, StopIteration, RuntimeError, UnicodeDecodeError):
         raise IntegrityError(f"{subject}: its columns do not fit each other", subject=subject) from None
 
 
@@ -196,15 +201,18 @@ def _problem(page: _Page) -> str:
 
 def _entries(page: _Page) -> list[Placed]:
     targets, sizes, counts = iter(page.targets), iter(page.sizes), iter(page.chunks)
-    inline, digests, chunks = iter(page.inline), _split(page.digests), _Chunks(page)
+    inline, digests, chunks = iter(page.inline), iter(digests_in(page.digests)), _Chunks(page)
     result = []
-    path, mtime = b"", 0
+    path, mtime, length = b"", 0, 0
     for shared, rest, kind, mode, delta in zip(
         page.shared, page.rest, page.kinds, page.modes, page.mtimes, strict=True
     ):
         if shared > len(path):
             raise IndexError
         path = path[:shared] + rest
+        length += len(path)
+        if length > LARGEST_PAGE:
+            raise IndexError
         if delta is not None:
             mtime += delta
             if not -_LATEST <= mtime <= _LATEST:
@@ -223,6 +231,7 @@ def _entries(page: _Page) -> list[Placed]:
             if len(data) != size:
                 raise IndexError
             result.append(Placed(path, kind, mode, when, size, raw_digest_of(data), data))
+    b"\n".join([entry.path for entry in result]).decode()
     return result
 
 
@@ -230,9 +239,9 @@ class _Chunks:
     """The chunks of a page, taken file by file."""
 
     def __init__(self, page: _Page) -> None:
-        self._packs = list(_split(page.packs))
+        self._packs = digests_in(page.packs)
         self._rows = zip(page.chunk_packs, page.chunk_offsets, page.chunk_stored, page.chunk_codecs, strict=True)
-        self._raw, self._digests = iter(page.chunk_raw), _split(page.chunk_digests)
+        self._raw, self._digests = iter(page.chunk_raw), iter(digests_in(page.chunk_digests))
         self._pack, self._end = -1, 0
 
     def take(self, count: int, size: int, digest: bytes) -> tuple[Chunk, ...]:
@@ -247,11 +256,7 @@ class _Chunks:
     def _next(self, raw: int, digest: bytes) -> Chunk:
         pack, gap, stored, codec = next(self._rows)
         offset = self._end + gap if pack == self._pack else gap
-        if offset < 0:
+        if offset < 0 or offset + stored > MOST or max(stored, raw) > LARGEST_CHUNK:
             raise IndexError
         self._pack, self._end = pack, offset + stored
         return Chunk(self._packs[pack], offset, stored, raw, codec, digest)
-
-
-def _split(digests: bytes) -> Iterator[bytes]:
-    return (digests[at : at + 32] for at in range(0, len(digests), 32))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import zstandard
 
-from holdfast.errors import IntegrityError
+from holdfast.errors import IntegrityError, UsageError
+from holdfast.formats.columns import FORMAT, Numbers, decode_columns, digests_in
 from holdfast.formats.container import MOST
 from holdfast.formats.pages import LARGEST_PAGE
 
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Page", "Root", "decode_root", "encode_root"]
 
 _MAGIC: Final = b"HFROOT1\n"
-_FORMAT: Final = 1
-#: No root unfolds to more bytes.
-_LARGEST: Final = 256 * 1024 * 1024
+#: No root unfolds to more bytes: some 60 million entries.
+_LARGEST: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +61,35 @@ class Root:
         return self.pages[begin:end]
 
 
+_Paths = Annotated[list[bytes], msgspec.Meta(max_length=_LARGEST // 32)]
+
+
 class _Root(msgspec.Struct, array_like=True):
     format: int
     objects: bytes
     packs: bytes
-    first: list[bytes]
-    last: list[bytes]
-    entries: list[int]
-    files: list[int]
-    sizes: list[int]
-    object: list[int]
-    offset: list[int]
-    stored: list[int]
-    raw: list[int]
+    first: _Paths
+    last: _Paths
+    entries: Numbers
+    files: Numbers
+    sizes: Numbers
+    object: Numbers
+    offset: Numbers
+    stored: Numbers
+    raw: Numbers
     digests: bytes
 
 
 def encode_root(root: Root) -> bytes:
-    """The object."""
+    """The object.
+
+    Raises:
+        UsageError: it would have more pages than readers take.
+    """
     objects = {name: index for index, name in enumerate(root.objects)}
     pages = root.pages
     value = _Root(
-        format=_FORMAT,
+        format=FORMAT,
         objects=bytes.fromhex("".join(objects)),
         packs=bytes.fromhex("".join(sorted(root.packs))),
         first=[page.first for page in pages],
@@ -96,7 +103,12 @@ def encode_root(root: Root) -> bytes:
         raw=[page.raw for page in pages],
         digests=b"".join([page.digest for page in pages]),
     )
-    return _MAGIC + zstandard.compress(msgspec.msgpack.encode(value), 3)
+    raw = msgspec.msgpack.encode(value)
+    if len(raw) > _LARGEST:
+        raise UsageError(
+            "too many entries for one version in layout packs", hint="push with --layout tree, or in parts"
+        )
+    return _MAGIC + zstandard.compress(raw, 3)
 
 
 def decode_root(data: ReadableBuffer, key: str) -> Root:
@@ -114,13 +126,10 @@ def decode_root(data: ReadableBuffer, key: str) -> Root:
             raise IntegrityError(
                 f"{key} unfolds to more than {_LARGEST} bytes, or does not tell to how many", subject=key
             )
-        raw = zstandard.ZstdDecompressor().decompress(view[8:], max_output_size=_LARGEST)
-        found = msgspec.msgpack.decode(raw, type=_Root)
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        raw = zstandard.ZstdDecompressor().decompress(view[8:], max_output_size=_LARGEST, allow_extra_data=False)
+    except zstandard.ZstdError as error:
         raise IntegrityError(f"{key}: {error}", subject=key) from None
-    if found.format != _FORMAT:
-        raise IntegrityError(f"{key}: format {found.format} is unknown to this program: upgrade it", subject=key)
-    return _checked(found, key)
+    return _checked(decode_columns(raw, _Root, key), key)
 
 
 def _checked(found: _Root, key: str) -> Root:
@@ -130,15 +139,15 @@ def _checked(found: _Root, key: str) -> Root:
         raise IntegrityError(f"{key}: its columns differ in length", subject=key)
     if len(found.objects) % 32 or len(found.packs) % 32 or any(min(column, default=0) < 0 for column in numbers):
         raise IntegrityError(f"{key}: names or numbers that cannot be", subject=key)
-    if max(found.raw, default=0) > LARGEST_PAGE or max(found.stored, default=0) > MOST:
+    ends = map(int.__add__, found.offset, found.stored)
+    if max(found.raw, default=0) > LARGEST_PAGE or max(ends, default=0) > MOST:
         raise IntegrityError(f"{key}: a page cannot have so many bytes", subject=key)
     objects = _names(found.objects)
     if max(found.object, default=-1) >= len(objects) or not _ascend(found):
         raise IntegrityError(f"{key}: its pages are out of order, or lie in no object", subject=key)
-    digests = [found.digests[at : at + 32] for at in range(0, 32 * count, 32)]
     names = [objects[index] for index in found.object]
     columns = (found.first, found.last, found.entries, found.files, found.sizes, names)
-    pages = map(Page, *columns, found.offset, found.stored, found.raw, digests)
+    pages = map(Page, *columns, found.offset, found.stored, found.raw, digests_in(found.digests))
     return Root(tuple(pages), tuple(_names(found.packs)))
 
 
@@ -148,4 +157,4 @@ def _ascend(found: _Root) -> bool:
 
 
 def _names(digests: bytes) -> list[str]:
-    return [digests[at : at + 32].hex() for at in range(0, len(digests), 32)]
+    return [name.hex() for name in digests_in(digests)]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ManifestReader", "opened"]
 
 _RANGE: Final = 4 * 1024 * 1024
+_FILE: Final = ord("f")
 
 
 def opened(page: Page, stored: bytes | memoryview) -> list[Placed]:
@@ -41,7 +42,10 @@ def opened(page: Page, stored: bytes | memoryview) -> list[Placed]:
     if raw_digest_of(raw) != page.digest:
         raise IntegrityError(f"{subject}: the page at {page.offset} does not match its digest", subject=subject)
     entries = decode_page(raw, subject)
-    if len(entries) != page.entries or not entries or (entries[0].path, entries[-1].path) != (page.first, page.last):
+    sizes = [entry.size for entry in entries if entry.kind == _FILE]
+    if (len(entries), len(sizes), sum(sizes)) != (page.entries, page.files, page.size) or (
+        not entries or (entries[0].path, entries[-1].path) != (page.first, page.last)
+    ):
         raise IntegrityError(
             f"{subject}: the page at {page.offset} is not the one that the root names", subject=subject
         )
