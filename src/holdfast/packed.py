@@ -21,7 +21,7 @@ from holdfast.formats.stats import TreeStats
 from holdfast.model.digest import digest_of
 from holdfast.transfer.containers import Sender
 from holdfast.transfer.dedup import Index
-from holdfast.transfer.manifests import ManifestReader, opened
+from holdfast.transfer.manifests import ManifestReader, chunks_of
 from holdfast.transfer.packing import Earlier, Packing
 from holdfast.transfer.paging import PageWriter
 from holdfast.transfer.upload import Sent
@@ -60,7 +60,7 @@ class _Packed:
     files: int
     size: int
     recorder: Recorder
-    read: set[str]
+    read: dict[str, list[str]]
 
 
 class Packer:
@@ -76,9 +76,7 @@ class Packer:
 
     def scan(self, source: Path, name: str, *, exclude: tuple[str, ...], follow_links: bool) -> Scan:
         """The folder as it is now, and as it was when it was last pushed to this asset."""
-        store = self.catalog.store_record()
-        identity = (self.place, store.id if store else "", name, str(follow_links), *exclude)
-        cache = StatCache(self.state, source, *identity)
+        cache = StatCache(self.state, source, self.place, name, str(follow_links), *exclude)
         return Scan(walk(source, exclude=exclude, follow_links=follow_links), cache, cache.read())
 
     def pack(
@@ -142,6 +140,9 @@ class KnownSource:
         """It was looked at just now."""
 
     def published(self, name: str, version: str) -> None:
+        """Nothing is new."""
+
+    def unchanged(self, name: str, version: str, root: str | None) -> None:
         """Nothing is new."""
 
 
@@ -225,17 +226,24 @@ class PackedSource:
         return Sent(len(sizes), sum(sizes))
 
     def check(self) -> None:
-        """Look once more at the directories in which something was read."""
-        for directory in sorted(self._packed.read):
-            self._scan.walked.check(directory)
+        """Look once more at what was read."""
+        for directory, names in sorted(self._packed.read.items()):
+            self._scan.walked.check(directory, names)
 
     def published(self, name: str, version: str) -> None:
         """Keep the manifest and the stats for the next push."""
         packed = self._packed
         packed.recorder.keep(version, packed.data)
         self._packer.manifests.local.trim(name)
-        walked = self._scan.walked
-        root = digest_of(packed.data)
+        self._remember(name, version, self.root)
+
+    def unchanged(self, name: str, version: str, root: str | None) -> None:
+        """A version has this content already: remember the folder as that one, if its manifest is on this machine."""
+        if not self._dry and root is not None and self._packer.manifests.local.find(name, version, root) is not None:
+            self._remember(name, version, root)
+
+    def _remember(self, name: str, version: str, root: str) -> None:
+        packed, walked = self._packed, self._scan.walked
         stats = TreeStats(
             self._packer.place, name, version, root, packed.hash, packed.files, packed.size, walked.tables
         )
@@ -304,7 +312,7 @@ class PackedSource:
             for page, stored in manifest.pages():
                 if page.digest not in seen:
                     seen.add(page.digest)
-                    index.add_all(opened(page, stored), refused)
+                    index.add_all(chunks_of(page, stored), refused)
 
     def _known(self) -> list[LocalManifest]:
         found = self._packer.manifests.local.known(self._name)[:_MANIFESTS]

@@ -194,6 +194,7 @@ class Publisher:
             return None
         if options.get("alias") and not options.get("dry_run"):
             self.catalog.set_aliases(name, {str(options["alias"]): newest})
+        source.unchanged(name, newest, meta.root)
         return _pushed(name, newest, source, layout=meta.layout, created=False)
 
     def _situation(self, name: str, listed: Listed, record: AssetRecord) -> Situation:

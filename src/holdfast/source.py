@@ -60,6 +60,9 @@ class Source(Protocol):
     def published(self, name: str, version: str) -> None:
         """The version is whole: note what helps the next push."""
 
+    def unchanged(self, name: str, version: str, root: str | None) -> None:
+        """A version has this content already, ``root`` is what its meta says: note what helps the next push."""
+
 
 @dataclass(slots=True)
 class ListedSource:
@@ -105,4 +108,7 @@ class ListedSource:
                 check_source(item)
 
     def published(self, name: str, version: str) -> None:
+        """Nothing is noted."""
+
+    def unchanged(self, name: str, version: str, root: str | None) -> None:
         """Nothing is noted."""

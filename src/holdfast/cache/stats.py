@@ -99,26 +99,20 @@ class Walked:
             return item.is_dir(follow_symlinks=False)
         return path == layout.MARKER and item.is_file() and item.stat().st_size == 0
 
-    def check(self, directory: str) -> None:
-        """Raise SourceChangedError unless the directory is as it was walked; the first file that is not is named."""
-        before = self.tables[directory]
-        try:
-            now = self.table(directory)
-        except OSError as error:
-            raise _changed(self.path(directory)) from error
-        if now.same(before):
-            return
-        for index, name in enumerate(before.names):
-            place = slice(index * COLUMNS, (index + 1) * COLUMNS)
-            if index >= len(now.names) or now.names[index] != name or _moved(before.rows[place], now.rows[place]):
-                raise _changed(self.path(directory, name))
-        if len(now.names) > len(before.names):
-            raise _changed(self.path(directory, now.names[len(before.names)]))
-
-
-def _moved(before: array[int], now: array[int]) -> bool:
-    """Whether a row is another one; of a directory, its names are compared on their own."""
-    return before != now and not (stat.S_ISDIR(before[0]) and before[0] == now[0])
+    def check(self, directory: str, names: Sequence[str]) -> None:
+        """Raise SourceChangedError, naming the first, unless these entries of a directory are as they were walked."""
+        table = self.tables[directory]
+        places = {name: at * COLUMNS for at, name in enumerate(table.names)}
+        for name in names:
+            path = self.path(directory, name)
+            try:
+                status = os.stat(path, follow_symlinks=self._follow)
+            except OSError as error:
+                raise _changed(path) from error
+            at = places[name]
+            now = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            if tuple(table.rows[at : at + COLUMNS]) != now:
+                raise _changed(path)
 
 
 def _changed(path: str) -> SourceChangedError:

@@ -7,7 +7,7 @@ the next version, and is found there by its digest.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 
@@ -19,9 +19,20 @@ from holdfast.model.digest import raw_digest_of
 from holdfast.model.manifest import PERMISSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["INLINE", "LARGEST_CHUNK", "LARGEST_PAGE", "MOST_ENTRIES", "Cutter", "decode_page", "encode_page"]
+__all__ = [
+    "INLINE",
+    "LARGEST_CHUNK",
+    "LARGEST_PAGE",
+    "MOST_ENTRIES",
+    "Cutter",
+    "decode_chunks",
+    "decode_page",
+    "encode_page",
+]
+
+Result = TypeVar("Result")
 
 #: Files of up to this many bytes stand in the page.
 INLINE: Final = 256
@@ -163,12 +174,25 @@ def decode_page(data: bytes, subject: str) -> list[Placed]:
     Raises:
         IntegrityError: columns that do not fit each other, numbers that cannot be, a kind or format that is unknown.
     """
+    return _decoded(data, subject, _entries)
+
+
+def decode_chunks(data: bytes, subject: str) -> list[Chunk]:
+    """The chunks alone of a page in its raw form.
+
+    Raises:
+        IntegrityError: as :func:`decode_page`.
+    """
+    return _decoded(data, subject, _all_chunks)
+
+
+def _decoded(data: bytes, subject: str, take: Callable[[_Page], Result]) -> Result:
     page = decode_columns(data, _Page, subject)
     problem = _problem(page)
     if problem:
         raise IntegrityError(f"{subject}: {problem}", subject=subject)
     try:
-        return _entries(page)
+        return take(page)
     except (IndexError, StopIteration, RuntimeError, UnicodeDecodeError):
         raise IntegrityError(f"{subject}: its columns do not fit each other", subject=subject) from None
 
@@ -233,6 +257,15 @@ def _entries(page: _Page) -> list[Placed]:
             result.append(Placed(path, kind, mode, when, size, raw_digest_of(data), data))
     b"\n".join([entry.path for entry in result]).decode()
     return result
+
+
+def _all_chunks(page: _Page) -> list[Chunk]:
+    digests, chunks = iter(digests_in(page.digests)), _Chunks(page)
+    found: list[Chunk] = []
+    for size, count in zip(page.sizes, page.chunks, strict=True):
+        if count:
+            found += chunks.take(count, size, next(digests))
+    return found
 
 
 class _Chunks:

@@ -39,13 +39,12 @@ class Index:
         if len(self._chunks) < _MOST:
             self._chunks.setdefault(chunk.digest, chunk)
 
-    def add_all(self, entries: Iterable[Placed], refused: frozenset[bytes]) -> None:
-        """Remember the chunks of a manifest, but for those in packs that must not be referred to."""
-        for entry in entries:
-            if not isinstance(entry.content, bytes):
-                for chunk in entry.content:
-                    if chunk.pack not in refused:
-                        self.add(chunk)
+    def add_all(self, chunks: Iterable[Chunk], refused: frozenset[bytes]) -> None:
+        """Remember chunks, but for those in packs that must not be referred to."""
+        known = self._chunks
+        for chunk in chunks:
+            if chunk.digest not in known and chunk.pack not in refused and len(known) < _MOST:
+                known[chunk.digest] = chunk
 
     def find(self, digest: bytes) -> Chunk | None:
         """Where a chunk of this digest is."""
@@ -78,22 +77,28 @@ class Runs:
         self._bytes = 0
         self._waiting: list[tuple[Pending, int, Chunk, Callable[[], ReadableBuffer]]] = []
 
-    def hit(self, pending: Pending, index: int, chunk: Chunk, load: Callable[[], ReadableBuffer]) -> bool:
-        """Take the next hit; True where it is referred to at once. ``load`` gets its raw bytes, if they are needed."""
+    def goes_on(self, chunk: Chunk) -> bool:
+        """Take the next hit, if it goes on a run that is worth its range already; else say no, and it must be given to ``hit``."""
+        if not self._worth or chunk.pack != self._pack or not self._start <= chunk.offset <= self._end + GAP:
+            return False
+        self._end = max(self._end, chunk.offset + chunk.stored)
+        return True
+
+    def hit(self, pending: Pending, index: int, chunk: Chunk, load: Callable[[], ReadableBuffer]) -> None:
+        """Take the next hit. ``load`` gets its raw bytes, if they are needed."""
+        if self.goes_on(chunk):
+            pending.chunks[index] = chunk
+            return
         if chunk.pack == self._pack and self._start <= chunk.offset <= self._end + GAP:
             self._end = max(self._end, chunk.offset + chunk.stored)
         else:
             self.end()
             self._pack, self._start, self._end = chunk.pack, chunk.offset, chunk.offset + chunk.stored
-        if self._worth:
-            pending.chunks[index] = chunk
-            return True
         pending.undecided += 1
         self._waiting.append((pending, index, chunk, load))
         self._bytes += chunk.stored
         if len(self._waiting) >= _CHUNKS or self._bytes >= _BYTES:
             self._accept()
-        return self._worth
 
     def _accept(self) -> None:
         self._worth = True

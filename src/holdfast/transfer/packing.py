@@ -76,8 +76,8 @@ class Packing:
         self._runs = Runs(self._store)
         self._prober = Prober()
         self._waiting: deque[Pending] = deque()
-        #: The directories in which something was read.
-        self.read: set[str] = set()
+        #: What was read, by directory.
+        self.read: dict[str, list[str]] = {}
 
     def run(self) -> None:
         """Pack everything.
@@ -106,24 +106,39 @@ class Packing:
     def _keep(self, found: Found, earlier: Placed) -> None:
         """An entry that is as it was: its chunks are there, and it is not read unless they are too scattered."""
         content = earlier.content
-        if isinstance(content, bytes):
+        plain, kept = isinstance(content, bytes), True
+        if earlier.mtime != found.mtime or (earlier.mode != found.mode & PERMISSIONS and earlier.kind != _LINK):
+            mode = None if earlier.kind == _LINK else found.mode & PERMISSIONS
+            earlier = earlier._replace(mode=mode, mtime=found.mtime)  # a version of equal content, pushed elsewhere
+            kept = False
+        if kept and not self._waiting and earlier.kind == _FILE and (plain or self._goes_on(content)):
+            self._pages.add(earlier, kept=True)
+        elif isinstance(content, bytes):
             self._leave(Pending(earlier), found)
         elif self._refused and any(chunk.pack in self._refused for chunk in content):
             self._take(found)
+            return
         else:
-            pending = Pending(earlier, len(content))
-            start = 0
-            for index, chunk in enumerate(content):
-                self._runs.hit(pending, index, chunk, self._loader(found, start, chunk))
-                start += chunk.raw
-            self._leave(pending, found)
+            self._keep_chunks(found, earlier, content)
         self._engine.progress.advance(earlier.size)
+
+    def _goes_on(self, content: bytes | tuple[Chunk, ...]) -> bool:
+        """Whether it is one chunk that goes on a run which is worth its range: nearly every file of a folder hardly changed."""
+        return isinstance(content, tuple) and len(content) == 1 and self._runs.goes_on(content[0])
+
+    def _keep_chunks(self, found: Found, earlier: Placed, content: tuple[Chunk, ...]) -> None:
+        pending = Pending(earlier, len(content))
+        start = 0
+        for index, chunk in enumerate(content):
+            self._runs.hit(pending, index, chunk, self._loader(found, start, chunk))
+            start += chunk.raw
+        self._leave(pending, found)
 
     def _loader(self, found: Found, start: int, chunk: Chunk) -> Callable[[], ReadableBuffer]:
         path = self._walked.path(found.directory, found.name)
 
         def load() -> bytes:
-            self.read.add(found.directory)
+            self.read.setdefault(found.directory, []).append(found.name)
             return read_part(path, start, chunk.raw, chunk.digest)
 
         return load
@@ -134,7 +149,7 @@ class Packing:
         if stat.S_ISDIR(found.mode):
             self._leave(Pending(Placed(found.path, _DIR, mode, mtime)), found)
             return
-        self.read.add(found.directory)
+        self.read.setdefault(found.directory, []).append(found.name)
         path = self._walked.path(found.directory, found.name)
         if stat.S_ISLNK(found.mode):
             target = check_source_link(found.path.decode(), path)
@@ -239,7 +254,7 @@ class Packing:
     def _emit(self, pending: Pending) -> None:
         entry = pending.entry
         if not pending.chunks:
-            self._pages.add(entry)
+            self._pages.add(entry, kept=False)
             return
         final = self._packs.final
         chunks = []
@@ -249,7 +264,7 @@ class Packing:
                     f"{entry.path.decode()} changed while it was pushed", subject=entry.path.decode()
                 )
             chunks.append(chunk if len(chunk.pack) == 32 else chunk._replace(pack=final(chunk.pack)))
-        self._pages.add(entry._replace(content=tuple(chunks)))
+        self._pages.add(entry._replace(content=tuple(chunks)), kept=False)
 
 
 def _kind(mode: int) -> int:

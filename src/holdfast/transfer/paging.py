@@ -41,6 +41,8 @@ class PageWriter:
     ) -> None:
         self._writer = ContainerWriter(PAGES, send, condemned)
         self._known = {page.digest: page for page in known if page.object not in condemned}
+        self._spans = {(page.first, page.last, page.entries): page for page in self._known.values()}
+        self._kept = 0
         self._keep = keep
         self._cutter = Cutter()
         self._hasher = Hasher()
@@ -56,8 +58,9 @@ class PageWriter:
         if implied:
             self._implied.add(path)
 
-    def add(self, entry: Placed) -> None:
-        """The next entry."""
+    def add(self, entry: Placed, *, kept: bool) -> None:
+        """The next entry; ``kept``: it is, untouched, of the manifest whose pages are known."""
+        self._kept += kept
         page = self._cutter.add(entry)
         if page is not None:
             self._page(page)
@@ -76,14 +79,28 @@ class PageWriter:
         return self._writer.final(bytes.fromhex(name)).hex()
 
     def _page(self, entries: Sequence[Placed]) -> None:
+        kept, self._kept = self._kept, 0
+        page = self._spans.get((entries[0].path, entries[-1].path, kept)) if kept == len(entries) else None
+        self._hash(entries)
+        if page is None:
+            self._new_page(entries)
+        else:  # as many entries, all of them kept, between the same two: it is that page
+            self._take(page, None)
+
+    def _take(self, page: Page, stored: bytes | None) -> None:
+        self.files += page.files
+        self.bytes += page.size
+        self._pages.append(page)
+        self._keep(page, stored)
+        if self._writer.full:
+            self._writer.close()
+
+    def _new_page(self, entries: Sequence[Placed]) -> None:
         raw = encode_page(entries)
         if len(raw) > LARGEST_PAGE:
             path = max(entries, key=lambda entry: entry.size).path.decode()
             raise UsageError(f"{path!r} is too large for layout packs", subject=path, hint="push with --layout tree")
         sizes = [entry.size for entry in entries if entry.kind == _FILE]
-        self.files += len(sizes)
-        self.bytes += sum(sizes)
-        self._hash(entries)
         digest = raw_digest_of(raw)
         known = self._known.get(digest)
         stored = None
@@ -93,10 +110,7 @@ class PageWriter:
             offset = self._writer.add(stored, len(stored), len(raw), CODEC_ZSTD, digest)
             first, last = entries[0].path, entries[-1].path
             known = Page(first, last, len(entries), len(sizes), sum(sizes), name, offset, len(stored), len(raw), digest)
-        self._pages.append(known)
-        self._keep(known, stored)
-        if self._writer.full:
-            self._writer.close()
+        self._take(known, stored)
 
     def _hash(self, entries: Sequence[Placed]) -> None:
         packs = self._packs

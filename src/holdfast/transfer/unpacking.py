@@ -35,7 +35,7 @@ __all__ = ["PackRange", "Unpacking", "pack_ranges"]
 
 #: No range is longer than this, in bytes, unless one chunk is.
 _RANGE: Final = 4 * 1024 * 1024
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 _TRIES: Final = 2
 _WRITE: Final = 32 * 1024
 _FILE: Final = ord("f")
