@@ -75,7 +75,7 @@ class Packing:
         self._pages = pages
         self._runs = Runs(self._store)
         self._prober = Prober()
-        self._waiting: deque[Pending] = deque()
+        self._waiting: deque[Pending | Placed] = deque()  # a Placed is an earlier entry, kept as it is
         #: What was read, by directory.
         self.read: dict[str, list[str]] = {}
 
@@ -111,8 +111,11 @@ class Packing:
             mode = None if earlier.kind == _LINK else found.mode & PERMISSIONS
             earlier = earlier._replace(mode=mode, mtime=found.mtime)  # a version of equal content, pushed elsewhere
             kept = False
-        if kept and not self._waiting and earlier.kind == _FILE and (plain or self._goes_on(content)):
-            self._pages.add(earlier, kept=True)
+        if kept and earlier.kind == _FILE and (plain or self._goes_on(content)):
+            if self._waiting:
+                self._waiting.append(earlier)
+            else:
+                self._pages.add(earlier, kept=True)
         elif isinstance(content, bytes):
             self._leave(Pending(earlier), found)
         elif self._refused and any(chunk.pack in self._refused for chunk in content):
@@ -248,8 +251,15 @@ class Packing:
 
     def _drain(self) -> None:
         waiting, number = self._waiting, self._packs.number
-        while waiting and not waiting[0].undecided and waiting[0].last < number:
-            self._emit(waiting.popleft())
+        while waiting:
+            first = waiting[0]
+            if isinstance(first, Placed):
+                self._pages.add(first, kept=True)
+            elif first.undecided or first.last >= number:
+                return
+            else:
+                self._emit(first)
+            waiting.popleft()
 
     def _emit(self, pending: Pending) -> None:
         entry = pending.entry
