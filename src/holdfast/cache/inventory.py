@@ -37,7 +37,7 @@ class CachedVersion:
 
     name: str
     version: str
-    path: Path
+    place: str
     complete: bool
     pinned: bool
     bytes: int
@@ -49,6 +49,11 @@ class CachedVersion:
     def spec(self) -> str:
         """Name and version."""
         return f"{self.name}:{self.version}"
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.place)
 
 
 def recorded(root: Path) -> Iterator[CachedVersion]:
@@ -65,7 +70,7 @@ def recorded(root: Path) -> Iterator[CachedVersion]:
             record = _read(f"{folder}/{piece}/{file}")
             if record is not None:
                 size = tree_bytes(path) if record[0] is None else record[0]
-                yield CachedVersion(name, version, Path(path), True, version + _PIN in files, size, record[1])
+                yield CachedVersion(name, version, path, True, version + _PIN in files, size, record[1])
 
 
 def parts(root: Path) -> Iterator[CachedVersion]:
@@ -76,9 +81,9 @@ def parts(root: Path) -> Iterator[CachedVersion]:
             version = file.rsplit("-", 2)[0]
             if file.startswith(".") or version == file:
                 continue
-            path = Path(folder, piece, file)
-            size, used = _read(str(layout.part_record(path))) or (None, _used(path))
-            size = tree_bytes(str(path)) if size is None else size
+            path = f"{folder}/{piece}/{file}"
+            size, used = _read(str(layout.part_record(Path(path)))) or (None, _used(path))
+            size = tree_bytes(path) if size is None else size
             yield CachedVersion(layout.decode_name(piece), version, path, True, False, size, used, part=True)
 
 
@@ -92,8 +97,8 @@ def marked(root: Path, known: set[str]) -> Iterator[CachedVersion]:
         beside = (f[1 : -len(layout.MARKER)] for f in files if f.startswith(".") and f.endswith(layout.MARKER))
         for version in sorted(found | {stem for stem in beside if stem and stem in here}):
             if f"{name}:{version}" not in known:
-                path = Path(directory, version)
-                size = tree_bytes(str(path))
+                path = f"{directory}/{version}"
+                size = tree_bytes(path)
                 yield CachedVersion(name, version, path, True, False, size, _used(path), fetched=False)
 
 
@@ -165,9 +170,9 @@ def _size(path: str) -> int:
         return 0
 
 
-def _used(path: Path) -> float:
+def _used(path: str) -> float:
     try:
-        return path.stat().st_mtime
+        return os.stat(path).st_mtime
     except OSError:
         return 0.0
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 __all__ = ["Held", "Plan", "choose", "excess", "least_free"]
 
@@ -25,13 +24,12 @@ _MOST_FREE: Final = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One thing that takes ``bytes``: ``kept`` says why it may not go, ``used`` when it was last used (seconds since 1970)."""
+    """One thing that takes ``bytes``: ``name`` is where it is, ``kept`` says why it may not go, ``used`` when it was last used (seconds since 1970)."""
 
     name: str
     bytes: int
     used: float
     kept: str = ""
-    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

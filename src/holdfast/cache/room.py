@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.eviction import evict, sweep
@@ -79,7 +79,7 @@ def evictable(assets: AssetsDir, mine: Lease | None = None) -> list[tuple[Cached
     found = []
     for entry in (*recorded(assets.path), *parts(assets.path)):
         kept = "pinned" if entry.pinned else "in use" if (entry.name, entry.version) in in_use else ""
-        found.append((entry, Held(entry.spec, entry.bytes, entry.used, kept, entry.path)))
+        found.append((entry, Held(entry.place, entry.bytes, entry.used, kept)))
     return found
 
 
@@ -101,7 +101,7 @@ class _Wanted:
     final: Path
     size: int
     spare: int
-    _stays: dict[Path, str] = field(default_factory=dict)
+    _stays: dict[str, str] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
 
     def make(self, patience: float) -> None:
@@ -132,9 +132,9 @@ class _Wanted:
             return []
         found = evictable(self.assets, self.lease)
         return [
-            (entry, Held(held.name, held.bytes, held.used, held.kept or self._stays.get(entry.path, ""), entry.path))
+            (entry, replace(held, kept=self._stays[held.name]) if held.name in self._stays else held)
             for entry, held in found
-            if entry.path != self.final
+            if entry.place != str(self.final)
         ]
 
     def _excess(self, found: Sequence[tuple[CachedVersion, Held]], earlier: int) -> int:
@@ -155,7 +155,7 @@ class _Wanted:
         for held in plan.doomed:
             why = evict(self.assets, entries[held], mine=self.lease)
             if why is not None:
-                self._stays[entries[held].path] = why
+                self._stays[held.name] = why
                 return False
         return True
 
@@ -178,7 +178,7 @@ class _Wanted:
         if limit is not None and self._alone_is_too_much():
             hint = "raise cache.max_size, or fetch it elsewhere with --to"
             return LocalError(f"{what}, more than cache.max_size ({limit:,})", subject=spec, hint=hint)
-        stays = ", ".join(sorted({f"{held.name} is {held.kept}" for _, held in found if held.kept})[:3])
+        stays = ", ".join(sorted({f"{entry.spec} is {held.kept}" for entry, held in found if held.kept})[:3])
         if limit is not None and sum(held.bytes for _, held in found) + self.size > limit:
             hint = f"{stays or 'others are fetching'}; asset cache unpin releases, or raise cache.max_size"
             message = f"{what} and does not fit into cache.max_size ({limit:,}), whatever is removed"
