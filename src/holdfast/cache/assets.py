@@ -18,9 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cache.inventory import CachedVersion, marked, parts, recorded, tree_bytes
-from holdfast.cache.leases import Leases
-from holdfast.cache.turns import hold
 from holdfast.cache.work import WorkDir, close, open_work_dir, place, write_whole
 from holdfast.disk import local_errors, sync_file_system
 from holdfast.errors import LocalError
@@ -30,7 +27,10 @@ from holdfast.formats import layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["AssetsDir", "CachedVersion", "Known"]
+    from holdfast.cache.inventory import CachedVersion
+    from holdfast.cache.leases import Leases
+
+__all__ = ["AssetsDir", "Known"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,8 @@ class AssetsDir:
             BusyError: the deadline passed.
             LocalError: the folder is read-only, full or missing.
         """
+        from holdfast.cache.turns import hold
+
         path = self._own / "locks" / layout.encode_name(name) / version
         with local_errors(self.path):
             self._check()
@@ -180,6 +182,8 @@ class AssetsDir:
     def record_part(self, part: Path) -> None:
         """Note how large a part is that was just fetched, and when that was."""
         with local_errors(self.path):
+            from holdfast.cache.inventory import tree_bytes
+
             value = {"bytes": tree_bytes(str(part)), "fetched": part.lstat().st_ctime_ns}
             write_whole(layout.part_record(part), json.dumps(value).encode())
 
@@ -188,6 +192,8 @@ class AssetsDir:
     @cached_property
     def leases(self) -> Leases:
         """Who uses what, and who is about to write how much."""
+        from holdfast.cache.leases import Leases
+
         return Leases(self._own / "leases")
 
     def keep(self, name: str, version: str) -> None:
@@ -207,6 +213,8 @@ class AssetsDir:
 
     def entries(self) -> Iterator[CachedVersion]:
         """Every local version that carries a marker, and every part that was fetched alone."""
+        from holdfast.cache.inventory import marked, parts, recorded  # here, for the shortest fetch only starts up
+
         ours = list(recorded(self.path))
         others = marked(self.path, {entry.spec for entry in ours})
         pinned = (replace(entry, pinned=self.is_pinned(entry.name, entry.version)) for entry in others)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -35,6 +34,8 @@ def _named(pid: int) -> str:  # a forked child is another one
 @cache
 def machine() -> str:
     """The machine and, where processes are numbered apart (containers), the namespace of their numbers."""
+    import socket  # here, for it takes long to load
+
     namespace = ""
     with suppress(OSError):
         namespace = "~" + os.readlink("/proc/self/ns/pid").strip("pid:[]")
