@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.failpoint import POINTS
 from tests.e2e.driver import Runner, Shop, finished, flat, lay
 
 SIZE = 10_000
@@ -227,7 +228,7 @@ def test_prune__leftovers(cache):
     assert (left.exists(), aside.exists()) == (False, True)
 
 
-@pytest.mark.parametrize("point", ["evict.announced", "evict.doomed", "evict.forgotten"])
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("evict.")])
 def test_evict__killed(cache, point):
     """An eviction that is killed at any step leaves no half version, and the next one cleans up and goes on."""
     cache.fetch(0, 1, 2)

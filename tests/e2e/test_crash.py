@@ -19,6 +19,7 @@ PUSH = [point for point in POINTS if point.startswith("push.")]
 PATH = [point for point in POINTS if point.startswith("path.")]
 REMOVE = [point for point in POINTS if point.startswith("remove.")]
 FETCH = [point for point in POINTS if point.startswith("fetch.")]
+EVICT = [point for point in POINTS if point.startswith("evict.")]  # walked in test_cache_quota
 
 
 SERVICES: dict[str, tuple[Shop, Runner]] = {}
@@ -71,7 +72,7 @@ def name_for(*words: str) -> str:
 
 def test_points__all_are_walked():
     """Every failpoint belongs to a test below."""
-    assert sorted(PUSH + PATH + REMOVE + FETCH) == sorted(POINTS)
+    assert sorted(PUSH + PATH + REMOVE + FETCH + EVICT) == sorted(POINTS)
 
 
 WISHES = {"next": {}, "explicit": {"version": "3.0"}, "major": {"new_major": True}}
