@@ -26,11 +26,10 @@ def _removed_long_ago(rules: Rules) -> World:
 
 
 def reuse(rules: Rules) -> Cast:
-    """A push reuses what is garbage, while collectors run twice and time passes."""
+    """A push, perhaps suspended, reuses what is garbage, while collectors run twice and time passes."""
     world = _removed_long_ago(rules)
-    times = [("time", passing(world, 50)), ("time", passing(world, 50))]
     collectors = [("collector", collector(world)) for _ in range(2)]
-    return Cast(world, [("push", pusher(world, "p", "a", ("a0", "b0"))), *collectors, *times])
+    return Cast(world, [("push", pusher(world, "p", "a", ("a0", "b0"))), *collectors, ("time", passing(world, 50))])
 
 
 def soon(rules: Rules) -> Cast:
@@ -136,13 +135,13 @@ def _claimed(world: World, push: str) -> str | None:
 
 #: Configuration → the budget of preemptions within which every schedule is tried in ``make test``, and in ``make soak``.
 SMALL = {
-    numbers: (1, 2),
+    numbers: (1, 3),
     unreadable: (2, 3),
-    lowered: (1, 2),
+    lowered: (1, 3),
     two_pushes: (1, 2),
-    pushed_anew: (1, 2),
+    pushed_anew: (1, 3),
+    reuse: (2, 3),
     soon: (2, 3),
     restored: (2, 3),
     killed: (1, 2),
-    reuse: (2, 3),
 }

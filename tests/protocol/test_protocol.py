@@ -17,7 +17,7 @@ RULES = [each.name for each in fields(Rules)]
 
 @pytest.mark.parametrize("cast", SMALL, ids=lambda cast: cast.__name__)
 def test_protocol__every_schedule(cast) -> None:
-    """No schedule of pushes, collectors, removals and other programs with up to two interruptions loses data."""
+    """No schedule of pushes, collectors, removals and other programs within a few interruptions loses data."""
     assert exhaustively(cast, Rules(), SMALL[cast][0]) > 10
 
 
@@ -50,7 +50,7 @@ def test_protocol__without_a_rule(rule: str) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("cast", SMALL, ids=lambda cast: cast.__name__)
 def test_protocol__more_schedules(cast) -> None:
-    """So with up to three interruptions."""
+    """So with one or two interruptions more."""
     exhaustively(cast, Rules(), SMALL[cast][1])
 
 
