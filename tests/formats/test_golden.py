@@ -15,7 +15,7 @@ from holdfast.maintain import verify
 from tests.formats import cases
 
 GOLDEN = Path(__file__).parent / "golden"
-STORES = sorted((Path(__file__).parent / "stores").glob("*.tar"))
+STORES = sorted((Path(__file__).parent / "stores").glob("*[0-9].tar"))
 
 
 @pytest.mark.parametrize("name", sorted(cases.METAS))
