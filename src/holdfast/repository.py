@@ -13,10 +13,13 @@ Thin: resolving and fetching is :mod:`holdfast.retrieve`, pushing :mod:`holdfast
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from holdfast.cache.checkouts import Checkouts
+from holdfast.cache.leases import LeasedFile
 from holdfast.collecting import plan_prune
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
@@ -138,13 +141,22 @@ class Repository:
         return self.resolver.resolve(spec)
 
     def read(self, spec: AssetSpec | str) -> BinaryIO:
-        """One file of a version as a verified stream: a file asset, or ``name:1[path/to/file]``."""
-        path = Path(self.fetch_info(spec).path)
+        """One file of a version as a verified stream: a file asset, or ``name:1[path/to/file]``; in use until it is closed."""
+        fetched = self.fetch_info(spec)
+        with ExitStack() as kept:
+            kept.enter_context(self.assets.leases.hold(fetched.name, fetched.version))
+            path = Path(fetched.path)
+            if not path.exists():  # evicted, before it was in use
+                path = Path(self.fetch_info(replace(_spec(spec), version=fetched.version)).path)
+            return io.BufferedReader(self._opened(spec, path, kept))
+
+    @staticmethod
+    def _opened(spec: AssetSpec | str, path: Path, kept: ExitStack) -> LeasedFile:
         if not path.is_file():
             raise UsageError(
                 f"{spec} is a directory", subject=str(spec), hint="name a file in it: 'name:version[path]'"
             )
-        return io.BufferedReader(io.FileIO(path))
+        return LeasedFile(path, kept)
 
     def list(self, pattern: str | None = None) -> builtins.list[AssetSummary]:
         """Every asset, or those whose name fits the glob pattern; one that cannot be read is listed with its problem."""

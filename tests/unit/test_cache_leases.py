@@ -10,8 +10,12 @@ import time
 
 import pytest
 
+from holdfast.cache.eviction import evict
 from holdfast.cache.leases import Leases
 from holdfast.cache.owners import owner
+from holdfast.errors import UsageError
+from holdfast.store.memory import MemoryStore
+from tests.fakes import repository_on
 
 
 @pytest.fixture
@@ -130,3 +134,22 @@ def test_owner__of_a_fork():
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 1000).decode() != owner()
+
+
+def test_read__in_use_until_closed(tmp_path):
+    """A version whose file is read is in use until the stream is closed, and is fetched again where it went before that."""
+    repository = repository_on(MemoryStore("read"), tmp_path / "m")
+    (tmp_path / "f").write_text("content")
+    repository.push(tmp_path / "f", "n")
+    with repository.read("n") as stream:
+        assert [lease.version for lease in repository.assets.leases.of("n", "0.0")] == ["0.0"]
+        (entry,) = repository.assets.entries()
+        assert evict(repository.assets, entry) == "in use"
+        assert stream.read() == b"content"
+    assert repository.assets.leases.living() == []
+    assert evict(repository.assets, entry) is None
+    (tmp_path / "d").mkdir()
+    repository.push(tmp_path / "d", "d")
+    with pytest.raises(UsageError, match="directory"):
+        repository.read("d")
+    assert repository.assets.leases.living() == []

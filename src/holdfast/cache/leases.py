@@ -7,10 +7,11 @@ uses it longer renews it. Nothing ever waits for a lease but a removal, which le
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Lease", "Leases"]
+__all__ = ["Lease", "LeasedFile", "Leases"]
 
 #: A lease of a process whose life cannot be told from here counts for so many seconds.
 _STRANGE: Final = 6 * 3600.0
@@ -157,6 +158,20 @@ class Leases:
             return not is_dead(holder) and (is_visible(holder) or time.time() - os.lstat(place).st_mtime < _PATIENCE)
         except OSError:
             return False
+
+
+class LeasedFile(io.FileIO):
+    """A file of a version, for reading; takes over what ``kept`` holds, and ends it when it is closed."""
+
+    def __init__(self, path: Path, kept: ExitStack) -> None:
+        self._kept = ExitStack()
+        super().__init__(path)
+        self._kept = kept.pop_all()
+
+    def close(self) -> None:
+        """Close it; the version is no longer in use by it."""
+        super().close()
+        self._kept.close()
 
 
 def _names(folder: Path) -> list[str]:
