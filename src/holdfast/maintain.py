@@ -1,14 +1,13 @@
-"""Looking after a store and a cache: verify what is there, repair what crashes and other programs left (design §3).
+"""Looking after a store: repair what crashes and other programs left (design §3). What is whole is told by :mod:`holdfast.verify`.
 
 Every walk yields one :class:`Finding` a subject and goes on after a bad one. Repair destroys nothing that could be a version:
-it lists whole versions, and frees a number only where no meta is there and the push that claimed it has expired.
+it lists whole versions, puts back what is lost and known here, and frees a number only where no meta is there and the push that
+claimed it has expired.
 """
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import (
@@ -20,23 +19,19 @@ from holdfast.errors import (
     VersionNotFoundError,
 )
 from holdfast.formats import layout as keys
-from holdfast.formats.convention import decode_meta
 from holdfast.formats.records import PushRecord, changed, decode, encode, moment
-from holdfast.model.digest import Hasher
+from holdfast.mending import mend
 from holdfast.model.result import Finding
 from holdfast.model.spec import AssetSpec
-from holdfast.repository import compare, local_manifest
-from holdfast.transfer.plan import PART, plan_objects, ranges
+from holdfast.transfer.proving import Prover
+from holdfast.verify import Verifier, verify, verify_cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from holdfast.cache.assets import AssetsDir
-    from holdfast.catalog.base import Listed, Published, Taken
+    from holdfast.catalog.base import Listed, Taken
     from holdfast.formats.records import AssetRecord, Claim
-    from holdfast.model.manifest import Manifest
     from holdfast.repository import Repository
-    from holdfast.transfer.plan import ObjectPlan
 
 __all__ = ["check_store", "repair", "verify", "verify_cached"]
 
@@ -44,148 +39,23 @@ __all__ = ["check_store", "repair", "verify", "verify_cached"]
 _SLACK: Final = timedelta(hours=1)
 
 
-def verify(repository: Repository, spec: str | None = None, *, deep: bool = False) -> Iterator[Finding]:
-    """Check versions: metas read, every object there with its size; ``deep`` also reads every byte against its digest.
-
-    Args:
-        repository: whose store.
-        spec: a version, or a name for all its versions; None for every asset.
-        deep: read the bytes.
-    """
-    if spec is not None:
-        parsed = AssetSpec.parse(spec)
-        if parsed.version is not None:
-            yield _verify_version(repository, parsed.name, repository.resolve(parsed), deep=deep)
-            return
-    for name in [AssetSpec.parse(spec).name] if spec else repository.catalog.names(repository.engine.run):
-        yield from _verify_asset(repository, name, deep=deep)
-
-
-def _verify_asset(repository: Repository, name: str, *, deep: bool) -> Iterator[Finding]:
-    try:
-        known = repository.versions(name)
-    except HoldfastError as error:
-        yield Finding(name, error.kind, error.message)
-        return
-    for entry in known.unknown:
-        yield Finding(f"{name}:{entry}", "integrity", f"listed version {entry!r} is none of any known scheme")
-    for alias, version in known.aliases.items():
-        if version not in known.versions:
-            yield Finding(f"{name}:{alias}", "not_found", f"the alias names {version}, which is not listed")
-    for version in known.versions:
-        yield _verify_version(repository, name, version, deep=deep)
-
-
-def _verify_version(repository: Repository, name: str, version: str, *, deep: bool) -> Finding:
-    spec = f"{name}:{version}"
-    try:
-        published = repository.resolver.published(name, version)
-        proof = _verify_data(repository, name, version, published, deep=deep)
-    except HoldfastError as error:
-        kind = "integrity" if isinstance(error, ObjectNotFoundError) else error.kind
-        return Finding(spec, kind, error.message)
-    return Finding(spec, "ok", proof)
-
-
-def _verify_data(repository: Repository, name: str, version: str, published: Published, *, deep: bool) -> str:
-    meta = published.meta
-    if meta.layout == "tar.gz":
-        return _verify_archive(repository, name, version, meta.manifest, deep=deep)
-    files = meta.manifest.files if meta.manifest is not None else None
-    if files is None:
-        repository.store.head(keys.data_key(name, version))
-        return "there; nothing else is known of it"
-    plan = plan_objects(name, version, meta.layout, files)
-    objects = [*plan.small, *plan.large]
-    if meta.layout == "tree":
-        found = {info.key: info.size for info in repository.store.list(keys.data_key(name, version))}
-    else:
-        found = {item.key: repository.store.head(item.key).size for item in objects}
-    for item in objects:
-        _check_size(item, found.get(item.key))
-    if deep:
-        repository.engine.run(lambda item: _check_bytes(repository, item), objects)
-    return f"{len(objects)} objects, {'every byte' if deep else 'sizes'} checked"
-
-
-def _check_size(item: ObjectPlan, size: int | None) -> None:
-    if size is None:
-        raise IntegrityError(f"{item.key} is missing", subject=item.key)
-    if item.size >= 0 and size != item.size:
-        raise IntegrityError(f"{item.key} has {size} bytes instead of {item.size}", subject=item.key)
-
-
-def _check_bytes(repository: Repository, item: ObjectPlan) -> None:
-    if item.entry is None or item.entry.digest is None:
-        return
-    hasher = Hasher()
-    for start, length in ranges(item.size, part=PART):
-        hasher.update(memoryview(repository.store.get_range(item.key, start, length).data))
-    if hasher.hexdigest() != item.entry.digest:
-        raise IntegrityError(f"{item.key} does not match its digest", subject=item.key)
-
-
-def _verify_archive(repository: Repository, name: str, version: str, manifest: Manifest | None, *, deep: bool) -> str:
-    from holdfast.transfer.download import Download
-
-    info = repository.store.head(keys.data_key(name, version))
-    if not deep:
-        return f"an archive of {info.size} bytes is there"
-    folder = repository.state / "archives"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        download = Download(repository.store, repository.engine, Path(place) / "copy", Path(place) / "archive")
-        plan = plan_objects(name, version, "tar.gz", ())
-        found = download.archive(plan.large[0], manifest)
-    return f"{len(found.files)} files unpacked and checked"
-
-
-def verify_cached(assets: AssetsDir, name: str, version: str) -> Finding:
-    """Check a local copy against what is recorded of it (its meta, or the digests found when it was fetched)."""
-    path, spec = assets.path_of(name, version), f"{name}:{version}"
-    data, digests = assets.meta(name, version), assets.digests(name, version)
-    manifest = decode_meta(data, spec).manifest if data is not None else None
-    if (manifest is None or manifest.content_hash is None) and not digests:
-        return Finding(spec, "ok", "fetched by another program: nothing is known to check it against")
-    try:
-        found = local_manifest(path)
-    except HoldfastError as error:
-        return Finding(spec, error.kind, error.message)
-    if digests:
-        actual = {"" if found.single else entry.path: entry.digest or "" for entry in found.files}
-        wrong = sorted(
-            p for p in actual.keys() | digests.keys() if actual.get(p) != _digest(digests, p, single=found.single)
-        )
-    else:
-        assert manifest is not None  # noqa: S101 - or there are digests
-        difference = compare(manifest, found)
-        wrong = [*difference.changed, *difference.removed, *difference.added]
-    if wrong:
-        return Finding(
-            spec,
-            "integrity",
-            f"{len(wrong)} files differ from what was fetched, first {wrong[0]!r}: asset fetch --force",
-        )
-    return Finding(spec, "ok", f"{len(found.files)} files")
-
-
-def _digest(digests: dict[str, str], path: str, *, single: bool) -> str | None:
-    return next(iter(digests.values()), None) if single else digests.get(path)
-
-
 def repair(repository: Repository, name: str | None = None, *, dry_run: bool = False) -> Iterator[Finding]:
     """List whole versions that are not listed, take removed ones off, rebuild unreadable lists, free expired claims.
+
+    Of versions in packs, the root and pages objects that are lost are put back where their manifest is on this machine.
 
     Args:
         repository: whose store.
         name: one asset; None for all, those too that have claims only.
         dry_run: say what would be done.
     """
-    for asset in [AssetSpec.parse(name).name] if name else sorted(_all_names(repository)):
-        try:
-            yield from _repair_asset(repository, asset, dry_run=dry_run)
-        except HoldfastError as error:
-            yield Finding(asset, error.kind, error.message)
+    with Prover(repository.store, repository.engine, repository.state / "proofs") as prover:
+        verifier = Verifier(repository, prover, deep=False)
+        for asset in [AssetSpec.parse(name).name] if name else sorted(_all_names(repository)):
+            try:
+                yield from _repair_asset(verifier, asset, dry_run=dry_run)
+            except HoldfastError as error:
+                yield Finding(asset, error.kind, error.message)
     if not dry_run:
         yield from _sweep(repository)
 
@@ -206,7 +76,8 @@ def _all_names(repository: Repository) -> set[str]:
     }
 
 
-def _repair_asset(repository: Repository, name: str, *, dry_run: bool) -> Iterator[Finding]:
+def _repair_asset(verifier: Verifier, name: str, *, dry_run: bool) -> Iterator[Finding]:
+    repository = verifier.repository
     catalog = repository.catalog
     taken, record = catalog.taken(name), catalog.record(name)
     listed, broken = _listed(repository, name)
@@ -214,7 +85,10 @@ def _repair_asset(repository: Repository, name: str, *, dry_run: bool) -> Iterat
         raise AssetNotFoundError(f"no asset {name!r}", subject=name)
     if broken and not taken.metas:
         raise IntegrityError(f"{name}: the list is unreadable, and no meta is there to rebuild it from", subject=name)
-    whole = list(_whole_unlisted(repository, name, taken, listed, record))
+    for version in sorted(taken.metas):
+        if not catalog.is_removed(name, version, record):
+            yield from mend(verifier, name, version, dry_run=dry_run)
+    whole = list(_whole_unlisted(verifier, name, taken, listed, record))
     gone = [v for v in (listed.versions if listed else ()) if catalog.is_removed(name, v, record)]
     if not dry_run and (whole or gone or broken or (listed is not None and listed.merged)):
         catalog.enlist(name, whole, rebuild=broken)
@@ -250,15 +124,16 @@ def _listed(repository: Repository, name: str) -> tuple[Listed | None, bool]:
 
 
 def _whole_unlisted(
-    repository: Repository, name: str, taken: Taken, listed: Listed | None, record: AssetRecord
+    verifier: Verifier, name: str, taken: Taken, listed: Listed | None, record: AssetRecord
 ) -> Iterator[str]:
+    repository = verifier.repository
     for version in sorted(taken.metas - set(listed.versions if listed else ())):
         if repository.catalog.is_removed(name, version, record):
             continue
         try:
             published = repository.catalog.published(name, version)
             if published.meta.listed:
-                _verify_data(repository, name, version, published, deep=False)
+                verifier.data(name, version, published)
                 yield version
         except (IntegrityError, NotFoundError):
             continue  # not whole: verify says so once it is asked for that version

@@ -319,7 +319,7 @@ class Retriever:
         with local_errors(source):
             items = {item.entry.path: item for item in scan(source)}
         manifest = meta.manifest if meta is not None else None
-        if meta is not None and meta.root and self._manifests.local.find(name, version, meta.root) is not None:
+        if meta is not None and meta.root and self.manifests.local.find(name, version, meta.root) is not None:
             manifest = self.packed(name, version, meta).manifest()
         if manifest is None:
             manifest = Manifest.of([item.entry for item in items.values()], single=source.is_file())
@@ -345,6 +345,10 @@ class Retriever:
         """Into the work directory, which is kept for the next try where only the store did not answer."""
         with discarding(work):
             return self._bring(name, version, published, work, selection)
+
+    def bring(self, name: str, version: str, published: Published, work: WorkDir) -> Manifest:
+        """The whole version as ``work.copy``, verified, beside the cache; its manifest, or what a foreign meta tells of it."""
+        return self._download(name, version, published, work, Selection())[0]
 
     def _bring(
         self, name: str, version: str, published: Published, work: WorkDir, selection: Selection
@@ -381,8 +385,8 @@ class Retriever:
         return chosen, outcome.bytes, verified, {} if meta.hash else outcome.digests
 
     @cached_property
-    def _manifests(self) -> ManifestReader:
-        """Made when it is needed: a cached version is served without what it imports."""
+    def manifests(self) -> ManifestReader:
+        """The manifests of versions in packs. Made when it is needed: a cached version is served without what it imports."""
         from holdfast.cache.manifests import Manifests
         from holdfast.transfer.manifests import ManifestReader
 
@@ -392,7 +396,7 @@ class Retriever:
         """A version of layout packs."""
         from holdfast.unpacked import PackedVersion
 
-        return PackedVersion(self._manifests, name, version, meta)
+        return PackedVersion(self.manifests, name, version, meta)
 
     def _others(self, name: str, version: str) -> Iterator[tuple[Path, PackedVersion]]:
         """Other versions of the asset whose copies and manifests are on this machine."""
@@ -400,7 +404,7 @@ class Retriever:
             if other == version or not (self._assets.is_complete(name, other) and self.is_ours(name, other)):
                 continue
             meta = self._recorded(name, other)
-            if meta is not None and meta.root and self._manifests.local.find(name, other, meta.root) is not None:
+            if meta is not None and meta.root and self.manifests.local.find(name, other, meta.root) is not None:
                 yield self._assets.path_of(name, other), self.packed(name, other, meta)
 
     def _sized(self, name: str, version: str, manifest: Manifest) -> Manifest:

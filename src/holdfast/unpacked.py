@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.formats.convention import Meta
+    from holdfast.formats.root import Root
     from holdfast.model.chunk import Placed
     from holdfast.selection import Selection
     from holdfast.store.base import Store
@@ -37,6 +38,14 @@ class PackedVersion:
         self._name = name
         self._version = version
         self._root = meta.root
+
+    def root(self) -> tuple[Root, bytes]:
+        """The root and its bytes, from the store.
+
+        Raises:
+            IntegrityError: it is missing, damaged, or another one.
+        """
+        return self._reader.root(self._name, self._version, self._root)
 
     def manifest(self) -> Manifest:
         """Every entry."""
@@ -60,7 +69,7 @@ class PackedVersion:
 
     def _some(self, selection: Selection) -> tuple[Manifest, list[Placed]] | None:
         """From the pages alone that may hold the sub-path; None where they do not tell everything."""
-        root, _ = self._reader.root(self._name, self._version, self._root)
+        root, _ = self.root()
         assert selection.sub_path  # noqa: S101 - as the caller knows
         pages = root.within(selection.sub_path.encode())
         try:

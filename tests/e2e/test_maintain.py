@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def test_verify__in_order(pushed) -> None:
     """A whole store is exit 0, and the last line counts."""
@@ -12,12 +17,19 @@ def test_verify__in_order(pushed) -> None:
     assert set(document["findings"][0]) == {"subject", "state", "message"}
 
 
+def _pack(pushed) -> Path:
+    """The one pack that holds the model's weights."""
+    (pack,) = (path for path in (pushed.folder / "store/.holdfast/packs").rglob("*") if path.is_file())
+    return pack
+
+
 def test_verify__object_missing(pushed) -> None:
     """A version that lacks an object is named, with an error's exit code."""
-    (pushed.folder / "store/nlp/bert/0.0/config.json").unlink()
+    _pack(pushed).unlink()
     ended = pushed("verify")
-    assert ended.code in (3, 5)
-    assert "nlp/bert:0.0" in ended.lines[0]
+    assert ended.code == 5
+    assert "nlp/bert:0.1" in ended.lines[0]
+    assert "'sub/weights.bin'" in ended.lines[0]
     document = pushed("verify", "--json").json
     assert document["ok"] is False
     assert set(document["error"]) == {"kind", "message", "hint"}
@@ -25,10 +37,15 @@ def test_verify__object_missing(pushed) -> None:
 
 def test_verify__flipped_bit(pushed) -> None:
     """A changed byte is found by --deep, exit 5."""
-    (pushed.folder / "store/nlp/bert/0.0/config.json").write_text("[]")
+    pushed.ok("push", "model", "a/tree", "--layout", "tree")
+    data = _pack(pushed).read_bytes()
+    _pack(pushed).write_bytes(bytes([data[0] ^ 1]) + data[1:])
     assert pushed("verify", "nlp/bert:0.0").code == 0
     assert pushed.error(5, "verify", "nlp/bert:0.0", "--deep")["kind"] == "integrity"
-    assert pushed("verify", "nlp/bert:0.1", "--deep").code == 0
+    assert pushed("verify", "a/tree:0.0", "--deep").code == 0
+    (pushed.folder / "store/a/tree/0.0/config.json").write_text("[]")
+    assert pushed("verify", "a/tree:0.0").code == 0
+    assert pushed("verify", "a/tree:0.0", "--deep").code == 5
 
 
 def test_verify__refused(pushed) -> None:

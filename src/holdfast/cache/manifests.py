@@ -150,6 +150,15 @@ class LocalManifest:
             return None
         return cls(path, root)
 
+    def data(self) -> bytes:
+        """The bytes of the root.
+
+        Raises:
+            OSError: the file went away.
+        """
+        start = sum(page.stored for page in self.root.pages)
+        return self._path.read_bytes()[start:-_LENGTH]
+
     def pages(self) -> Iterator[tuple[Page, bytes]]:
         """Each page and its stored bytes, in order.
 

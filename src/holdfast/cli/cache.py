@@ -226,8 +226,8 @@ def verify_command(session: Session, specs: tuple[str, ...]) -> int:
     """
     folder = _folder(session)
     entries = [entry for spec in specs for entry in _matching(folder, spec)] if specs else folder.entries()
-    entries = (entry for entry in entries if not entry.part)
-    return report(session, (verify_cached(folder, entry.name, entry.version) for entry in entries))
+    entries, state = (entry for entry in entries if not entry.part), session.settings.cache_dir
+    return report(session, (verify_cached(folder, each.name, each.version, state) for each in entries))
 
 
 @command("pin")

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["Page", "Root", "decode_root", "encode_root"]
+__all__ = ["MAGIC", "Page", "Root", "decode_root", "encode_root"]
 
-_MAGIC: Final = b"HFROOT1\n"
+#: What every root begins with.
+MAGIC: Final = b"HFROOT1\n"
 #: No root unfolds to more bytes: some 60 million entries.
 _LARGEST: Final = 32 * 1024 * 1024
 
@@ -108,7 +109,7 @@ def encode_root(root: Root) -> bytes:
         raise UsageError(
             "too many entries for one version in layout packs", hint="push with --layout tree, or in parts"
         )
-    return _MAGIC + zstandard.compress(raw, 3)
+    return MAGIC + zstandard.compress(raw, 3)
 
 
 def decode_root(data: ReadableBuffer, key: str) -> Root:
@@ -118,7 +119,7 @@ def decode_root(data: ReadableBuffer, key: str) -> Root:
         IntegrityError: no root, of a later format, or with columns that do not fit each other.
     """
     view = memoryview(data).cast("B")
-    if bytes(view[:8]) != _MAGIC:
+    if bytes(view[:8]) != MAGIC:
         raise IntegrityError(f"{key} is no root of a version in layout packs", subject=key)
     try:
         size = zstandard.frame_content_size(view[8:])
