@@ -144,9 +144,14 @@ def test_push__usage(asset, args: tuple[str, ...], words: str) -> None:
     assert list((asset.folder / "store").iterdir()) == []
 
 
-def test_push__packs(asset) -> None:
-    """Layout packs is refused as not available yet."""
-    assert asset.error(1, "push", "model", "a", "--layout", "packs")["kind"] == "unsupported"
+def test_push__layouts(asset) -> None:
+    """A directory goes into packs, unless the push or the store's setting says otherwise."""
+    assert asset.ok("push", "model", "a", "--json").json["layout"] == "packs"
+    asset.ok("config", "set", "--store-wide", "layout", "tree")
+    assert asset.ok("push", "model", "b", "--json").json["layout"] == "tree"
+    assert asset.ok("push", "model", "c", "--layout", "packs", "--json").json["layout"] == "packs"
+    asset.ok("config", "set", "--store-wide", "layout", "packs")
+    assert asset.ok("push", "model", "d", "--json").json["layout"] == "packs"
 
 
 def test_push__version_taken(pushed) -> None:

@@ -286,8 +286,8 @@ def _configured(record: StoreRecord, key: str, value: str | None) -> StoreRecord
             raise UsageError(f"{key}: {value!r} is no number of seconds", subject=key) from None
         result = changed(record, **{key: number})
     elif key == "layout":
-        if value not in (None, "tree", "tar.gz"):
-            raise UsageError(f"layout: {value!r} is not tree or tar.gz", subject=key)
+        if value not in (None, "tree", "tar.gz", "packs"):
+            raise UsageError(f"layout: {value!r} is not tree, tar.gz or packs", subject=key)
         result = changed(record, layout=value)
     elif key == "versioning":
         result = changed(record, versioning=None if value is None else scheme_named(value).name)

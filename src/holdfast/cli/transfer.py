@@ -11,7 +11,7 @@ import click
 from holdfast.cli.completion import complete_name, complete_spec
 from holdfast.cli.options import Session, command, dry_run, labels
 from holdfast.cli.output import error_value, human_size, plain, print_error, print_json, print_lines
-from holdfast.errors import HoldfastError, UnsupportedError, UsageError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.model.spec import AssetSpec
 from holdfast.model.version import BUILT_IN
 
@@ -70,9 +70,6 @@ def push_command(session: Session, path: str, name: str | None, label: tuple[str
     """
     if not os.path.lexists(path):
         raise UsageError(f"no file or directory {path!r}", subject=path, hint="PATH comes first, then NAME")
-    if given["layout"] == "packs":
-        hint = "leave --layout out, or take tree or tar.gz"
-        raise UnsupportedError("layout packs is not available yet in this release", subject="packs", hint=hint)
     options: PushOptions = {**given, "labels": labels(label)}  # type: ignore[typeddict-item]
     target = _target(session, path, name, options)
     pushed = session.repository.push(path, target, **options)

@@ -243,7 +243,12 @@ class PathStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             info = _info(key, temporary.stat())
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except IsADirectoryError:  # of a tree that was deleted, if nothing is in it: a prefix is no object
+                for directory, _, _ in os.walk(path, topdown=False):
+                    os.rmdir(directory)
+                temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
