@@ -56,6 +56,7 @@ class Exchange:
     def __init__(self, settings: BucketSettings, clock: Callable[[], float]) -> None:
         self.settings = settings
         self.generations = settings.scheme == "gs"
+        self._is_azure = settings.scheme == "az"
         self._clock = clock
         self._prefix = checked_prefix(settings.prefix)
         self._lock = threading.Lock()
@@ -76,7 +77,7 @@ class Exchange:
         Raises:
             UsageError: the key is none that this kind of store keeps as it is.
         """
-        if self.settings.scheme == "az" and "\\" in key:
+        if self._is_azure and "\\" in key:
             # Azure takes it for a slash, silently: another key would be written.
             raise UsageError(f"key {key!r} has a backslash, which Azure does not keep", subject=key)
         return self._prefix + checked_key(key)

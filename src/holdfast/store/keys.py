@@ -7,6 +7,7 @@ more than 1024 bytes (the limit of S3 and GCS; names on a disk may be held to le
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from holdfast.errors import UsageError
@@ -14,6 +15,9 @@ from holdfast.errors import UsageError
 __all__ = ["MOST_BYTES", "checked_key", "checked_prefix"]
 
 MOST_BYTES: Final = 1024
+#: A search for each, because keys are checked by the thousand.
+_NO_PIECE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def checked_key(key: str) -> str:
@@ -34,9 +38,9 @@ def checked_prefix(prefix: str) -> str:
 
 
 def _problem(key: str) -> str | None:
-    if any(piece in ("", ".", "..") for piece in key.split("/")):
+    if _NO_PIECE.search(key):
         return "has an empty piece, '.' or '..'"
-    if any(char < " " or char == "\x7f" for char in key):
+    if _CONTROL.search(key):
         return "has a control character"
     try:
         length = len(key.encode())

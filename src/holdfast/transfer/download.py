@@ -93,7 +93,7 @@ class Download:
                 self._copy.mkdir(exist_ok=True)
                 prepare_copy(str(self._copy), entries)
                 self._root = str(self._copy)
-        missing = (item for item in plan.small if not self._is_there(item, self._target(item)))
+        missing = (item for item in plan.small if not self._is_there(item))
         rest = self._got_in_bulk(missing, plan.at_once)
         self._engine.pipe(rest, self._asked, self._keep, at_once=plan.at_once)
         self._large_at_once = max(1, min(_LARGE_AT_ONCE, len(plan.large)))
@@ -121,9 +121,13 @@ class Download:
         return found
 
     def _target(self, item: ObjectPlan) -> Path:
+        return Path(self._target_text(item))
+
+    def _target_text(self, item: ObjectPlan) -> str:
+        """Where the object goes, as a text, for thousands of paths cost time."""
         if item.entry is None:
-            return self._scratch
-        return self._copy if self._root is None else Path(f"{self._root}/{item.entry.path}")
+            return str(self._scratch)
+        return str(self._copy) if self._root is None else f"{self._root}/{item.entry.path}"
 
     def _retried(self, item: ObjectPlan, fetch: Callable[[ObjectPlan, Path], None]) -> None:
         """A file that comes out wrong is fetched once more from nothing: the wire may be to blame; then the object is."""
@@ -174,15 +178,22 @@ class Download:
 
     def _keep(self, answer: tuple[ObjectPlan, Object | None]) -> None:
         item, found = answer
+        if found is not None and self._kept(item, found):
+            return
+        self._retried(item, lambda item, target: self._small(item, target, self._store.get(item.key)))
 
-        def write(item: ObjectPlan, target: Path) -> None:
-            nonlocal found
-            first, found = found, None
-            self._small(item, target, first or self._store.get(item.key))
+    def _kept(self, item: ObjectPlan, found: Object) -> bool:
+        """Check and write what came; False where it is wrong, and nothing was written."""
+        target = self._target_text(item)
+        try:
+            with local_errors(self._copy):
+                self._small(item, target, found)
+        except (IntegrityError, ChangedError):
+            return False
+        reach("fetch.data-partly")
+        return True
 
-        self._retried(item, write)
-
-    def _small(self, item: ObjectPlan, target: Path, found: Object) -> None:
+    def _small(self, item: ObjectPlan, target: Path | str, found: Object) -> None:
         data = memoryview(found.data)
         self._arrived(data.nbytes)
         digest = digest_of(data)
@@ -190,10 +201,11 @@ class Download:
         _write_new(target, data)
         self._note(item, digest, proof)
 
-    def _is_there(self, item: ObjectPlan, target: Path) -> bool:
+    def _is_there(self, item: ObjectPlan) -> bool:
         """Whether an earlier run left the file whole."""
         if not self._resumed or item.entry is None or item.entry.digest is None:
             return False
+        target = self._target(item)
         with local_errors(target):
             if not target.is_file() or target.stat().st_size != item.size:
                 return False
@@ -368,7 +380,7 @@ def _make_writable(target: Path) -> None:
         target.chmod(0o600)
 
 
-def _write_new(target: Path, data: memoryview) -> None:
+def _write_new(target: Path | str, data: memoryview) -> None:
     """Write a file; what an earlier, killed run left there goes first."""
     flags, view = os.O_WRONLY | os.O_CREAT | os.O_EXCL, data.cast("B")
     try:

@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from holdfast.cache.tree import changed, check_source, read_file, read_whole
+from holdfast.cache.tree import Scanned, changed, check_source, read_file, read_whole
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.store.base import Bulk
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    from holdfast.cache.tree import Scanned
     from holdfast.model.manifest import Entry, Manifest
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
@@ -74,7 +73,8 @@ class Upload:
 
     def _source(self, item: ObjectPlan) -> Scanned:
         assert item.entry is not None  # noqa: S101 - only the plan of an archive has an object without an entry
-        return replace(self._scanned[item.entry.path], entry=item.entry)
+        scanned = self._scanned[item.entry.path]
+        return Scanned(item.entry, scanned.path, scanned.stamp)
 
     def _read_small(self, item: ObjectPlan) -> tuple[str, bytes]:
         self._alive()
