@@ -6,7 +6,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from holdfast.formats.convention import Meta
-from holdfast.formats.records import AssetRecord, Claim, PushRecord, StoreRecord, Tombstone
+from holdfast.formats.records import (
+    AnyRecord,
+    AssetRecord,
+    Claim,
+    CondemnedRecord,
+    CondemnedVersion,
+    DoneRecord,
+    PushRecord,
+    StoreRecord,
+    Tombstone,
+    join_names,
+)
 from holdfast.model.digest import digest_of
 from holdfast.model.manifest import Entry, Manifest
 
@@ -47,13 +58,24 @@ METAS: dict[str, Meta] = {
     "meta-tree-compressed.json": meta("tree", MANY),
 }
 
-RECORDS: dict[str, StoreRecord | Claim | PushRecord | AssetRecord] = {
+RECORDS: dict[str, AnyRecord] = {
     "store.json": StoreRecord(1, PUSH, "holdfast", STAMP),
     "store-changed.json": StoreRecord(1, PUSH, "modelkit", STAMP, layout="tar.gz", versioning="simple_date", undo=60),
     "claim.json": Claim(PUSH, "nlp/bert", "1.0", WHO, STAMP),
     "push-open.json": PushRecord(PUSH, "nlp/bert", WHO, STAMP, STAMP),
     "push-closed.json": PushRecord(PUSH, "nlp/bert", WHO, STAMP, STAMP, STAMP),
     "asset.json": AssetRecord({"stable": "1.0"}, {"0.9": Tombstone(PUSH, STAMP, WHO)}, {"1.0": "in production"}),
+    "asset-final.json": AssetRecord(tombstones={"0.9": Tombstone(PUSH, STAMP, WHO, final=True)}),
+    "gc.json": CondemnedRecord(
+        1,
+        STAMP,
+        WHO,
+        join_names([digest_of(b"second"), digest_of(b"first")]),
+        join_names([digest_of(b"pages")]),
+        (CondemnedVersion("nlp/bert", "0.9", PUSH, "packs"),),
+    ),
+    "gc-empty.json": CondemnedRecord(1, STAMP, WHO),
+    "gc-done.json": DoneRecord(STAMP, WHO, deleted=4, kept=0),
 }
 
 #: modelkit 0.1.3 writes these; the texts are facts of its format, not of its code.

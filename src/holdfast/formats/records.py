@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STORE_FORMAT",
+    "AnyRecord",
     "AssetRecord",
     "Claim",
     "CondemnedRecord",
