@@ -135,7 +135,7 @@ def test_fetch__own_work_stays(cache):
 
 def test_fetch__touched_but_equal_goes(cache):
     """A copy whose files were only copied or given other rights is as it was fetched."""
-    for layout in ("tree", "file"):
+    for layout in ("tree", "file", "packs"):
         source = lay(cache.shop.fresh("source"), content(7))
         cache.shop.open().push(source / "a" if layout == "file" else source, f"quota/{layout}", layout=layout)
         path = Path(
@@ -144,7 +144,7 @@ def test_fetch__touched_but_equal_goes(cache):
         time.sleep(0.05)
         os.utime(path if layout == "file" else path / "a")
     value = cache.asset("cache", "prune", "--max-size", "0")
-    assert (value["removed"], value["kept"]) == (["quota/tree:0.0", "quota/file:0.0"], [])
+    assert (value["removed"], value["kept"]) == ([f"quota/{layout}:0.0" for layout in ("tree", "file", "packs")], [])
 
 
 def test_fetch__in_use_stay(cache):

@@ -70,8 +70,9 @@ def worked_in(assets: AssetsDir, entry: CachedVersion) -> str | None:
     digests = {} if entry.part else assets.digests(entry.name, entry.version)
     if fetched is None:
         return None
+    known = None if entry.part else assets.known(entry.name, entry.version)
     try:
-        path = edited(str(entry.path), fetched, meta, digests)
+        path = edited(entry.place, fetched, meta, digests, None if known is None else known.hash)
     except FileNotFoundError:
         return None  # being removed by another
     return None if path is None else f"changed since it was fetched ({path})"
