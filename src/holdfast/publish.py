@@ -53,11 +53,21 @@ _RESUME_WITHIN: Final = 0.5
 class Publisher:
     """Pushes sources into one store through one catalog.
 
-    ``state`` is the folder of the journal and of archives in the making, ``place`` the store's URL and endpoint.
+    ``state`` is the folder of the journal and of archives in the making, ``place`` the store's URL and endpoint. ``origin`` is
+    what a version that is copied from elsewhere was there: its date, author and parent are kept.
     """
 
     def __init__(
-        self, store: Store, catalog: Catalog, engine: Engine, clock: Clock, *, who: str, state: Path, place: str
+        self,
+        store: Store,
+        catalog: Catalog,
+        engine: Engine,
+        clock: Clock,
+        *,
+        who: str,
+        state: Path,
+        place: str,
+        origin: Meta | None = None,
     ) -> None:
         self.store = store
         self.catalog = catalog
@@ -66,7 +76,8 @@ class Publisher:
         self.who = who
         self.state = state
         self._place = place
-        self._packer = Packer(store, catalog, engine, state=state, place=place)
+        self.origin = origin
+        self.packer = Packer(store, catalog, engine, state=state, place=place)
 
     def push(self, source: Path, name: str, options: PushOptions) -> Pushed:
         """See :meth:`holdfast.repository.Repository.push`."""
@@ -77,6 +88,11 @@ class Publisher:
         if result is None:
             result = self._push(self._listed_source(source, name, layout, options), name, options)
         return replace(result, seconds=round(time.monotonic() - begun, 3))
+
+    def publish(self, source: Source, name: str, options: PushOptions, opened: OpenPush | None = None) -> Pushed:
+        """A version of what was read already, somewhere else: a copy. ``opened`` is its push's record, if there is one."""
+        check_options(name, options)
+        return self._push(source, name, options, opened)
 
     def _layout(self, source: Path, options: PushOptions) -> str:
         single, asked = source.is_file(), options.get("layout")
@@ -105,7 +121,7 @@ class Publisher:
     def _push_packs(self, source: Path, name: str, options: PushOptions) -> Pushed:
         """Layout packs: an unchanged folder is found so by its stats; else its chunks are sent before a number is claimed."""
         exclude, follow = tuple(options.get("exclude", ())), options.get("follow_links", False)
-        scan = self._packer.scan(source, name, exclude=exclude, follow_links=follow)
+        scan = self.packer.scan(source, name, exclude=exclude, follow_links=follow)
         listed, record = self.engine.both(lambda: self.catalog.listed(name), lambda: self.catalog.record(name))
         if scan.same is not None:
             known = KnownSource(scan.same)
@@ -117,14 +133,14 @@ class Publisher:
             newest = None
         if options.get("dry_run") or not self._may_push(name, listed, record, options):
             # Whether it is refused, or was whole already, depends on the hash: nothing is written to find that out.
-            packed = self._packer.pack(scan, name, newest, alive=lambda: None, dry=True)
+            packed = self.packer.pack(scan, name, newest, alive=lambda: None, dry=True)
             with packed:
                 return self._push(packed, name, options)
         self.check_store()
         self.catalog.store_record(create=True)
         opened = self.catalog.open_push(name, secrets.token_hex(16), self.clock.now())
         reach("push.opened")
-        packed = self._packer.pack(scan, name, newest, alive=lambda: self.catalog.renew(opened))
+        packed = self.packer.pack(scan, name, newest, alive=lambda: self.catalog.renew(opened))
         reach("push.packed")
         if not packed.files and not scan.walked.tables[""].names:
             self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
@@ -388,6 +404,9 @@ class _Push:
             labels=dict(options.get("labels") or {}),
             inputs=tuple(options.get("inputs") or ()),
         )
+        origin = self._publisher.origin
+        if origin is not None:
+            meta = replace(meta, pushed=origin.pushed, who=origin.who, parent=origin.parent)
         self._catalog.publish(push, version, meta)
 
     def _list(self, push: OpenPush, version: str) -> None:

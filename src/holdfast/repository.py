@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 
     from holdfast.cache.assets import AssetsDir
     from holdfast.catalog.base import Catalog, Clock, Published
+    from holdfast.formats.convention import Meta
     from holdfast.formats.records import AssetRecord
     from holdfast.model.manifest import Entry, Manifest
     from holdfast.model.result import FetchOptions, PushOptions
     from holdfast.model.version import VersionScheme
+    from holdfast.publish import Publisher
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
@@ -95,12 +97,22 @@ class Repository:
             SourceChangedError: a file changed while it was pushed; no version was published.
             UnsupportedError: the store has no conditional writes.
         """
+        return self.publisher().push(Path(source), name, options)
+
+    def publisher(self, origin: Meta | None = None) -> Publisher:
+        """Who pushes into this store; ``origin`` as in :class:`holdfast.publish.Publisher`."""
         from holdfast.publish import Publisher
 
-        publisher = Publisher(
-            self.store, self.catalog, self.engine, self._clock, who=self._who, state=self.state, place=self._place
+        return Publisher(
+            self.store,
+            self.catalog,
+            self.engine,
+            self._clock,
+            who=self._who,
+            state=self.state,
+            place=self._place,
+            origin=origin,
         )
-        return publisher.push(Path(source), name, options)
 
     def fetch(self, spec: AssetSpec | str, **options: Unpack[FetchOptions]) -> Path:
         """Bring a version to this machine and return where it is; see :meth:`fetch_info`."""

@@ -99,7 +99,7 @@ def test_push__new_and_update(asset) -> None:
 
 def test_push__dry_run(asset) -> None:
     """--dry-run says which version it would be, and writes nothing."""
-    assert asset.ok("push", "model", "a", "--dry-run").lines == ["a:0.0  3 files, 1003 B, would be pushed as tree"]
+    assert asset.ok("push", "model", "a", "--dry-run").lines == ["a:0.0  3 files, 1003 B, would be pushed as packs"]
     assert list((asset.folder / "store").iterdir()) == []
 
 
