@@ -1,7 +1,8 @@
 """The codecs of chunks and pages: none, zstd, and byte planes before zstd for numbers of two and four bytes (FORMAT.md §9.1).
 
 Numbers of one kind have bytes of one kind at one place: the exponents of a model's weights compress, their mantissas do not.
-Put together by place, zstd finds them (measured on bf16 weights: 0.78 of the length without planes, 0.68 with).
+Put together by place, and each plane in blocks of its own, zstd finds them: measured on numbers that scatter as weights do, 0.78 of
+the length becomes 0.70 (bf16), 0.92 becomes 0.85 (float16 and float32).
 """
 
 from __future__ import annotations
@@ -38,16 +39,19 @@ def choose(sample: ReadableBuffer) -> int:
 
 def pack(data: ReadableBuffer, codec: int, level: int = _LEVEL) -> bytes:
     """The bytes as they are stored. The interpreter lock is released while zstd works."""
-    width = _WIDTH.get(codec, 0)
-    if width:
-        data = _planes(bytes(memoryview(data)), width)
-    elif codec == CODEC_NONE:
+    if codec == CODEC_NONE:
         return bytes(memoryview(data))
     compressors: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
     compressor = compressors.get(level)
     if compressor is None:
         compressor = compressors[level] = zstandard.ZstdCompressor(level=level)
-    return compressor.compress(memoryview(data))
+    if codec == CODEC_ZSTD:
+        return compressor.compress(memoryview(data))
+    frame = compressor.compressobj(size=memoryview(data).nbytes)
+    stored = []
+    for plane in _planes(bytes(memoryview(data)), _WIDTH[codec]):
+        stored += [frame.compress(plane), frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)]
+    return b"".join([*stored, frame.flush()])
 
 
 def unpack(data: ReadableBuffer, codec: int, raw: int, subject: str) -> ReadableBuffer:
@@ -77,9 +81,9 @@ def unpack(data: ReadableBuffer, codec: int, raw: int, subject: str) -> Readable
     return _joined(found, _WIDTH[codec]) if codec in _WIDTH else found
 
 
-def _planes(data: bytes, width: int) -> bytes:
+def _planes(data: bytes, width: int) -> list[bytes]:
     even = len(data) // width * width
-    return b"".join([*(data[place:even:width] for place in range(width)), data[even:]])
+    return [*(data[place:even:width] for place in range(width)), data[even:]]
 
 
 def _joined(data: bytes, width: int) -> bytes:
