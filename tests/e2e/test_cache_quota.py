@@ -263,6 +263,15 @@ CROWD = 80
 LIAR = "import fcntl\nfcntl.flock = lambda *_: None\n"
 
 
+def lying(cache: Cache) -> None:
+    """Let ``flock`` lock nothing in every process that is started."""
+    liar = cache.shop.fresh("liar")
+    (liar / "sitecustomize.py").write_text(LIAR)
+    cache.runner.env["PYTHONPATH"] = str(liar)
+    probe = [sys.executable, "-c", "import fcntl; print(fcntl.flock(None))"]
+    assert subprocess.run(probe, env=cache.runner.env, capture_output=True, text=True, check=True).stdout == "None\n"
+
+
 @pytest.mark.parametrize("flock", ["works", "locks nothing"])
 def test_fetch__eighty_at_once(cache, flock):
     """Eighty processes that fetch one cold asset at once download it once, even where `flock` locks nothing, and stay in the quota."""
@@ -272,13 +281,7 @@ def test_fetch__eighty_at_once(cache, flock):
     cache.fetch(0, 1)
     cache.limit(size + SIZE)
     if flock != "works":
-        liar = cache.shop.fresh("liar")
-        (liar / "sitecustomize.py").write_text(LIAR)
-        cache.runner.env["PYTHONPATH"] = str(liar)
-        probe = [sys.executable, "-c", "import fcntl; print(fcntl.flock(None))"]
-        assert (
-            subprocess.run(probe, env=cache.runner.env, capture_output=True, text=True, check=True).stdout == "None\n"
-        )
+        lying(cache)
     gate = ["wait", cache.shop.fresh("gate"), CROWD]
     running = [
         cache.runner.start(cache.shop.url, cache.assets, gate, ["fetch", "quota/crowd:0.0"]) for _ in range(CROWD)
@@ -290,3 +293,51 @@ def test_fetch__eighty_at_once(cache, flock):
     assert sum(entry["bytes"] for entry in cache.asset("cache", "list")) <= size + SIZE
     assert not list(cache.assets.rglob("*.part"))
     assert [*cache.assets.glob(".holdfast/locks/*/.*.queue/*"), *cache.assets.glob(".holdfast/leases/*/*")] == []
+
+
+#: Fetches at random, and whatever it then has in use it finds whole, until it has done so often enough.
+READER = """
+import random, sys
+from pathlib import Path
+import holdfast
+from tests.e2e.driver import flat
+from tests.e2e.test_cache_quota import NAME, content
+store, assets, seed = sys.argv[1:]
+repository, dice, seen = holdfast.open(store, assets_dir=assets), random.Random(seed), 0
+while seen < 25:
+    number = dice.randrange(5)
+    repository.fetch(f"{NAME}{number}:0.0")
+    with repository.assets.leases.hold(f"{NAME}{number}", "0.0"):
+        if repository.assets.is_complete(f"{NAME}{number}", "0.0"):
+            assert flat(repository.assets.path_of(f"{NAME}{number}", "0.0")) == content(number)
+            seen += 1
+"""
+
+
+@pytest.mark.parametrize("flock", ["works", "locks nothing"])
+def test_evict__beside_readers(cache, flock):
+    """What a process has in use stays whole while others fetch and evict without a pause."""
+    cache.limit(4 * SIZE)
+    if flock != "works":
+        lying(cache)
+    env = cache.runner.env | {"PYTHONPATH": os.pathsep.join([cache.runner.env.get("PYTHONPATH", ""), *sys.path])}
+    command = [sys.executable, "-c", READER, cache.shop.url, str(cache.assets)]
+    readers = [subprocess.Popen([*command, str(n)], env=env, stderr=subprocess.PIPE, text=True) for n in range(3)]
+    errors = [reader.communicate(timeout=120)[1] for reader in readers]
+    assert [reader.returncode for reader in readers] == [0] * 3, errors
+    assert len(cache.here) <= 4
+    for number in cache.here:
+        assert flat(cache.assets / f"{NAME}{number}/0.0") == content(number)
+
+
+def test_fetch__killed_without_flock(cache):
+    """Where `flock` locks nothing a fetch that was killed is taken over, too, and only what it had not done is downloaded."""
+    lying(cache)
+    steps = ["fetch", f"{NAME}0:0.0"]
+    for _ in range(3):
+        cache.runner.kill(cache.shop.url, cache.assets, steps, failpoint="fetch.verified")
+    running = [cache.runner.start(cache.shop.url, cache.assets, steps) for _ in range(5)]
+    answers = [finished(process)[-1] for process in running]
+    assert [answer["from_cache"] for answer in answers].count(False) == 1
+    assert flat(cache.assets / f"{NAME}0/0.0") == content(0)
+    assert not list(cache.assets.rglob("*.part"))
