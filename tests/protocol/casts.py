@@ -135,11 +135,11 @@ def _claimed(world: World, push: str) -> str | None:
 
 #: Configuration → the budget of preemptions within which every schedule is tried in ``make test``, and in ``make soak``.
 SMALL = {
-    numbers: (1, 3),
+    numbers: (1, 2),
     unreadable: (2, 3),
-    lowered: (1, 3),
+    lowered: (1, 2),
     two_pushes: (1, 2),
-    pushed_anew: (1, 3),
+    pushed_anew: (1, 2),
     reuse: (2, 3),
     soon: (2, 3),
     restored: (2, 3),

@@ -50,7 +50,7 @@ def test_protocol__without_a_rule(rule: str) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("cast", SMALL, ids=lambda cast: cast.__name__)
 def test_protocol__more_schedules(cast) -> None:
-    """So with one or two interruptions more."""
+    """So with one interruption more."""
     exhaustively(cast, Rules(), SMALL[cast][1])
 
 
