@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,9 +166,10 @@ def tree_bytes(path: str) -> int:
 
 def _size(path: str) -> int:
     try:
-        return os.lstat(path).st_size
+        status = os.lstat(path)
     except OSError:
         return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _used(path: str) -> float:
