@@ -32,7 +32,7 @@ _CLEANED = (
     "S3_",
     "STORAGE_EMULATOR",
 )
-_FOLDERS = ("unit", "formats", "contracts", "model", "semantics", "compat", "e2e", "docs", "shape")
+_FOLDERS = ("unit", "formats", "contracts", "model", "protocol", "semantics", "compat", "e2e", "docs", "shape")
 
 
 @pytest.fixture(autouse=True)

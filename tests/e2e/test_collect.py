@@ -507,3 +507,39 @@ def test_commands(asset, monkeypatch: pytest.MonkeyPatch) -> None:
     asset.error(3, "collect", "--explain", "0123456789")
     (asset.folder / "store/nlp/bert/0.1.meta").write_text("{")
     asset.error(5, "collect")
+
+
+# every kind of store
+
+
+@pytest.mark.parametrize("kind", ["ceph", "localstack", "azurite", "gcs_double"])
+def test_collect__object_stores(request, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In object stores, too, removed versions go after the grace by the store's clock, and nothing else does."""
+    service = request.getfixturevalue(kind)
+    for name, value in (service.env | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "assets").mkdir()
+    repository = holdfast.open(service.fresh_store(), assets_dir=tmp_path / "assets")
+    content = {"kept": b"k" * 1000, "large": Random(kind).randbytes(300_000)}
+    for layout in ("packs", "tree"):
+        source = lay(tmp_path / layout, content)
+        repository.push(source, f"n/{layout}", layout=layout)
+        (source / "large").write_bytes(Random(layout).randbytes(300_000))
+        repository.push(source, f"n/{layout}", layout=layout)
+    for key, value in (("push_limit", "1"), ("grace", "2"), ("undo", "0")):
+        repository.catalog.configure(key, value)
+    repository.remove("n/packs:0.0", "n/tree:0.0")
+    time.sleep(2.5)
+    condemned = Collector(repository).run().condemned
+    assert condemned.versions == ("n/packs:0.0", "n/tree:0.0")
+    assert condemned.packs
+    time.sleep(3.5)
+    deleted = Collector(repository).run().deleted
+    assert deleted == condemned
+    there = [info.key for info in repository.store.list("")]
+    assert not [key for key in there if key.startswith(("n/packs/0.0", "n/tree/0.0"))]
+    assert all(finding.ok for finding in verify(repository, deep=True))
+    (tmp_path / "fresh").mkdir()
+    fresh = holdfast.open(repository.store.url, assets_dir=tmp_path / "fresh")
+    assert flat(fresh.fetch("n/packs")) == flat(fresh.fetch("n/tree")) | {"large": flat(tmp_path / "packs")["large"]}
+    assert not Collector(repository).run(dry_run=True).condemned

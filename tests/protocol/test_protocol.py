@@ -11,7 +11,8 @@ from tests.protocol.casts import SMALL, everybody
 from tests.protocol.explore import LossError, exhaustively, randomly
 from tests.protocol.model import Rules
 
-SEEDS = int(os.environ.get("HOLDFAST_PROTOCOL_SEEDS", "1000"))
+#: How many random schedules of each configuration; ``make soak`` tries a hundred times as many.
+SEEDS = int(os.environ.get("HOLDFAST_TEST_PROTOCOL_SEEDS", "1000"))
 RULES = [each.name for each in fields(Rules)]
 
 
