@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.errors import AccessError, ChangedError, ObjectNotFoundError
 from holdfast.store.bucket import BucketStore
+from holdfast.store.many import _Growth
 from holdfast.store.settings import bucket_settings
 
 WHOLE = bytes(n % 251 for n in range(1000))
@@ -93,6 +94,9 @@ class Server(http.server.ThreadingHTTPServer):
     """Takes many connections at a time."""
 
     request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up is part of the tests."""
 
 
 @pytest.fixture
@@ -248,3 +252,15 @@ def test_put_many__not_where_a_write_needs_more(server, changed):
     store = opened(server, **changed)
     assert list(store.put_many([("a", b"1")], 1)) == [("a", False)]
     assert next(store.get_many(["a"], 1))[1] is not None
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_growth(gain):
+    """Lines become more as long as answers come faster for it, and never more than allowed."""
+    now, speed = 0.0, 1000.0
+    growth = _Growth(100, lambda: now)
+    for _ in range(5000):
+        now += 1 / speed
+        if growth.more():
+            speed *= gain
+    assert growth.lines == (100 if gain > 1 else 32)

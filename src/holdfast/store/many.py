@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.store.wire import LONGEST_HEAD, Answer, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from _typeshed import ReadableBuffer
 
@@ -26,6 +26,8 @@ __all__ = ["Done", "Request", "drive"]
 _FIRST: Final = 64 * 1024
 #: After so many failures in one run there is something that the full client should look at.
 _PATIENCE: Final = 100
+#: Lines at first, answers for each of them before the rate is judged, and the gain for which more lines are opened.
+_BEGIN, _SAMPLE, _WORTH = 16, 6, 1.25
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -62,18 +64,50 @@ def drive(
         yield from map(Done, todo)
         return
     with closing(_Loop(place, silence)) as loop:
-        for _, request in zip(range(at_once), todo, strict=False):  # in this order none is drawn that nobody sends
+        growth = _Growth(at_once)
+        for _, request in zip(range(growth.lines), todo, strict=False):  # in this order none is drawn that nobody sends
             loop.begin(_Line(), request)
         while loop.busy:
             for line in loop.finished():
                 done = line.done()
                 failures += done.answer is None
+                if not failures:
+                    for _, request in zip(range(growth.more()), todo, strict=False):
+                        loop.begin(_Line(), request)
                 if failures <= _PATIENCE and (following := next(todo, None)) is not None:
                     loop.begin(line, following)
                 else:
                     loop.drop(line)
                 yield done
         yield from map(Done, todo)
+
+
+class _Growth:
+    """How many lines: few, and twice as many as long as that makes answers come faster.
+
+    A server far away answers the more the more it is asked at a time; one near by only gets into its own way.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self.lines = min(_BEGIN, most)
+        self._answers, self._since, self._rate = 0, clock(), 0.0
+
+    def more(self) -> int:
+        """Count an answer; how many further lines to open now."""
+        self._answers += 1
+        if self.lines == self._most or self._answers < _SAMPLE * self.lines:
+            return 0
+        now = self._clock()
+        rate, before = self._answers / max(now - self._since, 1e-6), self._rate
+        self._answers, self._since, self._rate = 0, now, rate
+        if rate < _WORTH * before:
+            self._most = self.lines
+            return 0
+        added = min(self.lines, self._most - self.lines)
+        self.lines += added
+        return added
 
 
 def _reachable(address: tuple[str, int], connect: float) -> tuple[socket.AddressFamily, Any]:
