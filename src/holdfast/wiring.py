@@ -15,6 +15,7 @@ from holdfast.config import Settings, load
 from holdfast.errors import UsageError
 from holdfast.model.version import scheme_named
 from holdfast.repository import Repository
+from holdfast.store.absent import absent_store, none_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ def open(  # noqa: A001 - interface.md names it: holdfast.open(...)
     progress: Progress | None = None,
     jobs: int | None = None,
     limit_rate: int | None = None,
+    offline: bool = False,
 ) -> Repository:
     """Open the repository of a store.
 
@@ -48,24 +50,29 @@ def open(  # noqa: A001 - interface.md names it: holdfast.open(...)
         progress: whoever wants to show how far a transfer is.
         jobs: how many requests at a time; 16 unless told.
         limit_rate: bytes a second, over all of them.
+        offline: open it even where no store is set, for ``fetch(..., offline=True)``; what needs one then raises UsageError.
 
     Raises:
         UsageError: no store is set, or the URL is none.
     """
     arguments: Mapping[str, object] = {"store": store, "assets_dir": assets_dir, "storage_prefix": storage_prefix}
-    return open_settings(load(arguments, profile=profile), progress=progress, jobs=jobs, limit_rate=limit_rate)
+    settings = load(arguments, profile=profile)
+    return open_settings(settings, progress=progress, jobs=jobs, limit_rate=limit_rate, offline=offline)
 
 
 def open_settings(
-    settings: Settings, *, progress: Progress | None = None, jobs: int | None = None, limit_rate: int | None = None
+    settings: Settings,
+    *,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    limit_rate: int | None = None,
+    offline: bool = False,
 ) -> Repository:
-    """The repository that these settings describe."""
-    if settings.store is None:
-        raise UsageError(
-            "no store is set",
-            hint="give --store URL, set HOLDFAST_STORE, or: asset config set store s3://bucket/prefix",
-        )
-    return open_on(open_store(settings.store, settings), settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
+    """The repository that these settings describe; one for what is cached where none is set and ``offline`` is."""
+    if settings.store is None and not offline:
+        raise none_set()
+    store = absent_store() if settings.store is None else open_store(settings.store, settings)
+    return open_on(store, settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
 
 
 def open_on(

@@ -43,6 +43,7 @@ class Session:
     assets_dir: str | None = None
     jobs: int | None = None
     limit_rate: int | None = None
+    offline: bool = False
     overrides: dict[str, object] = field(default_factory=dict)
 
     @cached_property
@@ -59,7 +60,13 @@ class Session:
         """The repository of the store that the settings name."""
         from holdfast import wiring
 
-        return wiring.open_settings(self.settings, progress=self.progress, jobs=self.jobs, limit_rate=self.limit_rate)
+        return wiring.open_settings(
+            self.settings,
+            progress=self.progress,
+            jobs=self.jobs,
+            limit_rate=self.limit_rate,
+            offline=self.offline,
+        )
 
     @cached_property
     def progress(self) -> Progress:

@@ -129,6 +129,7 @@ def fetch_command(session: Session, specs: tuple[str, ...], **given: Any) -> int
     """
     if given["to"] is not None and len(specs) > 1:
         raise UsageError("--to takes one SPEC", subject="--to", hint="fetch them one by one, each to its own folder")
+    session.offline = given["offline"]
     several = len(specs) > 1  # none of which makes room for itself at the cost of another
     with session.repository.assets.keeping() if several else nullcontext():
         outcomes = [_fetch(session, spec, given) for spec in specs]
