@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AssetSummary",
     "AssetVersions",
+    "Copied",
     "Difference",
+    "Exported",
     "FetchOptions",
     "Fetched",
     "Finding",
@@ -81,6 +83,36 @@ class Pushed:
     bytes: int
     uploaded_bytes: int = 0
     uploaded_objects: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A version brought to another store: ``created`` is False where it was there with this hash already."""
+
+    name: str
+    version: str
+    spec: str
+    created: bool
+    hash: str
+    layout: str
+    files: int
+    bytes: int
+    aliases: tuple[str, ...] = ()
+    uploaded_bytes: int = 0
+    uploaded_objects: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle that was written: the versions in it, its length in bytes, and what the other side must have already."""
+
+    file: str
+    versions: tuple[str, ...]
+    objects: int
+    bytes: int
+    needs: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
