@@ -75,6 +75,7 @@ class Retriever:
     ) -> None:
         self._store = store
         self._state = state
+        self._packed: PackedVersion | None = None  # the last that was asked for
         self._resolver = resolver
         self._engine = engine
         self._assets = assets
@@ -169,9 +170,9 @@ class Retriever:
             return fetched
         path = Path(fetched.path) / selection.sub_path
         if not os.path.exists(path):
-            meta = self._recorded(fetched.name, fetched.version)
-            if meta is not None and meta.manifest is not None:
-                Selection(selection.sub_path).of(meta.manifest)  # raises, and knows the nearest
+            manifest = self._manifest_here(fetched.name, fetched.version)
+            if manifest is not None:
+                Selection(selection.sub_path).of(manifest)  # raises, and knows the nearest
             if not os.path.islink(path):
                 spec = f"{fetched.name}:{fetched.version}"
                 raise VersionNotFoundError(f"no sub-path {selection.sub_path!r} in {spec}", subject=selection.sub_path)
@@ -183,6 +184,13 @@ class Retriever:
 
         data = self._assets.meta(name, version)
         return None if data is None else decode_meta(data, keys.meta_key(name, version))
+
+    def _manifest_here(self, name: str, version: str) -> Manifest | None:
+        """The manifest of a cached version, as far as this machine knows it."""
+        meta = self._recorded(name, version)
+        if meta is not None and meta.root and self.manifests.local.find(name, version, meta.root) is not None:
+            return self.packed(name, version, meta).manifest()
+        return meta.manifest if meta is not None else None
 
     def _local_meta(self, name: str, version: str) -> dict[str, Any]:
         data = self._assets.meta(name, version)
@@ -288,6 +296,8 @@ class Retriever:
 
         file_name = None if meta.is_directory else meta.file_name or version
         known = selection.of(meta.manifest) if meta.manifest is not None else None
+        if meta.layout == "packs":
+            known, _ = self.packed(name, version, meta).select(selection)
         identity = digest_of(published.data + selection.token.encode())[:12]
         path = self._lay_out(Target(to, file_name), identity, known, bring, force=force)
         count, verified = found[0]
@@ -396,7 +406,9 @@ class Retriever:
         """A version of layout packs."""
         from holdfast.unpacked import PackedVersion
 
-        return PackedVersion(self.manifests, name, version, meta)
+        if self._packed is None or not self._packed.is_of(name, version, meta):
+            self._packed = PackedVersion(self.manifests, name, version, meta)
+        return self._packed
 
     def _others(self, name: str, version: str) -> Iterator[tuple[Path, PackedVersion]]:
         """Other versions of the asset whose copies and manifests are on this machine."""

@@ -38,6 +38,11 @@ class PackedVersion:
         self._name = name
         self._version = version
         self._root = meta.root
+        self._selected: tuple[Selection, Manifest, list[Placed]] | None = None
+
+    def is_of(self, name: str, version: str, meta: Meta) -> bool:
+        """Whether it is this version."""
+        return (self._name, self._version, self._root) == (name, version, meta.root)
 
     def root(self) -> tuple[Root, bytes]:
         """The root and its bytes, from the store.
@@ -61,6 +66,11 @@ class PackedVersion:
         Raises:
             VersionNotFoundError: nothing is; the hint names the nearest paths.
         """
+        if self._selected is None or self._selected[0] != selection:
+            self._selected = (selection, *self._select(selection))
+        return self._selected[1:]
+
+    def _select(self, selection: Selection) -> tuple[Manifest, list[Placed]]:
         if selection.sub_path and self._reader.local.find(self._name, self._version, self._root or "") is None:
             found = self._some(selection)
             if found is not None:

@@ -53,7 +53,8 @@ class Place:
         (self.outside / "precious").write_text("precious")
         self.repository = holdfast.open(self.store.as_uri(), assets_dir=self.assets)
         for number, version in enumerate(("0.0", "0.1", "1.0")):
-            self.repository.push(lay(folder / f"source{number}", content_of(version)), "n", version=version)
+            source = lay(folder / f"source{number}", content_of(version))
+            self.repository.push(source, "n", version=version, layout="tree")
         self.repository.alias("n", "stable", "0.1")
 
     def around(self) -> dict[str, bytes]:
@@ -209,8 +210,7 @@ def test_fetch__damaged_object(place, damage, layout):
     source = lay(place.folder / "damaged", content)
     if layout == "file":
         source, content = source / "a.txt", {"": content["a.txt"]}
-    options = {"layout": layout} if layout == "tar.gz" else {}
-    place.repository.push(source, "d", **options)
+    place.repository.push(source, "d", layout="tree" if layout == "large" else layout)
     copy = place.repository.fetch("d:0.0")
     target = place.store / "d" / "0.0"
     if target.is_dir():
@@ -413,7 +413,7 @@ def test_fetch__disk_full(place, tmp_path_factory):
             with pytest.raises(LocalError) as caught:
                 repository.fetch("f:0.0")
             assert caught.value.exit_code == 1
-            assert "space" in f"{caught.value.message} {caught.value.hint}"
+            assert "spare" in f"{caught.value.message} {caught.value.hint}"
             assert not list(disk.rglob("*.part"))
         assert flat(repository.fetch("n:0.1")) == content_of("0.1")
         assert flat(repository.fetch("n:0.0")) == content_of("0.0")

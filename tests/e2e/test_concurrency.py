@@ -116,7 +116,7 @@ def test_fetch__twenty_at_once(shop):
     """Twenty processes fetch one cold asset at once into one folder: all get it whole, and it is downloaded once."""
     shop, runner = shop
     content = content_of("cold", large=True)
-    shop.push("crowd/cold", content)
+    shop.push("crowd/cold", content, layout="tree")
     assets = shop.fresh("cache")
     steps = [[["fetch", "crowd/cold:0.0"]]] * FETCHERS
     answers = [finished(process)[-1] for process in at_once(runner, shop, [assets] * FETCHERS, steps)]

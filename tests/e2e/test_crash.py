@@ -19,6 +19,11 @@ PUSH = [point for point in POINTS if point.startswith("push.")]
 PATH = [point for point in POINTS if point.startswith("path.")]
 REMOVE = [point for point in POINTS if point.startswith("remove.")]
 FETCH = [point for point in POINTS if point.startswith("fetch.")]
+COLLECT = [point for point in POINTS if point.startswith(("collect.", "withdraw."))]  # killed in test_collect.py
+PACKS_ONLY = {"push.pack-written", "push.packed", "push.condemned-reread", "push.root-written"}
+#: Every step of a push in the layouts that have it.
+WAYS = [(point, "packs") for point in PUSH if point != "push.data-partly"]
+WAYS += [(point, "tree") for point in PUSH if point not in PACKS_ONLY]
 EVICT = [point for point in POINTS if point.startswith("evict.")]  # walked in test_cache_quota
 
 
@@ -72,23 +77,24 @@ def name_for(*words: str) -> str:
 
 def test_points__all_are_walked():
     """Every failpoint belongs to a test below."""
-    assert sorted(PUSH + PATH + REMOVE + FETCH + EVICT) == sorted(POINTS)
+    assert sorted(PUSH + PATH + REMOVE + FETCH + COLLECT + EVICT) == sorted(POINTS)
 
 
 WISHES = {"next": {}, "explicit": {"version": "3.0"}, "major": {"new_major": True}}
 
 
-@pytest.mark.parametrize("point", PUSH)
-def test_push__killed(shop, point):
+@pytest.mark.parametrize(("point", "layout"), WAYS)
+def test_push__killed(shop, point, layout):
     """A push killed at any step loses nothing, blocks nobody, and is completed by the same push, run again."""
-    survives(*shop, point, {"alias": "live"}, "push", point)
+    survives(*shop, point, {"alias": "live", "layout": layout}, "push", point, layout)
 
 
 @pytest.mark.parametrize("wish", ["explicit", "major"])
-@pytest.mark.parametrize("point", PUSH)
-def test_push__killed_with_a_wish(shop_of, point, wish):
+@pytest.mark.parametrize(("point", "layout"), WAYS)
+def test_push__killed_with_a_wish(shop_of, point, layout, wish):
     """A push of an explicit number or a new major is completed under that number by the same push, run again."""
-    version = survives(*shop_of("disk"), point, {"alias": "live"} | WISHES[wish], wish, point)
+    options = {"alias": "live", "layout": layout} | WISHES[wish]
+    version = survives(*shop_of("disk"), point, options, wish, point, layout)
     assert version == {"explicit": "3.0", "major": "1.0"}[wish]
 
 
@@ -106,12 +112,13 @@ def test_push__large_and_archive_killed(shop, point, layout):
     survives(*shop, point, options, layout.replace(".", ""), point, large=layout == "tree")
 
 
-@pytest.mark.parametrize("point", PUSH)
-def test_push__first_version_killed(shop_of, point):
+@pytest.mark.parametrize(("point", "layout"), WAYS)
+def test_push__first_version_killed(shop_of, point, layout):
     """A new asset whose first push was killed is listed only whole; ``--new``, run again, completes."""
     shop, runner = shop_of("disk")
-    name, content = name_for("first", point), content_of(f"first {point}")
-    step = ["push", lay(shop.fresh("source"), content), name, {"only": "new", "alias": "live"}]
+    name, content = name_for("first", point, layout), content_of(f"first {point} {layout}")
+    options = {"only": "new", "alias": "live", "layout": layout}
+    step = ["push", lay(shop.fresh("source"), content), name, options]
     runner.kill(shop.url, shop.fresh(), step, failpoint=point)
     assert set(shop.check(name)) <= {"0.0"}
     (pushed,) = runner.run(shop.url, shop.fresh(), step)
@@ -121,13 +128,13 @@ def test_push__first_version_killed(shop_of, point):
     assert flat(shop.open().fetch(f"{name}:live")) == content
 
 
-@pytest.mark.parametrize("point", PUSH)
-def test_push__killed_and_others_go_on(shop, point):
+@pytest.mark.parametrize(("point", "layout"), WAYS)
+def test_push__killed_and_others_go_on(shop, point, layout):
     """While a push lies dead, others push numbers of the store's and of their own choice; then it completes."""
     shop, runner = shop
-    name, content = name_for("others", point), content_of(f"others {point}")
+    name, content = name_for("others", point, layout), content_of(f"others {point}")
     shop.push(name, content_of("base"))
-    step = ["push", lay(shop.fresh("source"), content), name]
+    step = ["push", lay(shop.fresh("source"), content), name, {"layout": layout}]
     runner.kill(shop.url, shop.fresh(), step, failpoint=point)
     shop.push(name, content_of(f"automatic {point}"))
     shop.push(name, content_of(f"explicit {point}"), version="7.0")

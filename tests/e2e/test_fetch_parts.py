@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,7 +19,8 @@ from holdfast.errors import AlreadyExistsError, IntegrityError, UsageError, Vers
 class Place:
     """A store on disk with one pushed directory, and a repository with a cache and a memory of its own."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+        self.layout = layout
         self.folder = folder
         self.target = folder / "target"
         for name in ("store", "assets", "source", "home"):
@@ -27,14 +29,14 @@ class Place:
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
         self.write("a.txt", "a")
         self.write("sub/b.txt", "bb")
-        self.write("sub/deep/c.bin", "ccc")
+        self.write("sub/deep/c.bin", "ccc" * 100)  # too long to stand in a page
         self.write("other/d.txt", "d")
         self.link("to-sub", "sub")
         self.link("other/up", "../a.txt")
         self.link("loop", "loop")
         self.link("dangling", "nothing")
         self.repository = self.open("assets")
-        self.repository.push(self.folder / "source", "n/a")
+        self.repository.push(self.folder / "source", "n/a", layout=layout)
 
     def open(self, assets: str) -> holdfast.Repository:
         (self.folder / assets).mkdir(exist_ok=True)
@@ -58,10 +60,10 @@ class Place:
         (self.folder / "store/f/a/1.0.meta").write_text(json.dumps(meta))
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A fresh one."""
-    return Place(tmp_path, monkeypatch)
+@pytest.fixture(params=["tree", "packs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A fresh one, of either layout."""
+    return Place(tmp_path, monkeypatch, request.param)
 
 
 def tree(folder: Path) -> list[str]:
@@ -267,7 +269,10 @@ def test_to__killed(place: Place) -> None:
 
 def test_to__store_that_fails(place: Place) -> None:
     """A fetch that fails leaves nothing in a folder that was there."""
-    (place.folder / "store/n/a/0.0/a.txt").unlink()
+    if place.layout == "packs":
+        shutil.rmtree(place.folder / "store/.holdfast/packs")
+    else:
+        (place.folder / "store/n/a/0.0/a.txt").unlink()
     place.target.mkdir()
     with pytest.raises(IntegrityError):
         place.repository.fetch("n/a", to=place.target)
@@ -305,7 +310,13 @@ def test_to__not_into_what_is_ours(place: Place, inside: str, *, offline: bool) 
 
 @pytest.mark.parametrize(
     ("sub_path", "text"),
-    [("to-sub/b.txt", "bb"), ("to-sub/deep/c.bin", "ccc"), ("other/up", "a"), ("to-sub", None), ("dangling", None)],
+    [
+        ("to-sub/b.txt", "bb"),
+        ("to-sub/deep/c.bin", "ccc" * 100),
+        ("other/up", "a"),
+        ("to-sub", None),
+        ("dangling", None),
+    ],
 )
 def test_sub_path__through_links(place: Place, sub_path: str, text: str | None) -> None:
     """A sub-path through a symlink of the version leads there, whatever is cached."""
@@ -367,7 +378,7 @@ def test_locks__a_system_without_them() -> None:
         "import sys; sys.modules['fcntl'] = None\n"
         "import pathlib, tempfile\n"
         "from holdfast.cache.journal import Journal\n"
-        "from holdfast.cache.work import hold\n"
+        "from holdfast.cache.turns import hold\n"
         "folder = pathlib.Path(tempfile.mkdtemp())\n"
         "with hold(folder / 'lock', 'x', 1), Journal(folder, 'x') as journal: print(journal.read())\n"
     )
