@@ -1,7 +1,8 @@
 """Manifests of layout ``packs`` on this machine: what was pushed or fetched from here, for comparison and deduplication.
 
-One file a version, named by the digest of its root: the pages as they are stored, one behind the other, then the root, then its
-length in eight bytes. Pages are checked by their digests whenever they are read, so a damaged file is only a missing one.
+One file a version, named by the digest of its root: the pages as they are stored, one behind the other, then the root, then the
+BLAKE3 of all pages, then the root's length in eight bytes. It is checked when it is opened, so a damaged file is only a missing one; what was
+opened can be read to its end, whoever trims it meanwhile.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import os
 import secrets
 import time
+import weakref
+from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import IntegrityError
 from holdfast.formats import layout
 from holdfast.formats.root import decode_root
-from holdfast.model.digest import digest_of
+from holdfast.model.digest import Hasher, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalManifest", "Manifests", "Recorder"]
 
 _LENGTH: Final = 8
+_DIGEST: Final = 32
+_STEP: Final = 1024 * 1024
 #: So many manifests of one asset are kept.
 _KEPT: Final = 8
 #: What a killed process left unfinished goes after so many seconds.
@@ -82,12 +87,14 @@ class Recorder:
         self._path = folder / f".{secrets.token_hex(8)}.part"
         self._file: BinaryIO | None = None
         self._wanted = True
+        self._hasher = Hasher()
 
     def add(self, stored: bytes) -> None:
         """The next page."""
         if self._wanted:
             try:
                 self._opened().write(stored)
+                self._hasher.update(stored)
             except OSError:
                 self.discard()
 
@@ -103,7 +110,7 @@ class Recorder:
             return
         try:
             file = self._opened()
-            file.write(root + len(root).to_bytes(_LENGTH, "little"))
+            file.write(root + self._hasher.digest() + len(root).to_bytes(_LENGTH, "little"))
             file.close()
             self._path.replace(self._folder / f"{digest_of(root)}.{version}")
         except OSError:
@@ -120,61 +127,71 @@ class Recorder:
 
 
 class LocalManifest:
-    """A manifest on this machine."""
+    """A manifest on this machine. ``size`` is the length of its pages, ``length`` that of its root behind them."""
 
-    def __init__(self, path: Path, root: Root) -> None:
+    def __init__(self, path: Path, descriptor: int, root: Root, length: int) -> None:
         self._path = path
+        self._descriptor = descriptor
         self.root = root
+        self._size = sum(page.stored for page in root.pages)
+        self._length = length
         self._places: dict[bytes, int] = {}
         self.digest, _, self.version = path.name.partition(".")
+        weakref.finalize(self, os.close, descriptor)
 
     @classmethod
     def open(cls, path: Path) -> LocalManifest | None:
         """Read the root; None where the file is not there, or is damaged."""
-        digest = path.name.partition(".")[0]
         try:
-            with open(path, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _LENGTH))
-                length = int.from_bytes(file.read(_LENGTH), "little")
-                if length > size - _LENGTH:
-                    return None
-                file.seek(size - _LENGTH - length)
-                data = file.read(length)
-            if digest_of(data) != digest:
-                return None
-            root = decode_root(data, digest)
-            if sum(page.stored for page in root.pages) != size - length - _LENGTH:
-                return None
-        except (OSError, IntegrityError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError):
             return None
-        return cls(path, root)
+        try:
+            found = _read_root(descriptor, path.name.partition(".")[0])
+        except (OSError, IntegrityError):
+            found = None
+        if found is None:
+            os.close(descriptor)
+            return None
+        return cls(path, descriptor, *found)
 
     def data(self) -> bytes:
-        """The bytes of the root.
-
-        Raises:
-            OSError: the file went away.
-        """
-        start = sum(page.stored for page in self.root.pages)
-        return self._path.read_bytes()[start:-_LENGTH]
+        """The bytes of the root."""
+        return os.pread(self._descriptor, self._length, self._size)
 
     def pages(self) -> Iterator[tuple[Page, bytes]]:
-        """Each page and its stored bytes, in order.
-
-        Raises:
-            OSError: the file went away.
-        """
-        os.utime(self._path)
-        with open(self._path, "rb") as file:
-            for page in self.root.pages:
-                yield page, file.read(page.stored)
+        """Each page and its stored bytes, in order."""
+        with suppress(OSError):
+            os.utime(self._path)
+        start = 0
+        for page in self.root.pages:
+            yield page, os.pread(self._descriptor, page.stored, start)
+            start += page.stored
 
     def stored(self, page: Page) -> bytes:
         """The stored bytes of one page."""
         if not self._places:
             starts = accumulate((found.stored for found in self.root.pages), initial=0)
             self._places = {found.digest: start for found, start in zip(self.root.pages, starts, strict=False)}
-        with open(self._path, "rb") as file:
-            file.seek(self._places[page.digest])
-            return file.read(page.stored)
+        return os.pread(self._descriptor, page.stored, self._places[page.digest])
+
+
+def _read_root(descriptor: int, digest: str) -> tuple[Root, int] | None:
+    """The root and its length, if it has this digest and the pages are those that were written with it."""
+    size = os.fstat(descriptor).st_size - _DIGEST - _LENGTH
+    if size < 0:
+        return None
+    tail = os.pread(descriptor, _DIGEST + _LENGTH, size)
+    length = int.from_bytes(tail[_DIGEST:], "little")
+    if length > size:
+        return None
+    data = os.pread(descriptor, length, size - length)
+    if digest_of(data) != digest:
+        return None
+    root = decode_root(data, digest)
+    end = size - length
+    hasher = Hasher()
+    for start in range(0, end, _STEP):
+        hasher.update(os.pread(descriptor, min(_STEP, end - start), start))
+    whole = sum(page.stored for page in root.pages) == end and hasher.digest() == tail[:_DIGEST]
+    return (root, length) if whole else None
