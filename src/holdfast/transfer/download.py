@@ -23,9 +23,9 @@ from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import Entry, Manifest, parents
 from holdfast.store.base import Bulk, Object, OpensFiles
-from holdfast.store.copying import copy_shown
+from holdfast.store.copying import copy_shown, write_all
 from holdfast.transfer.plan import PART
-from holdfast.transfer.ranging import Ranges, write_all
+from holdfast.transfer.ranging import Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from holdfast.disk import begin_write_back
 from holdfast.errors import IntegrityError
 from holdfast.store.base import Bulk, Object
+from holdfast.store.copying import write_all
 from holdfast.transfer.plan import PART, ranges
 
 if TYPE_CHECKING:
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["Ranges", "write_all"]
+__all__ = ["Ranges"]
 
 #: The length of a range of an object that is fetched alone: fewer requests than with plan.PART, but more memory.
 _ALONE: Final = 8 * 1024 * 1024
 #: Bytes in flight, of all objects that are fetched side by side.
 _IN_FLIGHT: Final = 64 * 1024 * 1024
-#: Bytes a write. With more of them the kernel looks for large pieces of memory, which took virtual machines ten times as long.
-_WRITE: Final = 128 * 1024
 
 
 class Ranges:
@@ -88,10 +87,3 @@ class Ranges:
             return self._free.pop()
         except IndexError:
             return memoryview(bytearray(self._length))
-
-
-def write_all(file: BinaryIO, data: memoryview) -> None:
-    """Write all of it to an unbuffered file, in pieces that are cheap."""
-    view = data.cast("B")
-    while view:
-        view = view[file.write(view[:_WRITE]) :]
