@@ -151,8 +151,8 @@ def _repair_claim(repository: Repository, name: str, version: str, *, dry_run: b
         return Finding(
             spec, "conflict", f"claimed by {claim.who} since {claim.at}, and its push counts as alive {when}"
         )
-    if not dry_run:
-        _free(repository, name, version, claim)
+    if not dry_run and not _free(repository, name, version, claim):
+        return Finding(spec, "ok", "its push has just made it whole")
     return Finding(
         spec, "repaired", f"claimed by {claim.who} since {claim.at} and never finished: the number is free again"
     )
@@ -176,20 +176,21 @@ def _expiry(repository: Repository, claim: Claim) -> datetime:
     return datetime.fromtimestamp(found.info.modified, UTC) + 1.1 * timedelta(seconds=max(limit, push.limit or 0))
 
 
-def _free(repository: Repository, name: str, version: str, claim: Claim) -> None:
-    """First the claim is taken from the push, so that it could not publish any more; then leftovers, then the claim go."""
-    store = repository.store
-    try:
-        repository.catalog.published(name, version)
-    except VersionNotFoundError:
-        pass
-    else:
-        return
-    store.put(keys.claim_key(name, version), encode(changed(claim, push=f"freed-{claim.push}")))
+def _free(repository: Repository, name: str, version: str, claim: Claim) -> bool:
+    """Take the claim from the push, and only then look for a meta; leftovers go, then the claim. False where it is whole.
+
+    A push that wakes up late looks at its claim after its meta is there: one of the two sees the other.
+    """
+    store, key = repository.store, keys.claim_key(name, version)
+    store.put(key, encode(changed(claim, push=f"freed-{claim.push}")))
+    if version in repository.catalog.taken(name).metas:
+        store.put(key, encode(claim))
+        return False
     for info in store.list(keys.data_key(name, version)):
         store.delete(info.key)
     store.delete(keys.data_key(name, version))
-    store.delete(keys.claim_key(name, version))
+    store.delete(key)
+    return True
 
 
 def check_store(repository: Repository) -> Iterator[Finding]:

@@ -11,8 +11,12 @@ import pytest
 import holdfast
 from holdfast.catalog.bucket import BucketCatalog
 from holdfast.clock import SystemClock
+from holdfast.config import load
 from holdfast.errors import ConflictError, InvalidVersionError, NotFoundError, UsageError, VersionNotFoundError
+from holdfast.formats import layout as keys
 from holdfast.maintain import repair, verify
+from holdfast.wiring import open_on
+from tests.fakes import Call, FaultyStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,3 +153,25 @@ def test_push__provenance_is_checked(repository: Repository, place: Path) -> Non
     assert repository.versions("n/a").versions == ("0.0",)
     with pytest.raises(NotFoundError):
         repository.versions("n/b")
+
+
+def test_repair__a_push_that_wakes_up_meanwhile(repository: Repository, place: Path) -> None:
+    """A version that becomes whole while its number is being freed keeps its data and its claim."""
+    catalog = _dead_push(repository, place, "3.0")
+    _expire(place)
+    repository.catalog.configure("push_limit", "1")
+    source = repository.push(place / "source", "n/b", layout="tree")
+    woken = repository.catalog.published("n/b", source.version).data
+    store = FaultyStore(repository.store)
+
+    def wake(call: Call) -> None:
+        if call.verb == "put" and call.key == keys.claim_key("n/a", "3.0"):
+            store.store.put("n/a/3.0.meta", woken)
+
+    store.plan = wake
+    late = open_on(store, load({"store": repository.store.url, "assets_dir": place / "assets"}))
+    assert [finding.state for finding in repair(late, "n/a")] == ["ok"]
+    assert (place / "store/n/a/3.0/a.txt").read_text() == "a"
+    claim = catalog.claim_of("n/a", "3.0")
+    assert claim is not None
+    assert claim.push == "f" * 32
