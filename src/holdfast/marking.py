@@ -173,6 +173,9 @@ class Surveyor:
             published = self._catalog.published(name, version)
         except VersionNotFoundError:  # another collector was faster
             return None, frozenset()
+        except IntegrityError as error:
+            hint = "nothing is collected while a version cannot be read: a later release may read it"
+            raise IntegrityError(error.message, subject=error.subject, hint=hint) from error
         seen = VersionSeen(name, version, published.id, published.meta.layout)
         if published.meta.layout != "packs" or not collecting.is_root(published.id, tombstone):
             return seen, frozenset()

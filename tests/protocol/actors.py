@@ -106,7 +106,8 @@ def _publish(
                 world.create_object(names[letter])
             continue
         yield "write root"
-        world.data[version] = push, world.now
+        if not world.create_root(version, push):
+            return None
         yield "re-read claim"
         if world.claims.get(version) != push:
             return None
@@ -125,10 +126,12 @@ def _publish(
 
 def _stands(world: World, push: str, version: str) -> Generator[str, None, bool]:
     """As :func:`holdfast.freshness.stands`."""
+    yield "late: re-read claim"
+    held = world.claims.get(version) == push or not world.rules.late_check_reads_claim
     yield "late: re-read lists"
     needs = world.metas[version].needs
     good = not needs & world.condemned() if world.rules.late_check_reads_lists else needs <= world.objects.keys()
-    if good:
+    if held and good:
         world.doubtful.discard(version)
         return True
     stone = Tombstone(push, text(world.now), push, final=True)
@@ -187,6 +190,24 @@ def restorer(world: World, version: str) -> Actor:
             break
     yield "list"
     world.listed = (version, *world.listed)
+
+
+def repairer(world: World, version: str) -> Actor:
+    """Frees a number whose push has expired: the claim is taken from it, no meta has come, leftovers go, then the claim."""
+    yield "read claim, push, meta"
+    push = world.pushes.get(world.claims.get(version, ""))
+    if push is None or collecting.is_alive(push, world.now, world.limits) or version in world.metas:
+        return
+    yield "take the claim"
+    world.claims[version] = f"freed-{push.id}"
+    yield "read meta"
+    if version in world.metas and world.rules.repair_takes_claim_first:
+        world.claims[version] = push.id
+        return
+    yield "delete leftovers"
+    world.data.pop(version, None)
+    yield "delete the claim"
+    world.claims.pop(version, None)
 
 
 def overwriter(world: World) -> Actor:

@@ -10,6 +10,7 @@ from tests.protocol.actors import (
     passing,
     pusher,
     remover,
+    repairer,
     restorer,
 )
 from tests.protocol.explore import Cast
@@ -104,6 +105,21 @@ def two_pushes(rules: Rules) -> Cast:
     return Cast(world, [*pushes, *collectors, ("time", passing(world, 50))])
 
 
+def repaired(rules: Rules) -> Cast:
+    """A push, perhaps suspended, whose number is freed, and another one that takes the next."""
+    world = World(rules)
+    pushes = [(f"push {each}", pusher(world, each, "a", ())) for each in "pq"]
+    return Cast(world, [*pushes, ("repair", repairer(world, "0")), ("time", passing(world, 50))])
+
+
+def freed(rules: Rules) -> Cast:
+    """A suspended push wakes up while its number is freed."""
+    world = World(rules)
+    return Cast(
+        world, [("push", pusher(world, "p", "a", ())), ("repair", repairer(world, "0")), ("time", passing(world, 50))]
+    )
+
+
 def everybody(rules: Rules) -> Cast:
     """All of them at once: for random schedules only."""
     world = _removed_long_ago(rules)
@@ -123,6 +139,7 @@ def everybody(rules: Rules) -> Cast:
         ("remove", remover(world, "2")),
         ("restore", restorer(world, "2")),
         ("list", overwriter(world)),
+        ("repair", repairer(world, "3")),
         ("foreign", foreign_push(world, "2")),
     ]
     return Cast(world, actors, frozenset({"p", "q", "collector", "other collector"}), heirs)
@@ -140,8 +157,10 @@ SMALL = {
     lowered: (1, 2),
     two_pushes: (1, 2),
     pushed_anew: (1, 2),
+    repaired: (1, 2),
+    freed: (2, 3),
     reuse: (2, 3),
-    soon: (2, 3),
+    soon: (1, 2),
     restored: (2, 3),
     killed: (1, 2),
 }

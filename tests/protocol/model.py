@@ -31,8 +31,11 @@ class Rules:
     open_pushes_count: bool = True
     unlisted_are_roots: bool = True
     meta_before_data: bool = True
+    root_create_only: bool = True
+    repair_takes_claim_first: bool = True
     check_lateness: bool = True
     late_check_reads_lists: bool = True
+    late_check_reads_claim: bool = True
     store_clock: bool = True
     stop_at_unreadable: bool = True
     match_meta_id: bool = True
@@ -121,6 +124,13 @@ class World:
         """A claim, create-only; a lost answer is settled by reading."""
         return self.claims.setdefault(version, push) == push
 
+    def create_root(self, version: str, push: str) -> bool:
+        """A root, create-only; one's own may be there already."""
+        if self.rules.root_create_only and self.data.get(version, (push,))[0] != push:
+            return False
+        self.data[version] = push, self.now
+        return True
+
     def create_meta(self, version: str, meta: Meta, *, late: bool) -> bool:
         """A meta, create-only."""
         if version in self.metas:
@@ -169,7 +179,7 @@ class World:
     def check(self) -> None:
         """Raise if something is lost; independent of the rules that the actors follow."""
         for version, meta in self.metas.items():
-            if version not in self.data:
+            if version not in self.data and version not in self.doubtful and (version, meta.push) not in self.withdrawn:
                 raise ViolatedError(f"{version} has a meta and no data")
             if self._is_gone(version, meta) or version in self.doubtful:
                 continue
