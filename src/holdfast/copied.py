@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from holdfast.cache.stats import walk
+from holdfast.cache.stats import StatCache, walk
 from holdfast.cache.tree import hash_file, scan
 from holdfast.cache.work import open_work_dir
 from holdfast.catalog.condemned import read_condemned
@@ -194,14 +194,11 @@ def unremembered_scan(copy: Path) -> Scan:
     return Scan(walk(copy), _NoStats(), None)
 
 
-class _NoStats:
+class _NoStats(StatCache):
     """Stats of a folder that nobody will push again."""
+
+    def __init__(self) -> None:
+        """No file."""
 
     def write(self, stats: TreeStats, began: int) -> None:
         """Nothing is kept."""
-
-    def read(self) -> None:
-        """Nothing is there."""
-
-    def forget(self) -> None:
-        """Nothing is there."""

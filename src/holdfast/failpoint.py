@@ -48,6 +48,7 @@ POINTS = (
     "fetch.before-rename",
     "fetch.renamed",
     "fetch.recorded",
+    "export.member-written",
     "evict.announced",
     "evict.doomed",
     "evict.forgotten",

@@ -1,246 +1,132 @@
-"""Versions from one store to another: copied, converted to another layout, or carried in a file (see also :mod:`holdfast.carry`).
+"""Versions brought from one store to another: by :func:`copy`, or in a file by :func:`export` and :func:`import_`.
 
-A copy keeps number, date, author, message, labels, parent and inputs, and is published in the order of every push: so it may
-be killed at any line, and run again. What the target has already is not sent again; a number that it has with other content is
-a conflict.
+A bundle is read as a store, so importing is copying out of it. Before that every byte of it was looked at: a bundle that was
+truncated or changed leaves nothing in the store.
+
+Example::
+
+    copy(holdfast.open("s3://bucket/prefix"), holdfast.open("file:///backup"), "nlp/bert:1.4")
+    export(repository, ["nlp/bert:1.5"], Path("bert.bundle"), have=["nlp/bert:1.4"])
+    list(import_(other, Path("bert.bundle")))
 """
 
 from __future__ import annotations
 
-import secrets
-import time
+import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from holdfast.copied import StoredPacks, hashed, listed_source, unremembered_scan, work_dir
-from holdfast.errors import AlreadyExistsError, IntegrityError, UsageError, VersionNotFoundError
-from holdfast.model.digest import digest_of
-from holdfast.model.result import Copied
+from holdfast.cache.assets import AssetsDir
+from holdfast.catalog.bucket import BucketCatalog
+from holdfast.copying import copy, copyable
+from holdfast.errors import IntegrityError, NotFoundError, ObjectNotFoundError
+from holdfast.exporting import export
 from holdfast.model.spec import AssetSpec
-from holdfast.model.version import newest_first
-from holdfast.transfer.plan import choose_layout
-from holdfast.transfer.proving import Prover
+from holdfast.numbering import check_alias
+from holdfast.repository import Repository
+from holdfast.store.bundle import BundleStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
-    from holdfast.cache.work import WorkDir
-    from holdfast.catalog.base import OpenPush, Published
-    from holdfast.model.manifest import Manifest
-    from holdfast.model.result import Pushed, PushOptions
-    from holdfast.publish import Publisher
-    from holdfast.repository import Repository
+    from holdfast.formats.bundle import BundleVersion, Other
+    from holdfast.model.result import Copied
 
-__all__ = ["copy", "copyable"]
+__all__ = ["copy", "copyable", "export", "import_"]
+
+#: So many of the objects that a store lacks are named.
+_NAMED: Final = 3
 
 
-def copyable(source: Repository, name: str | None = None) -> Iterator[str]:
-    """The full specs of every version, or of one asset's: the oldest first, those too that are whole and in no list."""
-    for each in [name] if name is not None else source.catalog.names(source.engine.run):
-        listed, record = source.resolver.listed(each), source.catalog.record(each)
-        metas = source.catalog.taken(each).metas
-        found = {*listed.versions, *(version for version in metas if listed.scheme.is_full(version))}
-        alive = [version for version in found if not source.catalog.is_removed(each, version, record)]
-        yield from (f"{each}:{version}" for version in reversed(newest_first(alive, listed.scheme)))
-
-
-def copy(
-    source: Repository,
-    target: Repository,
-    spec: AssetSpec | str,
+def import_(
+    repository: Repository,
+    path: Path,
     *,
     layout: str | None = None,
     aliases: bool = False,
     dry_run: bool = False,
-) -> Copied:
-    """Bring one version to another store, every byte verified on the way.
+) -> Iterator[Copied]:
+    """Bring the versions of a bundle into a store, one after the other; no other store is asked.
 
     Args:
-        source: where it is.
-        target: where it is wanted.
-        spec: the version; without one, the newest.
-        layout: the layout that it gets there; else the one that it has.
-        aliases: let the aliases that name it here name it there, too.
-        dry_run: say what would be done.
+        repository: where they are wanted.
+        path: the bundle.
+        layout: the layout that they get there; else the one that they have.
+        aliases: set the aliases that named them when they were exported.
+        dry_run: check the bundle, and say what would be done.
 
     Raises:
-        NotFoundError: no such version.
-        ConflictError: the target has this number with other content, had it and removed it, or another push has claimed it.
-        IntegrityError: bytes of the source are not what was pushed; nothing was published.
-        UsageError: a layout that does not fit.
+        IntegrityError: the bundle was truncated or changed, or holds what cannot be; nothing was written.
+        NotFoundError: it builds upon versions that the store has not; they are named.
+        ConflictError: as :func:`copy`, for the version at hand.
+        LocalError: it cannot be read.
     """
-    begun = time.monotonic()
-    parsed = AssetSpec.parse(spec) if isinstance(spec, str) else spec
-    if parsed.sub_path is not None:
-        raise UsageError(f"whole versions are copied, not {parsed}", subject=str(parsed))
-    version = source.resolve(parsed)
-    published = source.resolver.published(parsed.name, version)
-    copied = _Copy(source, target, parsed.name, version, published, layout).run(dry_run=dry_run)
-    if aliases:
-        record = source.catalog.record(parsed.name)
-        names = tuple(alias for alias, named in record.aliases.items() if named == version)
-        if names and not dry_run:
-            target.catalog.set_aliases(parsed.name, dict.fromkeys(names, version))
-        copied = replace(copied, aliases=names)
-    return replace(copied, seconds=round(time.monotonic() - begun, 3))
+    engine = repository.engine
+    engine.progress.start("check", path.stat().st_size if path.is_file() else None, 1)
+    try:
+        store = BundleStore(path, repository.store, engine.progress.advance)
+    finally:
+        engine.progress.finish()
+    repository.state.mkdir(parents=True, exist_ok=True)
+    with store, tempfile.TemporaryDirectory(dir=repository.state) as place:
+        bundle = _opened(store, repository, Path(place))
+        for version in store.record.versions:  # before anything is written
+            _check_version(bundle, version)
+        _check_base(store, repository, path)
+        for version in store.record.versions:
+            copied = copy(bundle, repository, AssetSpec(version.name, version.version), layout=layout, dry_run=dry_run)
+            if aliases and version.aliases:
+                changes = dict.fromkeys(map(check_alias, version.aliases), version.version)
+                if not dry_run:
+                    repository.catalog.set_aliases(version.name, changes)
+                copied = replace(copied, aliases=version.aliases)
+            yield copied
 
 
-class _Copy:
-    """One version on its way."""
+def _check_version(bundle: Repository, version: BundleVersion) -> None:
+    spec = f"{version.name}:{version.version}"
+    try:
+        found = bundle.catalog.published(version.name, version.version).meta.hash
+    except NotFoundError:
+        raise IntegrityError(f"{bundle.store.url} lacks the meta of {spec}", subject=spec) from None
+    if found != version.hash:
+        raise IntegrityError(f"{bundle.store.url}: the meta of {spec} has another hash", subject=spec)
 
-    def __init__(
-        self, source: Repository, target: Repository, name: str, version: str, published: Published, layout: str | None
-    ) -> None:
-        self._source = source
-        self._target = target
-        self._name = name
-        self._version = version
-        self._published = published
-        self._meta = meta = published.meta
-        self._layout = choose_layout(single=not meta.is_directory, asked=layout or meta.layout, default=None)
-        self._spec = f"{name}:{version}"
 
-    def run(self, *, dry_run: bool) -> Copied:
-        """Look whether it is there; else make it."""
-        there = self._there()
-        if there is not None:
-            self._check_same(there)
-            if self._meta.listed and not dry_run:
-                self._list()
-            return self._copied(there, created=False)
-        if dry_run:
-            return self._copied(self._published, created=True)
-        pushed = self._direct() if self._layout == self._meta.layout == "packs" else None
-        if pushed is None:
-            pushed = self._through_here()
-        return replace(
-            self._copied(self._published, created=True),
-            hash=pushed.hash,
-            files=pushed.files,
-            bytes=pushed.bytes,
-            uploaded_bytes=pushed.uploaded_bytes,
-            uploaded_objects=pushed.uploaded_objects,
-        )
+def _opened(store: BundleStore, repository: Repository, place: Path) -> Repository:
+    """The bundle as a repository that is only read; whatever it remembers goes with its folder."""
+    clock = repository.clock
+    return Repository(
+        store,
+        BucketCatalog(store, clock, repository.who),
+        repository.engine,
+        AssetsDir(place / "assets"),
+        clock=clock,
+        who=repository.who,
+        state=place,
+        place=store.url,
+        scheme=repository.scheme,
+    )
 
-    def _copied(self, published: Published, *, created: bool) -> Copied:
-        meta = published.meta
-        layout = self._layout if created else meta.layout
-        files, size = meta.files or 0, meta.size or 0
-        return Copied(self._name, self._version, self._spec, created, meta.hash or "", layout, files, size)
 
-    # what the target has
+def _check_base(store: BundleStore, repository: Repository, path: Path) -> None:
+    """NotFoundError where the store lacks what the bundle only names."""
 
-    def _there(self) -> Published | None:
-        """The version of this number that the target has.
-
-        Raises:
-            AlreadyExistsError: it had one that was removed: numbers are never used again.
-        """
-        catalog = self._target.catalog
-        if catalog.is_removed(self._name, self._version, catalog.record(self._name)):
-            raise AlreadyExistsError(
-                f"{self._spec} was removed from {self._target.store.url}; numbers are never used again",
-                subject=self._spec,
-                hint="asset restore brings it back within the undo window",
-            )
+    def is_there(other: Other) -> bool:
         try:
-            return catalog.published(self._name, self._version)
-        except VersionNotFoundError:
-            return None
+            return repository.store.head(other.at).size == other.size
+        except ObjectNotFoundError:
+            return False
 
-    def _check_same(self, there: Published) -> None:
-        """ConflictError unless it is the same content."""
-        ours = self._hash_of(self._source, self._published)
-        theirs = self._hash_of(self._target, there)
-        if ours != theirs:
-            raise AlreadyExistsError(
-                f"{self._target.store.url} has {self._spec} with other content: {theirs} instead of {ours}",
-                subject=self._spec,
-                hint="versions never change: push it there under another number",
-            )
-
-    def _hash_of(self, repository: Repository, published: Published) -> str | None:
-        """The content hash; of another program's version, which tells none, by fetching it."""
-        if published.meta.hash is not None:
-            return published.meta.hash
-        with self._work(repository, published) as work:
-            return self._laid_out(repository, published, work).content_hash
-
-    def _list(self) -> None:
-        if self._version not in self._target.catalog.listed(self._name).versions:
-            self._target.catalog.enlist(self._name, [self._version])
-
-    # making it
-
-    def _options(self) -> PushOptions:
-        meta = self._meta
-        return {
-            "version": self._version,
-            "message": meta.message,
-            "labels": meta.labels,
-            "inputs": meta.inputs,
-            "listed": meta.listed,
-            "unchanged": False,
-        }
-
-    def _opened(self, publisher: Publisher) -> OpenPush:
-        """The record of the push, which comes before what is sent without a claim."""
-        publisher.check_store()
-        self._target.catalog.store_record(create=True)
-        return self._target.catalog.open_push(self._name, secrets.token_hex(16), publisher.clock.now())
-
-    def _direct(self) -> Pushed | None:
-        """Packs to packs: the objects as they are; None where the target has condemned some of them."""
-        source, target, meta = self._source, self._target, self._meta
-        root, data = source.retriever.packed(self._name, self._version, meta).root()
-        with Prover(source.store, source.engine, source.state / "proofs") as prover:
-            damages = prover.check(root, meta.hash)
-        if damages:
-            raise IntegrityError(
-                f"{self._spec} is not whole: {damages[0]}", subject=damages[0].key, hint=f"asset verify {self._spec}"
-            )
-        packs = StoredPacks(source.store, target.store, source.engine, meta, root, data)
-        if packs.is_condemned:
-            return None
-        publisher = target.publisher(meta)
-        opened = self._opened(publisher)
-        packs.bring(lambda: target.catalog.renew(opened))
-        return publisher.publish(packs, self._name, self._options(), opened)
-
-    def _through_here(self) -> Pushed:
-        """Any layout to any: laid out on this machine, verified, and pushed."""
-        publisher = self._target.publisher(self._meta)
-        with self._work(self._source, self._published) as work:
-            manifest = self._laid_out(self._source, self._published, work)
-            if self._layout == "packs":
-                return self._packed(publisher, work)
-            source = listed_source(publisher, work.copy, manifest, self._name, self._layout)
-            return publisher.publish(source, self._name, self._options())
-
-    def _packed(self, publisher: Publisher, work: WorkDir) -> Pushed:
-        target = self._target
-        opened = self._opened(publisher)
-        newest = target.catalog.listed(self._name).newest()
-        scan = unremembered_scan(work.copy)
-        with publisher.packer.pack(scan, self._name, newest, alive=lambda: target.catalog.renew(opened)) as packed:
-            self._check_hash(packed.content_hash)
-            return publisher.publish(packed, self._name, self._options(), opened)
-
-    def _work(self, repository: Repository, published: Published) -> AbstractContextManager[WorkDir]:
-        return work_dir(repository.state / "copies", digest_of(self._spec.encode() + published.data)[:12])
-
-    def _laid_out(self, repository: Repository, published: Published, work: WorkDir) -> Manifest:
-        """The version as it is now in the work directory, with every digest."""
-        found = repository.retriever.bring(self._name, self._version, published, work)
-        manifest = hashed(work.copy, found, repository.engine)
-        if published.meta.hash is not None and manifest.content_hash != published.meta.hash:
-            raise IntegrityError(f"{self._spec} does not have the content hash of its meta", subject=self._spec)
-        return manifest
-
-    def _check_hash(self, found: str) -> None:
-        expected = self._meta.hash
-        if expected is not None and found != expected:
-            raise IntegrityError(
-                f"{self._spec} came out as {found} instead of {expected}", subject=self._spec, hint="copy it again"
-            )
+    needed = store.needed
+    lacking = [o for o, there in zip(needed, repository.engine.run(is_there, needed), strict=True) if not there]
+    if lacking:
+        specs = ", ".join(dict.fromkeys(str(other.of) for other in lacking))
+        named = ", ".join(other.at for other in lacking[:_NAMED])
+        more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+        raise NotFoundError(
+            f"{path.name} builds upon {specs}, of which {repository.store.url} lacks {named}{more}",
+            subject=specs,
+            hint="import the bundle that holds it first, or export again without --have and --base",
+        )

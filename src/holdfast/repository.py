@@ -141,6 +141,11 @@ class Repository:
         return fetched
 
     @property
+    def clock(self) -> Clock:
+        """The time, as this repository is told it."""
+        return self._clock
+
+    @property
     def who(self) -> str:
         """Who stands in claims and records: ``user@machine``."""
         return self._who

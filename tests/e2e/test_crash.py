@@ -25,6 +25,7 @@ PACKS_ONLY = {"push.pack-written", "push.packed", "push.condemned-reread", "push
 WAYS = [(point, "packs") for point in PUSH if point != "push.data-partly"]
 WAYS += [(point, "tree") for point in PUSH if point not in PACKS_ONLY]
 EVICT = [point for point in POINTS if point.startswith("evict.")]  # walked in test_cache_quota
+EXPORT = [point for point in POINTS if point.startswith("export.")]  # killed in test_bundle.py
 
 
 SERVICES: dict[str, tuple[Shop, Runner]] = {}
@@ -77,7 +78,7 @@ def name_for(*words: str) -> str:
 
 def test_points__all_are_walked():
     """Every failpoint belongs to a test below."""
-    assert sorted(PUSH + PATH + REMOVE + FETCH + COLLECT + EVICT) == sorted(POINTS)
+    assert sorted(PUSH + PATH + REMOVE + FETCH + COLLECT + EVICT + EXPORT) == sorted(POINTS)
 
 
 WISHES = {"next": {}, "explicit": {"version": "3.0"}, "major": {"new_major": True}}
