@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -543,3 +544,74 @@ def test_collect__object_stores(request, kind: str, tmp_path: Path, monkeypatch:
     fresh = holdfast.open(repository.store.url, assets_dir=tmp_path / "fresh")
     assert flat(fresh.fetch("n/packs")) == flat(fresh.fetch("n/tree")) | {"large": flat(tmp_path / "packs")["large"]}
     assert not Collector(repository).run(dry_run=True).condemned
+
+
+# all at once
+
+
+@pytest.mark.slow
+def test_collect__beside_pushes_and_removals(store: Store) -> None:
+    """While several push what others have just removed, collectors delete, and every version that is not removed stays whole."""
+    busy(store, seconds=15)
+
+
+@pytest.mark.soak
+def test_collect__beside_pushes_and_removals_for_long(store: Store) -> None:
+    """So for minutes."""
+    busy(store, seconds=300)
+
+
+def busy(store: Store, *, seconds: float) -> None:
+    """Three that push, one that removes, two that collect, with limits of seconds; then everything is read."""
+    repository = store.repository
+    repository.catalog.store_record(create=True)
+    for key, value in (("push_limit", "2"), ("grace", "4"), ("undo", "0")):
+        repository.catalog.configure(key, value)
+    end = time.monotonic() + seconds
+    pushed: dict[str, dict[str, bytes]] = {}
+    problems: list[BaseException] = []
+    deleted: list[int] = []
+
+    def work(number: int, act) -> None:
+        mine, dice = store.open(f"cache-{number}"), Random(number)
+        try:
+            while time.monotonic() < end:
+                try:
+                    act(mine, dice)
+                except (ConflictError, NotFoundError):
+                    continue  # too slow for the limit, or removed by another
+        except BaseException as error:  # carried to the test's thread
+            problems.append(error)
+
+    def push(mine: Repository, dice: Random) -> None:
+        words = dice.sample(range(12), 3)
+        content = {f"{word}/{part}": Random(f"{word} {part}").randbytes(3000) for word in words for part in range(9)}
+        source = lay(store.folder / "sources" / str(dice.random()), content)
+        made = mine.push(source, "n/a", layout="packs", unchanged=False)
+        pushed[made.version] = content
+
+    def remove(mine: Repository, dice: Random) -> None:
+        time.sleep(0.3)
+        listed = mine.versions("n/a").versions
+        if len(listed) > 3:
+            mine.remove(*(f"n/a:{version}" for version in dice.sample(listed[1:], 2)))
+
+    def collect(mine: Repository, dice: Random) -> None:
+        time.sleep(dice.random())
+        done = Collector(mine).run()
+        deleted.append(done.deleted.packs)
+
+    acts = [push, push, push, remove, collect, collect]
+    threads = [threading.Thread(target=work, args=(number, act)) for number, act in enumerate(acts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    listed = repository.versions("n/a").versions
+    fresh = store.open("fresh")
+    for version in listed:
+        assert flat(fresh.fetch(f"n/a:{version}")) == pushed.get(version, flat(fresh.fetch(f"n/a:{version}")))
+    assert store.is_whole()
+    assert len(pushed) > 5
+    assert sum(deleted) > 0
