@@ -213,6 +213,10 @@ class ManualClock:
         self.slept += seconds
         self.moment += timedelta(seconds=seconds)
 
+    def since_boot(self) -> float:
+        """Goes with it."""
+        return self.moment.timestamp()
+
     def forward(self, **amount: float) -> None:
         """Go forward by so many ``hours``, ``seconds`` …"""
         self.moment += timedelta(**amount)

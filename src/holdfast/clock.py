@@ -26,3 +26,7 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def since_boot(self) -> float:
+        """See :func:`since_boot`."""
+        return since_boot()

@@ -4,7 +4,7 @@ A push reads the condemned lists, and then writes its meta. A list that is writt
 only after a grace, and the mark after that grace sees the meta, *if it is there by then*. A push whose machine slept, or whose
 request hung, cannot know. So it measures, by a clock that counts sleep, from before the reading to after the answer::
 
-    freshness = Freshness(grace=record.grace, limit=push.limit)
+    freshness = Freshness(grace=record.grace, limit=push.limit, clock=clock.since_boot)
     freshness.start()                                  # right before the re-read
     if needed & read_condemned(store): …               # write them again under a new salt, and re-read
     …                                                  # root, claim re-read
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from holdfast.catalog.base import Catalog, OpenPush
     from holdfast.store.base import Store
 
-__all__ = ["Freshness", "stands"]
+__all__ = ["Freshness", "is_doubtful", "stands"]
 
 
 class Freshness:
@@ -56,6 +56,19 @@ class Freshness:
         return self._started is None or self._clock() - self._started > self.window
 
 
+def is_doubtful(
+    store: Store, packs: Collection[str], pages: Collection[str], run: Callable[..., Iterable[Any]] = map
+) -> bool:
+    """Whether a version that is whole by its meta may lack something: any of its objects is condemned.
+
+    To be asked before somebody relies on a version that nobody has acknowledged: an unlisted one of another, killed push.
+
+    Raises:
+        IntegrityError: a condemned list cannot be read.
+    """
+    return not read_condemned(store, run).isdisjoint((*packs, *pages))
+
+
 def stands(
     store: Store,
     catalog: Catalog,
@@ -78,7 +91,7 @@ def stands(
     """
     claim = catalog.claim_of(push.name, version)
     lost = claim is None or claim.push != push.id
-    if not lost and not read_condemned(store, run).intersection((*packs, *pages)):
+    if not lost and not is_doubtful(store, packs, pages, run):
         return True
     catalog.withdraw(push, version)
     return False

@@ -31,6 +31,9 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    def since_boot(self) -> float:
+        """Seconds from some moment on; they go on while the machine sleeps, and nobody can set them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
