@@ -4,8 +4,9 @@ CHECKED := src tests/services
 SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol semantics compat e2e docs shape))
 SHAPE := $(wildcard tests/docs tests/shape)
 TESTARGS ?=
+FUZZ ?= 60
 
-.PHONY: help setup services demo test check bench soak format lock clean
+.PHONY: help setup services demo test check bench soak fuzz format lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -37,6 +38,10 @@ bench: services  ## measure Holdfast beside its peers
 soak: services  ## the long random tests
 	$(PYTHON) -m pytest -m soak $(SUITES) $(TESTARGS)
 
+fuzz: setup  ## fuzz the readers of what lies in a store, FUZZ seconds each (60)
+	@tools/services fuzz
+	PYTHONPATH=src .services/fuzz/bin/python -m tests.formats.fuzz $(FUZZ)
+
 format: setup  ## rewrite the code in the project's format
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
@@ -45,5 +50,5 @@ lock:  ## write the lock files of requirements/ anew
 	@tools/lock
 
 clean:  ## remove everything that the other commands made
-	rm -rf .venv .services .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench build dist
+	rm -rf .venv .services .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .fuzz build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ from pathlib import Path
 import holdfast
 from holdfast.formats.convention import encode_meta, encode_versions
 from holdfast.formats.records import encode
-from tests.formats import cases, pack_cases
+from tests.formats import bundle_cases, cases, pack_cases
 
 HERE = Path(__file__).parent
 #: Written by the first commits of layout packs, before its release.
@@ -25,6 +25,8 @@ def main() -> None:
     for name, data in contents.items():
         if not (HERE / "golden" / name).exists():
             (HERE / "golden" / name).write_bytes(data)
+    if not (HERE / "golden" / "bundle.tar").exists():
+        (HERE / "golden" / "bundle.tar").write_bytes(bundle_cases.bundle())
     for name, make in {holdfast.__version__: _make_store, PACKS_STORE: _make_packs_store}.items():
         store = HERE / "stores" / f"{name}.tar"
         if not store.exists():

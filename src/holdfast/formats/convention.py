@@ -206,7 +206,7 @@ def _text(value: object) -> str | None:
 def _decode_object(data: bytes | bytearray | memoryview, key: str) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"{key} is not JSON: {error}", subject=key) from None
     if not isinstance(value, dict):
         raise IntegrityError(f"{key} is not a JSON object", subject=key)

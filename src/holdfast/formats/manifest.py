@@ -58,7 +58,7 @@ def decode_entries(plain: object, compressed: str | None) -> tuple[Entry, ...]:
             records = msgspec.convert(plain, list[_Record])
         else:
             records = msgspec.json.decode(_unfold(compressed or ""), type=list[_Record])
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise IntegrityError(f"entries: {error}") from None
     return tuple(_to_entry(record) for record in records)
 

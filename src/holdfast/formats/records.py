@@ -147,7 +147,7 @@ def decode(data: bytes | bytearray | memoryview, kind: type[Record], key: str) -
     """
     try:
         record = msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"{key}: {error}", subject=key) from None
     if isinstance(record, StoreRecord | CondemnedRecord) and record.format > STORE_FORMAT:
         raise IntegrityError(
