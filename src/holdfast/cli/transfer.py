@@ -119,7 +119,7 @@ def fetch_command(session: Session, specs: tuple[str, ...], **given: Any) -> int
 
     What is here already is not downloaded again, and a full version that is here asks nobody. Several specs are all tried,
     one path a line in their order; the exit code is the first failure's. A sub-path in brackets downloads only that part
-    where the layout is tree.
+    where the layout is tree or packs.
 
     Examples:
       asset fetch nlp/bert:1
