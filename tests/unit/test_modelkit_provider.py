@@ -190,6 +190,20 @@ def test_new__objects(provider, bucket, tree, file):
     assert json.loads((root / "cat/other.bin/0.0.meta").read_bytes())["is_directory"] is False
 
 
+def test_directories__never_in_packs_unless_asked_for(provider, tree, assets_dir):
+    """A directory is pushed as tree into whatever store; a version in packs, which others pushed, is fetched like any other."""
+    provider.new(str(tree), "b", "0.0")
+    provider.repository().catalog.configure("layout", "packs")
+    provider.new(str(tree), "a", "0.0")
+    assert provider.get_asset_meta("a", "0.0")["holdfast"]["layout"] == "tree"
+    assert provider.repository().push(tree, "a", version="0.1").layout == "packs"
+    manager = AssetsManager(str(assets_dir), storage_provider=provider)
+    assert manager.fetch_asset("a:0.1", return_info=True)["meta"]["holdfast"]["layout"] == "packs"
+    manager.fetch_asset("a:0.0")
+    one, other = ({path.name for path in (assets_dir / "a" / version).iterdir()} for version in ("0.0", "0.1"))
+    assert one == other
+
+
 def test_new__archive(manager, provider, bucket, tree):
     """A directory is pushed as tar.gz where that is asked for, the meta says so, and it comes back a directory (D5, D8)."""
     provider.new(str(tree), "a", "0.0", layout="tar.gz")
@@ -305,6 +319,7 @@ def test_own_driver__rules(own, tree, file):
         (lambda: own.update(str(tree), "a", "1"), errors.InvalidVersionError),
         (lambda: own.new(str(tree), "a/1.0", "0.0"), errors.InvalidNameError),
         (lambda: own.new(str(tree), "b", "0.0", layout="tar.gz"), UnsupportedError),
+        (lambda: own.new(str(tree), "b", "0.0", layout="packs"), UnsupportedError),
     ):
         with pytest.raises(kind):
             call()

@@ -61,10 +61,10 @@ def push(
 
     Raises:
         AlreadyExistsError, AssetNotFoundError, InvalidVersionError: as any push.
-        UnsupportedError: the layout is an archive.
+        UnsupportedError: the layout is an archive, or packs.
     """
-    if layout == "tar.gz":
-        raise UnsupportedError("layout tar.gz needs a built-in driver", subject=layout, hint="push it as tree")
+    if layout in ("tar.gz", "packs"):
+        raise UnsupportedError(f"layout {layout} needs a built-in driver", subject=layout, hint="push it as tree")
     there = repository.catalog.listed(name)
     _check(name, version, there, only)
     found = scan(source)
