@@ -20,15 +20,20 @@ from typing import TYPE_CHECKING
 
 from holdfast.catalog.condemned import read_condemned
 from holdfast.clock import since_boot
+from holdfast.errors import IntegrityError, ObjectNotFoundError
+from holdfast.formats import layout
+from holdfast.formats.root import decode_root
+from holdfast.model.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from typing import Any
 
     from holdfast.catalog.base import Catalog, OpenPush
+    from holdfast.formats.convention import Meta
     from holdfast.store.base import Store
 
-__all__ = ["Freshness", "is_doubtful", "stands"]
+__all__ = ["Freshness", "is_doubtful", "needs_of", "stands"]
 
 
 class Freshness:
@@ -54,6 +59,26 @@ class Freshness:
     def is_late(self) -> bool:
         """Whether more time has passed since :meth:`start` than a collector waits for; late too where nothing was started."""
         return self._started is None or self._clock() - self._started > self.window
+
+
+def needs_of(store: Store, name: str, version: str, meta: Meta) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The packs and pages objects that a version needs, as its root tells; none in the other layouts.
+
+    Raises:
+        IntegrityError: the root is missing, cannot be read, or is not the one that the meta names.
+    """
+    if meta.layout != "packs":
+        return (), ()
+    key = layout.data_key(name, version)
+    try:
+        data = store.get(key).data
+    except ObjectNotFoundError:
+        hint = f"nothing is collected while a version is damaged; to give it up: asset remove {name}:{version}"
+        raise IntegrityError(f"{name}:{version} has no root, {key}", subject=key, hint=hint) from None
+    if digest_of(data) != meta.root:
+        raise IntegrityError(f"{key} is not the root that its meta names", subject=key)
+    root = decode_root(data, key)
+    return root.packs, root.objects
 
 
 def is_doubtful(

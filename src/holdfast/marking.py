@@ -16,15 +16,13 @@ from holdfast.errors import IntegrityError, ObjectNotFoundError, VersionNotFound
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.records import PushRecord, decode, moment
-from holdfast.formats.root import decode_root
-from holdfast.model.digest import digest_of
+from holdfast.freshness import needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.catalog.base import Catalog
     from holdfast.catalog.condemned import CondemnedList
-    from holdfast.formats.convention import Meta
     from holdfast.formats.records import AssetRecord, Tombstone
     from holdfast.store.base import ObjectInfo, Store
     from holdfast.transfer.engine import Engine
@@ -179,19 +177,8 @@ class Surveyor:
         seen = VersionSeen(name, version, published.id, published.meta.layout)
         if published.meta.layout != "packs" or not collecting.is_root(published.id, tombstone):
             return seen, frozenset()
-        return seen, self._needs(name, version, published.meta)
-
-    def _needs(self, name: str, version: str, meta: Meta) -> frozenset[str]:
-        key = keys.data_key(name, version)
-        try:
-            data = self._store.get(key).data
-        except ObjectNotFoundError:
-            hint = f"nothing is collected while a version is damaged; to give it up: asset remove {name}:{version}"
-            raise IntegrityError(f"{name}:{version} has no root, {key}", subject=key, hint=hint) from None
-        if digest_of(data) != meta.root:
-            raise IntegrityError(f"{key} is not the root that its meta names", subject=key)
-        root = decode_root(data, key)
-        return frozenset((*root.packs, *root.objects))
+        packs, pages = needs_of(self._store, name, version, published.meta)
+        return seen, frozenset((*packs, *pages))
 
     def _stored(self, prefix: str) -> Iterator[Stored]:
         for info in self._store.list(prefix):
