@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from holdfast.errors import SourceChangedError
+from holdfast.errors import HoldfastError, LocalError, SourceChangedError
 from holdfast.model.digest import raw_digest_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def read_small(path: str, stamp: Stamp) -> bytes:
 
     Raises:
         SourceChangedError: it is not what was scanned.
+        LocalError: it may not be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -94,7 +95,9 @@ def _check(path: str, stamp: Stamp, descriptor: int) -> None:
         raise _changed(path)
 
 
-def _gone(path: str, error: OSError) -> SourceChangedError:
+def _gone(path: str, error: OSError) -> HoldfastError:
+    if isinstance(error, PermissionError):
+        return LocalError(f"{path} may not be read: {error.strerror}", subject=path)
     return SourceChangedError(f"{path} cannot be read any more: {error.strerror}", subject=path)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import IntegrityError, LocalError, SourceChangedError, UsageError
+from holdfast.errors import HoldfastError, IntegrityError, LocalError, SourceChangedError, UsageError
 from holdfast.formats import layout
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.model.manifest import PERMISSIONS, Entry, check_link, folded
@@ -205,7 +205,9 @@ def check_source(scanned: Scanned) -> None:
         raise _gone(scanned, error) from error
 
 
-def _gone(scanned: Scanned, error: OSError) -> SourceChangedError:
+def _gone(scanned: Scanned, error: OSError) -> HoldfastError:
+    if isinstance(error, PermissionError):
+        return LocalError(f"{scanned.path} may not be read: {error.strerror}", subject=scanned.path)
     return SourceChangedError(f"{scanned.path} cannot be read any more: {error.strerror}", subject=scanned.path)
 
 

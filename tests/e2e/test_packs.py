@@ -1,0 +1,403 @@
+"""Layout packs end to end: what is stored, what is read again, what a kill costs, and what a push says no to."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import LocalError, SourceChangedError, UnreachableError, UsageError
+from holdfast.model.result import NoProgress
+from tests.e2e.counting import Yard
+from tests.e2e.driver import Runner, finished, flat, lay
+from tests.fakes import Call, Fault
+from tests.formats import second_reader
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@pytest.fixture
+def yard(tmp_path):
+    """A fresh store in a folder."""
+    return Yard(tmp_path)
+
+
+def noise(word: str, size: int) -> bytes:
+    """Bytes that no codec makes shorter."""
+    return random.Random(word).randbytes(size)
+
+
+def test_push__one_percent_changed(yard):
+    """Of 5,000 files of 8 KiB one in a hundred changed: the second version stores about 1 %, at most 2 %."""
+    source = lay(yard.folder / "source", {f"{at % 50:02}/{at:05}": noise(str(at), 8 * KIB) for at in range(5000)})
+    machine, counted = yard.machine()
+    first = machine.push(source, "n")
+    assert first.uploaded_bytes >= 5000 * 8 * KIB
+    assert first.uploaded_objects <= 6
+    counted.writes.clear()
+    for at in range(0, 5000, 100):
+        (source / f"{at % 50:02}" / f"{at:05}").write_bytes(noise(f"new {at}", 8 * KIB))
+    second = machine.push(source, "n")
+    part = counted.written() / first.uploaded_bytes
+    print(f"\n1 % changed: {part:.2%} stored, {second.uploaded_objects} objects")
+    assert part <= 0.02
+    assert second.uploaded_objects <= 5
+    other, counted = yard.machine()
+    assert flat(other.fetch("n")) == flat(source)
+    assert counted.read("packs") <= 5000 * 8 * KIB * 1.05
+
+
+def test_push__unchanged_elsewhere(yard):
+    """Another machine that pushes the same content makes no version and stores nothing."""
+    source = lay(yard.folder / "source", {"a": noise("a", MIB), "b/c": b"c" * 1000})
+    assert yard.machine()[0].push(source, "n").created
+    copy = shutil.copytree(source, yard.folder / "copy")
+    machine, counted = yard.machine()
+    assert not machine.push(copy, "n").created
+    assert counted.written("packs") == 0
+
+
+def test_push__random_edits_read_by_the_second_reader(yard):
+    """A tree that is edited at random and pushed each time, by one machine or another, is read back right every time."""
+    dice = random.Random(5)
+    files = {f"{at % 9}/{at:04}": noise(str(at), dice.randrange(700)) for at in range(1500)}
+    files |= {f"large/{at}": noise(f"large {at}", 300 * KIB) for at in range(3)}
+    source = lay(yard.folder / "source", files)
+    machines = [yard.machine()[0] for _ in range(2)]
+    shared = []
+    for step in range(6):
+        version = machines[step % 2 if step > 2 else 0].push(source, "n").version
+        items = second_reader.read(yard.store, "n", version)
+        assert {path: item.data for path, item in items.items() if item.kind == "f"} == flat(source)
+        modes = {str(path.relative_to(source)): path.stat().st_mode & 0o777 for path in source.rglob("*")}
+        assert {path: item.mode for path, item in items.items()} == modes
+        shared.append(set(second_reader.page_chunks(yard.store, "n", version)))
+        edit(source, dice)
+    assert all(len(one & other) > 500 for one, other in pairwise(shared))
+    assert set(second_reader.packed_chunks(yard.store)) >= set().union(*shared)
+
+
+def edit(source: Path, dice: random.Random) -> None:
+    """A few changes of every kind."""
+    paths = sorted(path for path in source.rglob("*") if path.is_file())
+    for path in dice.sample(paths, 4):
+        path.write_bytes(dice.randbytes(dice.randrange(900)))
+    for path in dice.sample(paths, 2):
+        path.unlink()
+    for path in dice.sample([path for path in paths if path.exists()], 2):
+        path.rename(path.with_name(f"new-{dice.randrange(999)}"))
+    dice.choice([path for path in paths if path.exists()]).chmod(0o755)
+    lay(source, {f"added/{dice.randrange(999)}/x": dice.randbytes(2000)})
+    large = source / "large" / "1"
+    if large.exists():
+        data = large.read_bytes()
+        large.write_bytes(data[: len(data) // 2] + b"inserted" + data[len(data) // 2 :])
+
+
+def test_push__changed_within_the_tick(yard):
+    """A file that changes right after a push, size and time as before, is in the next version."""
+    source = lay(yard.folder / "source", {"a": b"old", "b": b"b"})
+    machine, _ = yard.machine()
+    for word in (b"new", b"NEW", b"nEw"):
+        status = (source / "a").stat()
+        machine.push(source, "n")
+        (source / "a").write_bytes(word)
+        os.utime(source / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
+        pushed = machine.push(source, "n")
+        assert pushed.created
+        assert second_reader.read(yard.store, "n", pushed.version)["a"].data == word
+
+
+def test_push__store_made_anew(yard):
+    """After the store was wiped, a push from a machine that remembers it refers to nothing that is gone."""
+    source = lay(yard.folder / "source", {f"{at}": noise(str(at), 4 * KIB) for at in range(400)})
+    machine, _ = yard.machine()
+    machine.push(source, "n")
+    machine.push(lay(source, {"more": b"more" * 1000}), "n")
+    for again in (False, True):
+        shutil.rmtree(yard.store)
+        yard.store.mkdir()
+        if again:  # somebody else's version has the number by now
+            yard.machine()[0].push(lay(yard.folder / "other", {"other": b"other" * 1000}), "n")
+        pushed = machine.push(lay(source, {"more": b"most" * (1000 + again)}), "n")
+        assert pushed.created
+        assert flat(yard.machine()[0].fetch(f"n:{pushed.version}")) == flat(source)
+        assert set(second_reader.page_chunks(yard.store, "n", pushed.version)) <= set(
+            second_reader.packed_chunks(yard.store)
+        )
+
+
+# kills
+
+
+def big(yard) -> Path:
+    """A folder of some 90 MiB: three packs."""
+    return lay(yard.folder / "big", {f"{at}": noise(f"big {at}", 15 * MIB) for at in range(6)})
+
+
+def test_push__killed_uploads_what_is_missing(yard):
+    """A push killed when its first pack was there sends the others when it is run again, and no pack twice."""
+    source, runner = big(yard), Runner(yard.folder / "home")
+    assets = yard.folder / "assets"
+    assets.mkdir()
+    step = ["push", str(source), "n"]
+    runner.kill(yard.store.as_uri(), assets, step, failpoint="push.pack-written")
+    sent = yard.packs()
+    assert sent
+    (pushed,) = runner.run(yard.store.as_uri(), assets, step)
+    packs = yard.packs()
+    assert len(packs) == 3
+    assert sent.items() <= packs.items()
+    assert pushed["uploaded_bytes"] <= sum(packs.values()) - sum(sent.values()) + 100 * KIB
+    assert flat(yard.machine()[0].fetch("n")) == flat(source)
+
+
+def test_fetch__interrupted_reads_little_again(yard):
+    """A fetch that broke off goes on where it was: together both read no more than a pack beyond what there is."""
+    source = big(yard)
+    yard.machine()[0].push(source, "n")
+    machine, counted = yard.machine()
+    limit = [12]
+
+    def plan(call: Call) -> Fault | None:
+        if call.verb == "get_range" and "packs" in call.key:
+            limit[0] -= 1
+            return Fault.BEFORE if limit[0] < 0 else None
+        return None
+
+    counted.plan = plan
+    with pytest.raises(UnreachableError):
+        machine.fetch("n")
+    first = counted.read("packs")
+    limit[0] = 10**9
+    assert flat(machine.fetch("n")) == flat(source)
+    print(f"\nread again: {(counted.read('packs') - 90 * MIB) / MIB:.1f} MiB after {first / MIB:.0f} MiB")
+    assert first >= 12 * MIB
+    assert counted.read("packs") <= 90 * MIB + 40 * MIB
+
+
+def test_fetch__killed_reads_little_again(yard):
+    """So does one that was killed."""
+    source, runner = big(yard), Runner(yard.folder / "home")
+    yard.machine()[0].push(source, "n")
+    assets = yard.folder / "assets"
+    assets.mkdir()
+    runner.kill(yard.store.as_uri(), assets, ["fetch", "n:0.0"], failpoint="fetch.data-partly")
+    (fetched,) = runner.run(yard.store.as_uri(), assets, ["fetch", "n:0.0"])
+    assert fetched["downloaded_bytes"] < 90 * MIB
+    assert flat(Path(fetched["path"])) == flat(source)
+
+
+# parts and reuse
+
+
+def test_fetch__parts_read_what_they_need(yard):
+    """A file by sub-path costs the root, a page or two and its chunk; a pattern all pages, and little beyond its chunks."""
+    files = {f"{at % 40:02}/{at:05}.bin": noise(str(at), 3 * KIB) for at in range(4000)}
+    files |= {f"{at:02}/special.txt": b"special %d" % at * 300 for at in range(0, 40, 10)}
+    source = lay(yard.folder / "source", files)
+    yard.machine()[0].push(source, "n")
+    root = (yard.store / "n" / "0.0").stat().st_size
+    machine, counted = yard.machine()
+    assert machine.fetch("n:0.0[07/00047.bin]").read_bytes() == files["07/00047.bin"]
+    assert counted.read("packs") == 3 * KIB
+    assert counted.read("pages") <= 2 * 100 * KIB
+    assert counted.read("n/0.0") <= root + 2 * KIB
+    print(f"\none file of {sum(map(len, files.values())) / MIB:.0f} MiB: {counted.read() / KIB:.0f} KiB read")
+    machine, counted = yard.machine()
+    with machine.read("n:0.0[07/00047.bin]") as file:
+        assert file.read() == files["07/00047.bin"]
+    assert counted.read("packs") == 3 * KIB
+    machine, counted = yard.machine()
+    found = flat(machine.fetch("n:0.0", include=("*.txt",)))
+    assert found == {path: data for path, data in files.items() if path.endswith(".txt")}
+    assert counted.read("packs") <= 10 * KIB
+    machine, counted = yard.machine()
+    assert len(flat(machine.fetch("n:0.0[07]"))) == 100
+    assert counted.read("packs") <= 100 * 3 * KIB + 10 * KIB
+
+
+def test_fetch__reuses_other_versions(yard):
+    """What another cached version has is not read again: whole files, and all chunks of a file but the changed ones."""
+    files = {"large": noise("large", 20 * MIB), "same": noise("same", 5 * MIB), "small": b"s" * 1000}
+    source = lay(yard.folder / "source", files)
+    yard.machine()[0].push(source, "n")
+    machine, counted = yard.machine()
+    machine.fetch("n:0.0")
+    data = files["large"]
+    (source / "large").write_bytes(data[: 10 * MIB] + b"inserted" + data[10 * MIB :])
+    yard.machine()[0].push(source, "n")
+    counted.reads.clear()
+    fetched = machine.fetch_info("n:0.1")
+    assert flat(Path(fetched.path)) == flat(source)
+    print(f"\n20 MiB with an insertion: {fetched.downloaded_bytes / KIB:.0f} KiB downloaded")
+    assert fetched.downloaded_bytes <= 2 * MIB
+    assert counted.read("packs") <= fetched.downloaded_bytes
+
+
+def test_fetch__reuse_is_checked(yard):
+    """A local copy that was changed is no source: its bytes are read from the store instead."""
+    source = lay(yard.folder / "source", {"a": noise("a", MIB), "b": noise("b", MIB), "c": b"1"})
+    yard.machine()[0].push(source, "n")
+    machine, _ = yard.machine()
+    copy = machine.fetch("n:0.0")
+    (copy / "a").write_bytes(noise("changed", MIB))
+    (copy / "b").unlink()
+    (source / "c").write_bytes(b"2")
+    yard.machine()[0].push(source, "n")
+    assert flat(machine.fetch("n:0.1")) == flat(source)
+
+
+# what folders there are
+
+
+def test_push__next_to_nothing(yard):
+    """An empty directory, one with one empty file, one with only directories and links: all come back as they were."""
+    machine, _ = yard.machine()
+    empty = yard.folder / "empty"
+    empty.mkdir()
+    assert machine.push(empty, "n").files == 0
+    (empty / "file").touch()
+    assert machine.push(empty, "n").version == "0.1"
+    (empty / "file").unlink()
+    (empty / "in" / "side").mkdir(parents=True)
+    (empty / "link").symlink_to("in")
+    assert machine.push(empty, "n").version == "0.2"
+    other, counted = yard.machine()
+    assert sorted(path.name for path in other.fetch("n:0.0").iterdir()) == [".SUCCESS"]
+    assert flat(other.fetch("n:0.1")) == {"file": b""}
+    assert (other.fetch("n:0.2") / "link").readlink() == Path("in")
+    assert (other.fetch("n:0.2") / "in" / "side").is_dir()
+    assert counted.read("packs") == 0
+
+
+def test_push__links_followed(yard):
+    """With links followed, what they lead to is pushed in their place."""
+    source = lay(yard.folder / "source", {"real/a": b"a" * 500, "b": b"b" * 500})
+    outside = lay(yard.folder / "outside", {"x": b"outside" * 100})
+    (source / "link").symlink_to("real")
+    (source / "out").symlink_to(outside / "x")
+    machine, _ = yard.machine()
+    with pytest.raises(UsageError, match="out"):
+        machine.push(source, "n")
+    machine.push(source, "n", follow_links=True)
+    expected = flat(source) | {"link/a": b"a" * 500, "out": b"outside" * 100}
+    copy = yard.machine()[0].fetch("n")
+    assert flat(copy) == expected
+    assert not [path for path in copy.rglob("*") if path.is_symlink()]
+
+
+def test_push__pipe(yard):
+    """A pipe is refused by name, and no version is made."""
+    source = lay(yard.folder / "source", {"a": b"a"})
+    os.mkfifo(source / "pipe")
+    machine, _ = yard.machine()
+    with pytest.raises(UsageError, match="pipe"):
+        machine.push(source, "n")
+    assert not (yard.store / "n.versions").exists()
+
+
+def test_push__unreadable_file(yard):
+    """A file that may not be read is named, the push exits 1, and no version is made."""
+    source = lay(yard.folder / "source", {"a": b"a" * 1000, "secret": b"s" * 1000})
+    (source / "secret").chmod(0)
+    runner, assets = Runner(yard.folder / "home"), yard.folder / "assets"
+    assets.mkdir()
+    if os.geteuid() == 0:  # who may read everything, unless told not to
+        may_not = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+        program = Path(__file__).with_name("driver.py")
+        command = [
+            *may_not,
+            sys.executable,
+            str(program),
+            yard.store.as_uri(),
+            str(assets),
+            f'[["push", "{source}", "n"]]',
+        ]
+        process = subprocess.Popen(command, env=runner.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    else:
+        process = runner.start(yard.store.as_uri(), assets, ["push", str(source), "n"])
+    answer = finished(process, code=1)[-1]
+    assert answer["error"] == LocalError.kind
+    assert "secret" in answer["message"]
+    assert not (yard.store / "n.versions").exists()
+
+
+class Meddler(NoProgress):
+    """Does something once, when so many bytes were pushed."""
+
+    def __init__(self, after: int, act) -> None:
+        self._left = after
+        self._act = act
+
+    def advance(self, count: int) -> None:
+        self._left -= count
+        if self._left <= 0 and self._act is not None:
+            act, self._act = self._act, None
+            act()
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks", "replaced", "removed", "edited", "another file", "new mode"])
+@pytest.mark.parametrize("size", [50 * KIB, 30 * MIB], ids=["small", "large"])
+def test_push__file_changes_meanwhile(yard, change, size):
+    """A file that changes while it is pushed is named, the push exits 1, and no version is made; the next push goes through."""
+    source = lay(yard.folder / "source", {"a": noise("a", 1000), "b": noise("b", size), "c": noise("c", 1000)})
+    path = source / ("c" if change == "another file" else "b")
+
+    def act() -> None:
+        if change == "grows":
+            path.write_bytes(path.read_bytes() + b"x")
+        elif change == "shrinks":
+            os.truncate(path, size - 10)
+        elif change == "replaced":
+            path.with_name("new").write_bytes(noise("other", size))
+            path.with_name("new").rename(path)
+        elif change == "removed":
+            path.unlink()
+        elif change == "new mode":
+            path.chmod(0o700)
+        else:
+            with path.open("r+b") as file:
+                file.write(b"edited")
+
+    machine, _ = yard.machine()
+    machine.engine.progress = Meddler(1000 + (size if size < MIB else 9 * MIB), act)
+    with pytest.raises(SourceChangedError, match=str(path)) as caught:
+        machine.push(source, "n")
+    assert caught.value.exit_code == 1
+    assert not (yard.store / "n.versions").exists()
+    assert not list((yard.store / "n").glob("*.meta"))
+    machine.push(source, "n")
+    assert flat(yard.machine()[0].fetch("n")) == flat(source)
+
+
+# memory
+
+PEAK = """
+import re, sys
+import holdfast
+store, assets, verb, *arguments = sys.argv[1:]
+print(getattr(holdfast.open(store, assets_dir=assets), verb)(*arguments))
+print(int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) // 1024)
+"""
+
+
+def test_memory__large_files_and_many(yard):
+    """A push and a fetch of 300 MiB in a few large files, and of many small ones, each take at most 256 MiB of memory."""
+    source = lay(yard.folder / "source", {f"large/{at}": noise(f"m{at}", 100 * MIB) for at in range(3)})
+    lay(source, {f"small/{at}": noise(str(at), 2 * KIB) for at in range(3000)})
+    assets = yard.folder / "assets"
+    assets.mkdir()
+    runner = Runner(yard.folder / "home")
+    for step in (["push", str(source), "n"], ["fetch", "n"]):
+        command = [sys.executable, "-c", PEAK, yard.store.as_uri(), str(assets), *step]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=runner.env)
+        peak = int(done.stdout.splitlines()[-1])
+        print(f"\n{step[0]}: {peak} MiB")
+        assert peak <= 256
