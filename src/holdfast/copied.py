@@ -105,6 +105,11 @@ class StoredPacks:
         self._engine.progress.advance(len(data))
         reach("push.pack-written")
 
+    @property
+    def needs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Every pack and pages object of the root."""
+        return self._root.packs, self._root.objects
+
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
         """Re-read what is condemned, then write the root under the claim.
 
@@ -159,11 +164,15 @@ def hashed(copy: Path, manifest: Manifest, engine: Engine) -> Manifest:
         found = hash_file(item)
         return path, found.size, found.digest
 
-    unknown = [entry.path for entry in manifest.files if entry.digest is None]
+    def is_marker(path: str) -> bool:
+        return path == keys.MARKER and path not in items  # another program may have pushed one; it is never content
+
+    unknown = [entry.path for entry in manifest.files if entry.digest is None and not is_marker(entry.path)]
     found = {path: (size, digest) for path, size, digest in engine.run(one, unknown)}
     entries = [
         replace(entry, size=found[entry.path][0], digest=found[entry.path][1]) if entry.path in found else entry
         for entry in manifest.entries
+        if not is_marker(entry.path)
     ]
     for entry in entries:
         if entry.mode is not None and entry.kind != "link":

@@ -22,7 +22,6 @@ from holdfast.transfer.plan import choose_layout
 from holdfast.transfer.proving import Prover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from holdfast.cache.work import WorkDir
@@ -35,14 +34,18 @@ if TYPE_CHECKING:
 __all__ = ["copy", "copyable"]
 
 
-def copyable(source: Repository, name: str | None = None) -> Iterator[str]:
-    """The full specs of every version, or of one asset's: the oldest first, those too that are whole and in no list."""
-    for each in [name] if name is not None else source.catalog.names(source.engine.run):
-        listed, record = source.resolver.listed(each), source.catalog.record(each)
-        metas = source.catalog.taken(each).metas
-        found = {*listed.versions, *(version for version in metas if listed.scheme.is_full(version))}
-        alive = [version for version in found if not source.catalog.is_removed(each, version, record)]
-        yield from (f"{each}:{version}" for version in reversed(newest_first(alive, listed.scheme)))
+def copyable(source: Repository, name: str) -> list[str]:
+    """The full specs of every version of an asset: the oldest first, those too that are whole and in no list.
+
+    Raises:
+        AssetNotFoundError: there is none of this name.
+        IntegrityError: its list cannot be read.
+    """
+    listed, record = source.resolver.listed(name), source.catalog.record(name)
+    metas = source.catalog.taken(name).metas
+    found = {*listed.versions, *(version for version in metas if listed.scheme.is_full(version))}
+    alive = [version for version in found if not source.catalog.is_removed(name, version, record)]
+    return [f"{name}:{version}" for version in reversed(newest_first(alive, listed.scheme))]
 
 
 def copy(
@@ -106,7 +109,7 @@ class _Copy:
         there = self._there()
         if there is not None:
             self._check_same(there)
-            if self._meta.listed and not dry_run:
+            if self._meta.listed and there.meta.listed and not dry_run:
                 self._list()
             return self._copied(there, created=False)
         if dry_run:
@@ -186,7 +189,7 @@ class _Copy:
 
     def _opened(self, publisher: Publisher) -> OpenPush:
         """The record of the push, which comes before what is sent without a claim."""
-        publisher.check_store()
+        publisher.desk.check_store()
         self._target.catalog.store_record(create=True)
         return self._target.catalog.open_push(self._name, secrets.token_hex(16), publisher.clock.now())
 

@@ -43,6 +43,17 @@ def test_copy__several_of_which_one_fails(pushed) -> None:
     assert "has nlp/bert:0.0 with other content" in pushed("copy", "nlp/bert:0.0", "--to", to).err
 
 
+def test_copy__an_asset_that_cannot_be_read(pushed) -> None:
+    """With --all, an asset whose list cannot be read is told, and does not keep the others from being copied."""
+    to = other(pushed)
+    (pushed.folder / "store/a.versions").write_text("no list")
+    ended = pushed("copy", "--all", "--to", to, "--json")
+    assert ended.code == 5
+    assert [each.get("error", {}).get("kind") for each in ended.json] == ["integrity", None, None]
+    assert pushed("export", "a", "nlp/bert", "bundle", "--all").code == 5
+    assert not (pushed.folder / "bundle").exists()
+
+
 def test_copy__refused(pushed) -> None:
     """Nothing named, a version with --all, and a layout that does not fit are usage errors."""
     to = other(pushed)

@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.model.spec import AssetSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from holdfast.model.result import Copied
     from holdfast.repository import Repository
@@ -55,10 +55,12 @@ def copy_command(session: Session, specs: tuple[str, ...], *, everything: bool, 
         raise UsageError("nothing to copy is named", hint="asset copy SPEC --to STORE, or --all")
     source = session.repository
     target = _other(session, given["to"], given["to_profile"])
-    wanted = _every(source, specs) if everything else iter(specs)
+    wanted: Iterable[str | HoldfastError] = _every(source, specs) if everything else specs
     options = {"layout": given["layout"], "aliases": given["aliases"] or everything, "dry_run": given["dry_run"]}
 
-    def one(spec: str) -> Copied | HoldfastError:
+    def one(spec: str | HoldfastError) -> Copied | HoldfastError:
+        if isinstance(spec, HoldfastError):
+            return spec
         try:
             return replicate.copy(source, target, spec, **options)
         except HoldfastError as error:  # is answered, so that the next one is tried
@@ -104,7 +106,7 @@ def export_command(session: Session, specs: tuple[str, ...], *, everything: bool
     if not names:
         raise UsageError("FILE comes last, after what goes into it", subject=file, hint="asset export SPEC... FILE")
     repository = session.repository
-    wanted = list(_every(repository, tuple(names))) if everything else names
+    wanted = [_whole(each) for each in _every(repository, tuple(names))] if everything else names
     exported = replicate.export(
         repository,
         wanted,
@@ -154,17 +156,25 @@ def _other(session: Session, store: str, profile: str | None) -> Repository:
     return wiring.open_settings(settings, progress=session.progress, jobs=session.jobs, limit_rate=session.limit_rate)
 
 
-def _every(repository: Repository, names: tuple[str, ...]) -> Iterator[str]:
-    """Every version of these assets, or of all of them."""
+def _every(repository: Repository, names: tuple[str, ...]) -> Iterator[str | HoldfastError]:
+    """Every version of these assets, or of all of them; what is wrong with an asset keeps nobody from the others."""
     from holdfast import replicate
 
     for name in names:
         if AssetSpec.parse(name).name != name:
             raise UsageError("--all takes assets' names, without a version", subject=name, hint="leave --all out")
-    if not names:
-        yield from replicate.copyable(repository)
-    for name in names:
-        yield from replicate.copyable(repository, name)
+    for name in names or repository.catalog.names(repository.engine.run):
+        try:
+            yield from replicate.copyable(repository, name)
+        except HoldfastError as error:
+            yield error
+
+
+def _whole(spec: str | HoldfastError) -> str:
+    """The spec; a bundle that lacks something of what was asked for is not made."""
+    if isinstance(spec, HoldfastError):
+        raise spec
+    return spec
 
 
 def _report(
