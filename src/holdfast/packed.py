@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.cache.manifests import Manifests
 from holdfast.cache.stats import StatCache, walk
 from holdfast.catalog.condemned import read_condemned
-from holdfast.errors import ConflictError, HoldfastError
+from holdfast.errors import ConflictError, HoldfastError, IntegrityError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.root import encode_root
@@ -27,7 +27,7 @@ from holdfast.transfer.paging import PageWriter
 from holdfast.transfer.upload import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
     from typing import Self
 
@@ -132,6 +132,11 @@ class KnownSource:
         """The digest of that version's root."""
         return self.stats.root
 
+    @property
+    def needs(self) -> tuple[Collection[str], Collection[str]]:
+        """Never asked."""
+        return (), ()
+
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
         """Never called."""
         raise NotImplementedError
@@ -199,6 +204,11 @@ class PackedSource:
     def root(self) -> str:
         """The digest of the root."""
         return digest_of(self._packed.data)
+
+    @property
+    def needs(self) -> tuple[Collection[str], Collection[str]]:
+        """Every pack and pages object of the root."""
+        return self._packed.root.packs, self._packed.root.objects
 
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
         """Re-read what is condemned, then write the root under the claim.
@@ -309,10 +319,13 @@ class PackedSource:
         refused = frozenset(map(bytes.fromhex, self._condemned))
         seen: set[bytes] = set()
         for manifest in [found for found in manifests if found is not None][:_MANIFESTS]:
-            for page, stored in manifest.pages():
-                if page.digest not in seen:
-                    seen.add(page.digest)
-                    index.add_all(chunks_of(page, stored), refused)
+            try:
+                for page, stored in manifest.pages():
+                    if page.digest not in seen:
+                        seen.add(page.digest)
+                        index.add_all(chunks_of(page, stored), refused)
+            except IntegrityError as error:
+                self._unusable(manifest.version, error)
 
     def _known(self) -> list[LocalManifest]:
         found = self._packer.manifests.local.known(self._name)[:_MANIFESTS]
@@ -335,5 +348,8 @@ class PackedSource:
             meta = self._packer.catalog.published(self._name, version).meta
             return self._packer.manifests.whole(self._name, version, meta.root) if meta.root else None
         except HoldfastError as error:
-            self._packer.engine.progress.warn(f"{self._name}:{version} cannot be built upon: {error.message}")
+            self._unusable(version, error)
             return None
+
+    def _unusable(self, version: str, error: HoldfastError) -> None:
+        self._packer.engine.progress.warn(f"{self._name}:{version} cannot be built upon: {error.message}")

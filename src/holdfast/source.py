@@ -9,7 +9,7 @@ from holdfast.cache.tree import check_source
 from holdfast.transfer.upload import Sent, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from holdfast.cache.tree import Scanned
@@ -50,6 +50,10 @@ class Source(Protocol):
     @property
     def root(self) -> str | None:
         """The digest of the object that lists the entries, where meta does not (hex)."""
+
+    @property
+    def needs(self) -> tuple[Collection[str], Collection[str]]:
+        """The hex names of the packs and pages objects that the version relies on."""
 
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
         """Write the version's data, under the claim. ``alive`` is called now and then, and stops it by raising."""
@@ -95,6 +99,11 @@ class ListedSource:
     def size(self) -> int:
         """The bytes of them all."""
         return self.manifest.size
+
+    @property
+    def needs(self) -> tuple[Collection[str], Collection[str]]:
+        """None: its objects are its own."""
+        return (), ()
 
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
         """Write the objects of the version."""

@@ -38,11 +38,14 @@ from holdfast.errors import (
     VersionNotFoundError,
 )
 from holdfast.formats import layout as keys
+from holdfast.formats.codec import unpack
 from holdfast.formats.convention import decode_meta
+from holdfast.formats.root import decode_root
 from holdfast.model.digest import digest_of
 from holdfast.model.version import BUILT_IN, newest_first, newest_matching
 from holdfast.store.memory import MemoryStore
 from holdfast.store.path import PathStore
+from holdfast.transfer.manifests import opened
 from tests.fakes import Fault, FaultyStore, ManualClock, Script, repository_on
 
 if TYPE_CHECKING:
@@ -58,6 +61,8 @@ CONTENTS = (
     {"": b"a file asset"},
     {"": b"another file"},
 )
+#: The folder that is pushed in layout tree; the others go into packs.
+_TREE = 3
 EXPLICIT = ("0.3", "1.0", "2.5")
 ROOM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - syncing costs nothing there
 
@@ -79,7 +84,7 @@ trouble = st.one_of(
     st.tuples(
         st.just("doubt"),
         st.sampled_from([Fault.LOST, Fault.ECHO]),
-        st.sampled_from(["*claims/*", "*.meta", "*.versions", "*/assets/*", "*store.json"]),
+        st.sampled_from(["*claims/*", "*.meta", "*.versions", "*/assets/*", "*store.json", "*/packs/*", "*/pages/*"]),
     ),
     st.tuples(st.just("outage"), st.sampled_from([Fault.BEFORE, Fault.LOST]), st.integers(0, 24)),
 )
@@ -184,6 +189,8 @@ class World(RuleBasedStateMachine):
 
     def push(self, machine, name, content, wish, plan, alias):
         options = dict(wish) | ({"alias": alias} if alias else {})
+        if content == _TREE:
+            options["layout"] = "tree"
         before = self.listed(name)
         existed = self.exists(name)
         wanted = wish.get("version")
@@ -404,6 +411,8 @@ class World(RuleBasedStateMachine):
         meta = decode_meta(data, name)
         if meta.push is None:
             return {"": self.foreign_get(keys.data_key(name, version))}
+        if meta.layout == "packs":
+            return self.packed(keys.data_key(name, version))
         found = {}
         for entry in meta.manifest.files:
             single = meta.layout == "file"
@@ -412,6 +421,27 @@ class World(RuleBasedStateMachine):
             assert content is not None, f"{key} is missing though its meta is there"
             assert digest_of(content) == entry.digest, f"{key} is not what its meta says"
         return found
+
+    def packed(self, key):
+        """The files of a version in packs, chunk by chunk."""
+        found = {}
+        for page in decode_root(self.foreign_get(key), key).pages:
+            stored = self.foreign_get(keys.pages_key(page.object))[page.offset :][: page.stored]
+            for entry in opened(page, stored):
+                if entry.kind == ord("f"):
+                    found[entry.path.decode()] = content = self.content(entry)
+                    assert digest_of(content) == entry.digest.hex()
+        return found
+
+    def content(self, entry):
+        """The bytes of one file."""
+        if isinstance(entry.content, bytes):
+            return entry.content
+        pieces = []
+        for chunk in entry.content:
+            stored = self.foreign_get(keys.pack_key(chunk.pack.hex()))[chunk.offset :][: chunk.stored]
+            pieces.append(bytes(unpack(stored, chunk.codec, chunk.raw, "chunk")))
+        return b"".join(pieces)
 
     @invariant()
     def versions_never_change(self):

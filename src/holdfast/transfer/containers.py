@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import AlreadyExistsError, ObjectNotFoundError
+from holdfast.errors import ConflictError, ObjectNotFoundError, UnreachableError
 from holdfast.failpoint import reach
 from holdfast.formats.container import PACK, encode_table
 from holdfast.formats.layout import pack_key, pages_key
@@ -115,6 +115,8 @@ class ContainerWriter:
 
 
 _NAME: Final = 32
+#: How often an object is sent whose answer does not come.
+_TRIES: Final = 4
 
 
 class Sender:
@@ -130,14 +132,26 @@ class Sender:
         """Write one object, create-only. One that is there already is the same: an earlier, killed push sent it, or another one."""
         self.alive()
         if not self._is_there(container):
-            self._spend(container.size)
-            try:
-                self._store.put(container.key, b"".join(container.pieces), CREATE)
-                self.objects.append(container.size)
-            except AlreadyExistsError:
-                pass
+            self._put(container)
         container.pieces.clear()
         reach("push.pack-written")
+
+    def _put(self, container: Container) -> None:
+        """A doubtful answer is settled by looking: what is there under this name is this object."""
+        data = b"".join(container.pieces)
+        container.pieces.clear()  # memory for one copy of it, not for two
+        for attempt in range(_TRIES):
+            self._spend(container.size)
+            try:
+                self._store.put(container.key, data, CREATE)
+            except (ConflictError, UnreachableError):
+                if self._is_there(container):
+                    break
+                if attempt == _TRIES - 1:
+                    raise
+            else:
+                break
+        self.objects.append(container.size)
 
     def _is_there(self, container: Container) -> bool:
         try:
