@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import IntegrityError
+from holdfast.maintain import verify
 from holdfast.model.chunk import Chunk, Placed
 from holdfast.model.digest import raw_digest_of
 from holdfast.store.path import PathStore
@@ -263,26 +264,26 @@ def test_columns__that_lie(place, case):
 
 
 ROOTS = {
-    "object that does not exist": {"c8": [1]},
-    "another first path": {"c3": [b"A"]},
-    "another last path": {"c4": [b"b"]},
-    "first after last": {"c3": [b"b"], "c4": [b"a"]},
-    "number of entries": {"c5": [2]},
-    "entries of 2**32": {"c5": [1 << 32]},
-    "number of files": {"c6": [2]},
-    "bytes of files": {"c7": [5]},
-    "negative bytes": {"c7": [-1]},
-    "offset of 2**62": {"c9": [1 << 62]},
-    "offset beyond the object": {"c9": [1000]},
-    "stored length of 2**40": {"c10": [1 << 40]},
-    "stored length beyond the object": {"c10": [100_000]},
-    "raw length": {"c11": [1]},
-    "raw length of 2**40": {"c11": [1 << 40]},
-    "digest": {"c12": b"n" * 32},
-    "fewer digests": {"c12": b""},
-    "half a name": {"c1": b"n" * 16},
-    "one page twice": {f"c{at}": [value] * 2 for at, value in ((3, b"a"), (4, b"a"))},
-    "format": {"c0": 2},
+    "root: object that does not exist": {"c8": [1]},
+    "root: another first path": {"c3": [b"A"]},
+    "root: another last path": {"c4": [b"b"]},
+    "root: first after last": {"c3": [b"b"], "c4": [b"a"]},
+    "root: number of entries": {"c5": [2]},
+    "root: entries of 2**32": {"c5": [1 << 32]},
+    "root: number of files": {"c6": [2]},
+    "root: bytes of files": {"c7": [5]},
+    "root: negative bytes": {"c7": [-1]},
+    "root: offset of 2**62": {"c9": [1 << 62]},
+    "root: offset beyond the object": {"c9": [1000]},
+    "root: stored length of 2**40": {"c10": [1 << 40]},
+    "root: stored length beyond the object": {"c10": [100_000]},
+    "root: raw length": {"c11": [1]},
+    "root: raw length of 2**40": {"c11": [1 << 40]},
+    "root: digest": {"c12": b"n" * 32},
+    "root: fewer digests": {"c12": b""},
+    "root: half a name": {"c1": b"n" * 16},
+    "root: one page twice": {f"c{at}": [value] * 2 for at, value in ((3, b"a"), (4, b"a"))},
+    "root: format": {"c0": 2},
 }
 
 
@@ -303,6 +304,56 @@ def test_meta__root_that_is_no_digest(place, root):
     with pytest.raises(IntegrityError, match=r"bad/0\.0\.meta"):
         machine.fetch("bad:0.0")
     assert flat(machine.fetch("good")) == CONTENT
+
+
+# what others do beside it
+
+
+def forged(place: Place, case: str) -> None:
+    """One of the versions above."""
+    if case in PATHS:
+        place.forge.version("bad", page_of(*PATHS[case]))
+        return
+    chunk = good_chunk(place.forge)
+    if case in LIES:
+        place.forge.version("bad", LIES[case](chunk), packs=[chunk.pack])
+    else:
+        place.forge.version("bad", one(chunk), root=lambda raw: with_column(raw, **ROOTS[case]))
+
+
+@pytest.mark.parametrize("case", [*PATHS, *LIES, *ROOTS])
+def test_verify__tells_and_goes_on(place, case):
+    """Verify tells of the bad version, and that the good one is good; nothing comes of it but findings."""
+    forged(place, case)
+    found = {finding.subject: finding.ok for finding in verify(place.machine(), deep=True)}
+    assert found["good:0.0"]
+    assert not found["bad:0.0"]
+
+
+@pytest.mark.parametrize("case", [*PATHS, *LIES, *ROOTS])
+def test_push__onto_a_bad_version(place, case):
+    """The next push of the asset does not build upon what cannot be read, and is a good version."""
+    forged(place, case)
+    content = CONTENT | {"more": bytes(range(256)) * 8}
+    pushed = place.machine().push(lay(place.folder / "next", content), "bad")
+    assert pushed.version == "0.1"
+    assert flat(place.machine().fetch("bad:0.1")) == content
+
+
+@pytest.mark.parametrize("what", ["pack", "pages", "root"])
+def test_push__onto_a_damaged_version(whole, what):
+    """So does a push onto a version whose root or pages are damaged; bytes that no push reads can only be found by verify."""
+    path = objects(whole.store)[what]
+    data = path.read_bytes()
+    damaged = [data[:-1], data[: len(data) // 2], b"", b"x" * len(data)] if what != "pack" else [data]
+    content = CONTENT | {"more": bytes(range(256)) * 8}
+    source = lay(whole.folder / "next", content)
+    for number, bad in enumerate(damaged, 1):
+        path.write_bytes(bad)
+        lay(source, {"number": b"%d" % number})
+        pushed = whole.machine().push(source, "bad")
+        assert pushed.version == f"0.{number}"
+        assert flat(whole.machine().fetch(f"bad:0.{number}")) == content | {"number": b"%d" % number}
 
 
 # bombs
