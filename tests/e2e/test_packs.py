@@ -401,3 +401,21 @@ def test_memory__large_files_and_many(yard):
         peak = int(done.stdout.splitlines()[-1])
         print(f"\n{step[0]}: {peak} MiB")
         assert peak <= 256
+
+
+def test_commands__push_change_push_diff_fetch(asset):
+    """The tour by commands: push, change, push, diff, fetch, cat; then the first version once more."""
+    model = asset.folder / "model"
+    lay(model, {f"parts/{at:03}": noise(str(at), 5 * KIB) for at in range(200)})
+    first = asset.ok("push", "model", "nlp/bert", "--json").json
+    assert first["layout"] == "packs"
+    (model / "parts" / "007").write_bytes(b"seven" * 100)
+    (model / "parts" / "008").unlink()
+    second = asset.ok("push", "model", "nlp/bert", "--json").json
+    assert second["uploaded_bytes"] < first["uploaded_bytes"] / 20
+    assert asset.ok("diff", "nlp/bert:0.0", "nlp/bert:0.1").lines == ["M parts/007", "D parts/008"]
+    assert asset.ok("push", "model", "nlp/bert", "--json").json["created"] is False
+    assert flat(Path(asset.ok("fetch", "nlp/bert").out.strip())) == flat(model)
+    assert asset.ok("cat", "nlp/bert:0.1[parts/007]").out == "seven" * 100
+    assert len(flat(Path(asset.ok("fetch", "nlp/bert:0.0[parts]").out.strip()))) == 200
+    assert asset.ok("verify", "--all", "--deep").code == 0
