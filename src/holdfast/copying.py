@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.copied import StoredPacks, hashed, listed_source, unremembered_scan, work_dir
-from holdfast.errors import AlreadyExistsError, IntegrityError, UsageError, VersionNotFoundError
+from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, UsageError, VersionNotFoundError
+from holdfast.freshness import is_doubtful, needs_of
 from holdfast.model.digest import digest_of
 from holdfast.model.result import Copied
 from holdfast.model.spec import AssetSpec
@@ -110,7 +111,7 @@ class _Copy:
         if there is not None:
             self._check_same(there)
             if self._meta.listed and there.meta.listed and not dry_run:
-                self._list()
+                self._list(there)
             return self._copied(there, created=False)
         if dry_run:
             return self._copied(self._published, created=True)
@@ -170,9 +171,20 @@ class _Copy:
         with self._work(repository, published) as work:
             return self._laid_out(repository, published, work).content_hash
 
-    def _list(self) -> None:
-        if self._version not in self._target.catalog.listed(self._name).versions:
-            self._target.catalog.enlist(self._name, [self._version])
+    def _list(self, there: Published) -> None:
+        """What a copy that was killed left to do.
+
+        Raises:
+            ConflictError: nobody relied on the version yet, and what it needs may be collected.
+        """
+        catalog, store = self._target.catalog, self._target.store
+        if self._version in catalog.listed(self._name).versions:
+            return
+        if is_doubtful(store, *needs_of(store, self._name, self._version, there.meta)):
+            raise ConflictError(
+                f"{self._spec} is there, in no list, and what it needs is being collected", subject=self._spec
+            )
+        catalog.enlist(self._name, [self._version])
 
     # making it
 

@@ -20,6 +20,7 @@ from holdfast.errors import (
 )
 from holdfast.formats import layout as keys
 from holdfast.formats.records import PushRecord, changed, decode, encode, moment
+from holdfast.freshness import is_doubtful, needs_of
 from holdfast.mending import mend
 from holdfast.model.result import Finding
 from holdfast.model.spec import AssetSpec
@@ -132,8 +133,10 @@ def _whole_unlisted(
             continue
         try:
             published = repository.catalog.published(name, version)
-            if published.meta.listed:
-                verifier.data(name, version, published)
+            if not published.meta.listed:
+                continue
+            verifier.data(name, version, published)
+            if not is_doubtful(repository.store, *needs_of(repository.store, name, version, published.meta)):
                 yield version
         except (IntegrityError, NotFoundError):
             continue  # not whole: verify says so once it is asked for that version

@@ -13,6 +13,7 @@ from holdfast.catalog.bucket import BucketCatalog
 from holdfast.clock import SystemClock
 from holdfast.config import load
 from holdfast.errors import IntegrityError
+from holdfast.formats.records import CondemnedRecord, encode, join_names
 from holdfast.maintain import repair, verify, verify_cached
 from holdfast.store.memory import MemoryStore
 from holdfast.wiring import open_on
@@ -165,7 +166,7 @@ def test_repair__lost_pack_is_reported(place: Path) -> None:
 
 
 def test_repair__lists_a_whole_version_in_packs_only(place: Path) -> None:
-    """An unlisted version in packs is listed if it is whole, and left alone if it lacks a pack."""
+    """An unlisted version in packs is listed if it is whole, and left alone if it lacks a pack, or one may be collected."""
     repository = open_at(place)
     source = lay(place / "more", {"new.bin": random.Random(9).randbytes(5000)})
     repository.push(source, "n/b", listed=False)
@@ -178,6 +179,11 @@ def test_repair__lists_a_whole_version_in_packs_only(place: Path) -> None:
     assert "n/b:0.0" in bad(repair(repository, "n/b"))
     assert catalog.listed("n/b").versions == ()
     pack.write_bytes(data)
+    record = CondemnedRecord(1, "2026-01-01T00:00:00+00:00", "eve", packs=join_names([pack.name]))
+    repository.store.put(".holdfast/gc/1", encode(record))
+    assert not list(repair(repository, "n/b"))
+    assert catalog.listed("n/b").versions == ()
+    repository.store.delete(".holdfast/gc/1")
     assert "whole, and not listed: listed" in [f.message for f in repair(repository, "n/b")]
     assert catalog.listed("n/b").versions == ("0.0",)
 
