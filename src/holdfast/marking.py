@@ -149,7 +149,7 @@ class Surveyor:
     def _mark(
         self, names: list[str], tombstones: dict[tuple[str, str], Tombstone], about: str | None
     ) -> tuple[list[VersionSeen], frozenset[str], tuple[str, ...]]:
-        metas = self._run(lambda name: [(name, version) for version in sorted(self._catalog.taken(name).metas)], names)
+        metas = self._run(lambda name: self._candidates(name, tombstones), names)
         todo = [pair for found in metas for pair in found]
         versions: list[VersionSeen] = []
         live: set[str] = set()
@@ -162,6 +162,15 @@ class Surveyor:
                     live.update(needs)
                     needed_by += [seen.spec] if about in needs else []
         return versions, frozenset(live), tuple(needed_by)
+
+    def _candidates(self, name: str, tombstones: dict[tuple[str, str], Tombstone]) -> list[tuple[str, str]]:
+        """Whatever may have a meta: what a listing shows, what is listed, and every number that was claimed and is not removed.
+
+        A listing that misses one name while another collector deletes in that directory must not cost a version.
+        """
+        taken, listed = self._catalog.taken(name), self._catalog.listed(name)
+        claimed = {version for version in taken.claims if not _is_final(tombstones.get((name, version)))}
+        return [(name, version) for version in sorted({*taken.metas, *listed.versions, *claimed})]
 
     def _version(
         self, name: str, version: str, tombstone: Tombstone | None
@@ -183,3 +192,7 @@ class Surveyor:
     def _stored(self, prefix: str) -> Iterator[Stored]:
         for info in self._store.list(prefix):
             yield Stored(info.key.rpartition("/")[2], info.modified, info.size)
+
+
+def _is_final(tombstone: Tombstone | None) -> bool:
+    return tombstone is not None and tombstone.final

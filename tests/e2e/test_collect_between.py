@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.collect import Collector
 from holdfast.errors import ConflictError
+from holdfast.store.base import Listing
 from holdfast.store.memory import MemoryStore
 from tests.e2e.driver import flat, lay
 from tests.fakes import Call, FaultyStore, ManualClock, repository_on
@@ -183,3 +184,20 @@ def test_between__restored_while_collecting(tmp_path: Path, hours: int) -> None:
         return reached()
 
     everywhere(tmp_path, play)
+
+
+def test_marking__a_listing_that_misses_metas(tmp_path: Path) -> None:
+    """A listing of an asset that misses a meta, as a folder may in which others delete, costs no version."""
+
+    class Forgetful(MemoryStore):
+        def list_level(self, prefix: str) -> Listing:
+            found = super().list_level(prefix)
+            return Listing((), ()) if prefix == "n/a" else found
+
+    clock = ManualClock()
+    store = Forgetful("forgetful", lambda: clock.now().timestamp())
+    repository = repository_on(store, tmp_path, clock)
+    for number in range(2):
+        repository.push(lay(tmp_path / f"{number}", {"a": bytes([number]) * 9000}), "n/a", layout="packs")
+    clock.forward(days=10)
+    assert not Collector(repository).run().condemned
