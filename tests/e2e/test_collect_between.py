@@ -108,7 +108,6 @@ def test_between__condemned_while_pushing(tmp_path: Path) -> None:
     everywhere(tmp_path, play)
 
 
-@pytest.mark.xfail(reason="publish does not ask freshness yet", strict=False)
 def test_between__deleted_while_a_push_sleeps(tmp_path: Path) -> None:
     """Whenever a push sleeps for days, what it wanted to reuse may be condemned and deleted meanwhile."""
 
