@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.cache.tree import finish_copy, prepare_copy
-from holdfast.disk import local_errors
+from holdfast.disk import begin_write_back, local_errors
 from holdfast.errors import IntegrityError, ObjectNotFoundError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.codec import unpack
 from holdfast.model.digest import raw_digest_of
+from holdfast.store.base import Bulk, OpensFiles
 from holdfast.transfer.dedup import GAP
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Unpacking:
         self._root = str(copy)
         self._reuse = reuse
         self._moved = threading.Lock()
+        self._local = threading.local()
         self.bytes = 0
 
     def run(self, entries: Sequence[Placed], manifest: Manifest) -> None:
@@ -161,7 +163,7 @@ class Unpacking:
     def _get(self, wanted: PackRange) -> memoryview:
         key = keys.pack_key(wanted.pack)
         try:
-            data = memoryview(self._store.get_range(key, wanted.start, wanted.end - wanted.start).data).cast("B")
+            data = self._read(key, wanted.start, wanted.end - wanted.start)
         except ObjectNotFoundError as error:
             path = wanted.parts[0].file.path.decode()
             raise IntegrityError(
@@ -172,6 +174,20 @@ class Unpacking:
         with self._moved:
             self.bytes += len(data)
         return data
+
+    def _read(self, key: str, start: int, length: int) -> memoryview:
+        """A range, into memory of this thread that is used again: new memory costs the kernel as much as the bytes in it."""
+        store = self._store
+        if not isinstance(store, Bulk | OpensFiles):
+            return memoryview(store.get_range(key, start, length).data).cast("B")
+        buffer: memoryview | None = getattr(self._local, "buffer", None)
+        if buffer is None or len(buffer) < length:
+            buffer = self._local.buffer = memoryview(bytearray(max(length, _RANGE + GAP)))
+        if isinstance(store, Bulk):
+            return memoryview(store.get_range_into(key, start, buffer[:length]).data).cast("B")
+        file, _ = store.open_file(key)
+        with file:
+            return buffer[: os.preadv(file.fileno(), [buffer[:length]], start)]
 
     def _place(self, wanted: PackRange, data: memoryview) -> None:
         key = keys.pack_key(wanted.pack)
@@ -188,6 +204,7 @@ class Unpacking:
                     if descriptor is None:
                         descriptor = opened[part.file.path] = os.open(self._path(part.file), os.O_WRONLY)
                     _write_at(descriptor, raw, part.start)
+                    begin_write_back(descriptor, part.start, chunk.raw)
                 self._engine.moved(chunk.raw)
         finally:
             for descriptor in opened.values():
