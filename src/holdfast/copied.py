@@ -10,7 +10,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.cache.stats import StatCache, walk
 from holdfast.cache.tree import hash_file, scan
@@ -44,6 +44,15 @@ __all__ = ["StoredPacks", "hashed", "listed_source", "unremembered_scan", "work_
 
 #: Packs on their way at a time: each takes some 40 MiB of memory, while it is read and while it is sent.
 _AT_ONCE: Final = 2
+
+
+class _Object(NamedTuple):
+    """A pack or pages object: its length where it comes from, and in the target, where it is there."""
+
+    key: str
+    magic: bytes
+    size: int
+    there: int | None
 
 
 class StoredPacks:
@@ -80,27 +89,32 @@ class StoredPacks:
         self._alive = alive
         objects = [(keys.pack_key(name), PACK) for name in self._root.packs]
         objects += [(keys.pages_key(name), PAGES) for name in self._root.objects]
-        self._engine.progress.start("copy", None, len(objects))
+        found = self._engine.run(lambda each: self._looked_at(*each), objects)
+        lacking = [each for each in found if each.size != each.there]
+        self._engine.progress.start("copy", sum(each.size for each in lacking), len(lacking))
         try:
-            self._engine.run(lambda each: self._bring(*each), objects, at_once=_AT_ONCE)
+            self._engine.run(self._bring, lacking, at_once=_AT_ONCE)
         finally:
             self._engine.progress.finish()
 
-    def _bring(self, key: str, magic: bytes) -> None:
-        self._alive()
-        there, size = _size(self._target, key), _size(self._origin, key)
+    def _looked_at(self, key: str, magic: bytes) -> _Object:
+        size = _size(self._origin, key)
         if size is None:
             raise IntegrityError(f"{key} is missing, though a version needs it", subject=key)
-        if there == size:
-            return
+        return _Object(key, magic, size, _size(self._target, key))
+
+    def _bring(self, wanted: _Object) -> None:
+        self._alive()
+        key = wanted.key
         data = read_container(self._origin, self._engine, key)
-        prove(data, key, magic)
+        prove(data, key, wanted.magic)
         self._alive()
         try:
-            self._target.put(key, data, CREATE if there is None else OVERWRITE)  # what has another length is damaged
+            # What has another length is damaged.
+            self._target.put(key, data, CREATE if wanted.there is None else OVERWRITE)
             self._sent.append(len(data))
         except ConflictError:
-            if _size(self._target, key) != size:
+            if _size(self._target, key) != len(data):
                 raise
         self._engine.progress.advance(len(data))
         reach("push.pack-written")

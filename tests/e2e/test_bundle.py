@@ -11,6 +11,8 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import holdfast
 from holdfast.errors import AlreadyExistsError, IntegrityError, LocalError, NotFoundError
@@ -18,9 +20,11 @@ from holdfast.formats.bundle import END, RECORD, BundleRecord, BundleVersion, Me
 from holdfast.maintain import verify
 from holdfast.model.digest import digest_of
 from holdfast.replicate import export, import_
-from holdfast.store.bundle import read_record
+from holdfast.store.bundle import BundleStore, read_record
+from holdfast.store.memory import MemoryStore
 from tests.e2e.driver import flat, lay
 from tests.e2e.test_copy import folder_store, look
+from tests.formats.bundle_cases import GOLDEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,6 +186,26 @@ def test_import__of_a_damaged_bundle(here, there, source: Path, tmp_path: Path) 
     assert everything(tmp_path / "there") == []
     with pytest.raises(LocalError):
         list(import_(there, tmp_path / "none"))
+
+
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=6), end=st.integers()
+)
+@settings(max_examples=150, deadline=None)
+def test_bundle__any_bytes(tmp_path_factory, edits: list[tuple[int, int]], end: int) -> None:
+    """Whatever stands in a bundle, it is read as it was written, or it is an integrity error."""
+    data = bytearray((GOLDEN / "bundle.tar").read_bytes())
+    for place, value in edits:
+        data[place % len(data)] = value
+    if end % 3 == 0:
+        del data[end % len(data) :]
+    path = tmp_path_factory.mktemp("any") / "b"
+    path.write_bytes(data)
+    try:
+        with BundleStore(path, MemoryStore("nothing")) as store:
+            assert store.record.versions
+    except IntegrityError:
+        return
 
 
 def crafted(members: list[tuple[bytes, bytes]], record: BundleRecord) -> bytes:

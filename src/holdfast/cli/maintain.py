@@ -28,7 +28,8 @@ def verify_command(session: Session, spec: str | None, *, everything: bool, deep
     """Check that versions in the store are whole.
 
     A name without a version means all its versions, and without SPEC every asset is checked. Without --deep it is looked whether
-    all objects are there with their lengths. What is wrong is listed, and the exit code is that of the first finding's kind.
+    all objects are there with their lengths; with it every byte is read, once. What is wrong is listed with the files that it
+    concerns, and the exit code is that of the first finding's kind.
 
     Examples:
       asset verify nlp/bert:1.4 --deep

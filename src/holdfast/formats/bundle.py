@@ -114,7 +114,7 @@ def decode_record(data: bytes, subject: str) -> BundleRecord:
         for other in record.others:
             check_path(other.key)
             check_path(other.at)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"{subject}: {error}", subject=subject) from None
     except HoldfastError as error:
         raise IntegrityError(f"{subject}: {error.message}", subject=subject) from None

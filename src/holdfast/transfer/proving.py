@@ -37,6 +37,8 @@ _DECODED: Final = 32
 _HELD: Final = 2
 #: What is read of a pack that was proven before and is not held any more.
 _WINDOW: Final = 4 * 1024 * 1024
+#: So many of the files that are lost with an object are named.
+_NAMED: Final = 5
 _DIR: Final = ord("d")
 
 
@@ -52,7 +54,8 @@ class Damage:
         if not self.files:
             return self.problem
         count = len(self.files)
-        return f"{self.problem}; {'1 file needs' if count == 1 else f'{count} files need'} it, first {self.files[0]!r}"
+        named = ", ".join(map(repr, self.files[:_NAMED]))
+        return f"{self.problem}; {'1 file needs' if count == 1 else f'{count} files need'} it, first {named}"
 
 
 class Prover:
