@@ -58,6 +58,7 @@ def test_runs__a_mebibyte():
 
 def test_runs__gaps():
     """Gaps of up to 256 KiB do not end a run; longer ones, other packs and steps back before its begin do."""
+    assert GAP == 256 * KIB
     assert Taker().take(*(chunk(at, gap=GAP) for at in range(8))) == []
     assert Taker().take(*(chunk(at, gap=GAP + 1) for at in range(8))) == list(range(8))
     assert Taker().take(*map(chunk, range(7)), chunk(7, pack=b"q" * 32)) == list(range(8))
