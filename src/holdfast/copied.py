@@ -1,4 +1,4 @@
-"""Versions of another store as sources of a push: objects in packs as they are, other layouts laid out on this machine on the way.
+"""Versions of another store as sources of a push: objects as they are, or a version laid out on this machine on the way.
 
 Whatever is sent was proven just before: packs and pages objects by the table that they are named by and every piece's digest, files
 by their digests while they are read.
@@ -25,7 +25,8 @@ from holdfast.packed import Scan
 from holdfast.source import ListedSource
 from holdfast.store.base import CREATE, OVERWRITE
 from holdfast.transfer.objects import prove, read_container
-from holdfast.transfer.plan import check_tree_names
+from holdfast.transfer.plan import check_tree_names, plan_objects
+from holdfast.transfer.relay import Relay
 from holdfast.transfer.upload import Sent
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["StoredPacks", "hashed", "listed_source", "unremembered_scan", "work_dir"]
+__all__ = ["StoredFiles", "StoredPacks", "hashed", "listed_source", "unremembered_scan", "work_dir"]
 
 #: Packs on their way at a time: each takes some 40 MiB of memory, while it is read and while it is sent.
 _AT_ONCE: Final = 2
@@ -147,6 +148,20 @@ class StoredPacks:
 
     def unchanged(self, name: str, version: str, root: str | None) -> None:
         """Nothing is noted."""
+
+
+class StoredFiles(ListedSource):
+    """A file or tree that lies in another store (a :class:`holdfast.source.Source`), all of whose digests are known."""
+
+    def __init__(self, origin: Store, publisher: Publisher, layout: str, manifest: Manifest) -> None:
+        super().__init__(manifest, {}, layout, publisher.store, publisher.engine, publisher.state)
+        self.origin = origin
+
+    def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
+        """Write the objects of the version, as they come."""
+        plan = plan_objects(name, version, self.layout, self.manifest.files)
+        Relay(self.origin, self.store, self.engine, alive).send(plan)
+        return Sent(len(plan.small) + len(plan.large), plan.size or 0)
 
 
 def _size(store: Store, key: str) -> int | None:

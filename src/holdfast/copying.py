@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from holdfast.copied import StoredPacks, hashed, listed_source, unremembered_scan, work_dir
+from holdfast.copied import StoredFiles, StoredPacks, hashed, listed_source, unremembered_scan, work_dir
 from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, UsageError, VersionNotFoundError
 from holdfast.freshness import is_doubtful, needs_of
 from holdfast.model.digest import digest_of
@@ -115,9 +115,7 @@ class _Copy:
             return self._copied(there, created=False)
         if dry_run:
             return self._copied(self._published, created=True)
-        pushed = self._direct() if self._layout == self._meta.layout == "packs" else None
-        if pushed is None:
-            pushed = self._through_here()
+        pushed = (self._direct() if self._layout == self._meta.layout else None) or self._through_here()
         return replace(
             self._copied(self._published, created=True),
             hash=pushed.hash,
@@ -206,7 +204,18 @@ class _Copy:
         return self._target.catalog.open_push(self._name, secrets.token_hex(16), publisher.clock.now())
 
     def _direct(self) -> Pushed | None:
-        """Packs to packs: the objects as they are; None where the target has condemned some of them."""
+        """The objects as they are, where their digests are known and the target may have them; else None."""
+        meta = self._meta
+        if self._layout == "packs":
+            return self._packs()
+        if self._layout == "tar.gz" or meta.manifest is None or meta.hash is None:
+            return None
+        publisher = self._target.publisher(meta)
+        files = StoredFiles(self._source.store, publisher, self._layout, meta.manifest)
+        return publisher.publish(files, self._name, self._options())
+
+    def _packs(self) -> Pushed | None:
+        """Packs and pages objects under their names; None where the target has condemned some of them."""
         source, target, meta = self._source, self._target, self._meta
         root, data = source.retriever.packed(self._name, self._version, meta).root()
         with Prover(source.store, source.engine, source.state / "proofs") as prover:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import holdfast
+from holdfast.config import load
 from holdfast.errors import AlreadyExistsError, IntegrityError, NotFoundError, UsageError
 from holdfast.formats.records import CondemnedRecord, encode, join_names
 from holdfast.maintain import verify
 from holdfast.replicate import copy, copyable
+from holdfast.store.memory import MemoryStore
+from holdfast.wiring import open_on
 from tests.e2e.driver import flat, lay
 
 if TYPE_CHECKING:
@@ -168,6 +171,34 @@ def test_copy__conflicts(tmp_path: Path, source: Path) -> None:
         copy(here, there, "n/a")
 
 
+@pytest.mark.parametrize("how", ["flipped", "truncated", "longer", "deleted"])
+@pytest.mark.parametrize("name", ["a.txt", "large"])
+def test_copy__damaged_tree(tmp_path: Path, source: Path, name: str, how: str) -> None:
+    """A file of a tree that is damaged where it comes from is named, never stored elsewhere, and no version is made."""
+    here, there = folder_store(tmp_path, "here"), folder_store(tmp_path, "there")
+    (source / "large").write_bytes(random.Random(1).randbytes(9_000_000))
+    here.push(source, "n/a", layout="tree")
+    path = tmp_path / "here/n/a/0.0" / name
+    data = path.read_bytes()
+    path.unlink()
+    if how != "deleted":
+        path.write_bytes({"flipped": b"\xff" + data[1:], "truncated": data[:-1], "longer": data + b"x"}[how])
+    for origin in (here, as_memory(here, tmp_path)):
+        with pytest.raises(IntegrityError, match=f"n/a/0.0/{name}"):
+            copy(origin, there, "n/a")
+        assert not (tmp_path / "there/n/a/0.0" / name).exists()
+    assert list(there.catalog.names()) == []
+
+
+def as_memory(repository, tmp_path: Path):
+    """The same objects in a store that gives no files."""
+    store = MemoryStore("copy")
+    for path in (tmp_path / "here").rglob("*"):
+        if path.is_file() and "/gen/" not in str(path):
+            store.put(path.relative_to(tmp_path / "here").as_posix(), path.read_bytes())
+    return open_on(store, load({"assets_dir": repository.assets.path}))
+
+
 @pytest.mark.parametrize("what", ["packs", "pages", "root"])
 def test_copy__damaged_source(tmp_path: Path, source: Path, what: str) -> None:
     """Bytes that are damaged where they come from are an integrity error that names the object, and no version is made."""
@@ -209,16 +240,16 @@ MORE = ("push.data-written", "push.meta-written", "push.listed")
 
 
 @pytest.mark.parametrize("point", [*POINTS, *MORE])
-@pytest.mark.parametrize("wanted", ["", "tree"])
-def test_copy__killed(tmp_path: Path, source: Path, point: str, wanted: str) -> None:
+@pytest.mark.parametrize(("given", "wanted"), [("packs", ""), ("packs", "tree"), ("tree", "")])
+def test_copy__killed(tmp_path: Path, source: Path, point: str, given: str, wanted: str) -> None:
     """A copy that was killed at any step is completed under its number when it is run again."""
     here, there = folder_store(tmp_path, "here"), folder_store(tmp_path, "there")
     here.push(source, "n/a")
     (source / "a.txt").write_text("b")
-    here.push(source, "n/a")
+    here.push(source, "n/a", layout=given)
     command = [sys.executable, "-c", _PROGRAM, here.store.url, str(here.assets.path), there.store.url]
     command += [str(there.assets.path), wanted]
-    if wanted and point in ("push.pack-written", "push.root-written", "push.condemned-reread"):
+    if "tree" in (given, wanted) and point in ("push.pack-written", "push.root-written", "push.condemned-reread"):
         point = "push.data-partly"
     killed = subprocess.run(command, env={**os.environ, "HOLDFAST_FAILPOINT": point}, check=False)
     assert killed.returncode == -9
