@@ -158,7 +158,14 @@ class Commit:
             version = self._claim(push)
             reach("push.claimed")
             fresh.start()
-            sent = source.send(self._name, version, lambda: catalog.renew(push))
+            try:
+                sent = source.send(self._name, version, lambda: catalog.renew(push))
+            except AlreadyExistsError:  # something lies under this number, which is not this push's: it goes to nobody
+                self._earlier = None
+                self._withdrawn.add(version)
+                if self._options.get("version") or len(self._withdrawn) == _WITHDRAWN:
+                    raise
+                continue
             reach("push.data-written")
             catalog.check_claim(push, version)
             reach("push.claim-reread")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.cache.manifests import Manifests
 from holdfast.cache.stats import StatCache, walk
 from holdfast.catalog.condemned import read_condemned
+from holdfast.catalog.swap import create_once
 from holdfast.errors import ConflictError, HoldfastError, IntegrityError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from holdfast.cache.manifests import LocalManifest, Recorder
     from holdfast.cache.stats import Walked
-    from holdfast.catalog.base import Catalog
+    from holdfast.catalog.base import Catalog, Clock
     from holdfast.formats.root import Page, Root
     from holdfast.model.manifest import Manifest
     from holdfast.store.base import Store
@@ -66,10 +67,13 @@ class _Packed:
 class Packer:
     """Packs folders for one store. ``state`` is where it remembers; ``place`` is the store's URL and endpoint."""
 
-    def __init__(self, store: Store, catalog: Catalog, engine: Engine, *, state: Path, place: str) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, engine: Engine, clock: Clock, *, state: Path, place: str
+    ) -> None:
         self.store = store
         self.catalog = catalog
         self.engine = engine
+        self.clock = clock
         self.state = state
         self.place = place
         self.manifests = ManifestReader(store, engine, Manifests(state, place))
@@ -211,9 +215,10 @@ class PackedSource:
         return self._packed.root.packs, self._packed.root.objects
 
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
-        """Re-read what is condemned, then write the root under the claim.
+        """Re-read what is condemned, then write the root under the claim, create-only.
 
         Raises:
+            AlreadyExistsError: there is another root: of a push that had this number before, or has it now.
             ConflictError: again and again what it needs is condemned.
         """
         self._sender.alive = alive
@@ -230,7 +235,7 @@ class PackedSource:
         else:
             raise ConflictError(f"what {name} needs is being collected", subject=name, hint="push again")
         reach("push.condemned-reread")
-        self._packer.store.put(keys.data_key(name, version), self._packed.data)
+        create_once(self._packer.store, self._packer.clock, keys.data_key(name, version), self._packed.data)
         reach("push.root-written")
         sizes = [*self._sender.objects, len(self._packed.data)]
         return Sent(len(sizes), sum(sizes))

@@ -65,7 +65,7 @@ class Publisher:
         self.state = state
         self._place = place
         self.desk = Desk(store, catalog, clock, who, origin)
-        self.packer = Packer(store, catalog, engine, state=state, place=place)
+        self.packer = Packer(store, catalog, engine, clock, state=state, place=place)
 
     def push(self, source: Path, name: str, options: PushOptions) -> Pushed:
         """See :meth:`holdfast.repository.Repository.push`."""

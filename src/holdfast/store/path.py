@@ -121,7 +121,7 @@ class PathStore:
         """A walk; the store's internals are no keys."""
         self._check_root()
         start = self._path(prefix) if prefix else self.root
-        for directory, _, names in os.walk(start):
+        for directory, _, names in os.walk(start, onerror=_unless_gone):
             below = os.path.relpath(directory, self.root)
             base = "" if below == "." else below + "/"
             if (base + "/").startswith(_INTERNAL) or base.startswith(_INTERNAL):
@@ -142,11 +142,14 @@ class PathStore:
                 for entry in entries:
                     if (base + entry.name + "/").startswith(_INTERNAL):
                         continue
-                    if entry.is_dir():
-                        if _holds_object(entry.path):
-                            prefixes.append(base + entry.name)
-                    elif entry.is_file():
-                        objects.append(_info(base + entry.name, entry.stat()))
+                    with suppress(
+                        FileNotFoundError, NotADirectoryError
+                    ):  # it went meanwhile: the others are still there
+                        if entry.is_dir():
+                            if _holds_object(entry.path):
+                                prefixes.append(base + entry.name)
+                        elif entry.is_file():
+                            objects.append(_info(base + entry.name, entry.stat()))
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
@@ -355,7 +358,13 @@ def _read_whole(key: str, path: Path) -> tuple[bytes, ObjectInfo]:
 
 def _holds_object(directory: str) -> bool:
     """Whether a file lies anywhere below: as in a bucket, an empty directory is no prefix. Ends at the first."""
-    return any(files for _, _, files in os.walk(directory))
+    return any(files for _, _, files in os.walk(directory, onerror=_unless_gone))
+
+
+def _unless_gone(error: OSError) -> None:
+    """A directory that cannot be read is not an empty one: what a listing leaves out may be deleted by a collector."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _is_file(status: os.stat_result) -> bool:
