@@ -9,6 +9,7 @@ import shutil
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -664,6 +665,20 @@ def test_modelkit__wrote_over_our_version(shop: Shop) -> None:
 
 
 # The document itself
+
+
+def test_packs__unchanged_folder_is_not_read(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which nothing changed is pushed without reading a file of it."""
+
+    def refuse(*_: object) -> bytes:
+        raise AssertionError
+
+    time.sleep(0.1)  # beyond the tick within which a file could be written again unseen
+    shop.repository.push(shop.source, "n/a")
+    monkeypatch.setattr("holdfast.transfer.packing.read_small", refuse)
+    assert not shop.repository.push(shop.source, "n/a").created
+    with pytest.raises(AssertionError):
+        shop.repository.push(shop.source, "n/another")
 
 
 def test_document__every_sentence_is_a_test() -> None:

@@ -102,7 +102,8 @@ def _told(pushed: Pushed, *, dry: bool) -> str:
         return f"{what}, unchanged"
     if dry:
         return f"{what}, would be pushed as {pushed.layout}"
-    return f"{what}, pushed in {pushed.seconds:.1f} s"
+    new = f", {human_size(pushed.uploaded_bytes)} of it new" if pushed.layout == "packs" else ""
+    return f"{what}{new}, pushed in {pushed.seconds:.1f} s"
 
 
 @command("fetch", transfers=True)
