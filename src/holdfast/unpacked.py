@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.cache.reuse import Reuse
 from holdfast.errors import VersionNotFoundError
 from holdfast.model.manifest import Manifest
+from holdfast.transfer.manifests import opened
 from holdfast.transfer.unpacking import Unpacking
 
 if TYPE_CHECKING:
@@ -71,19 +72,22 @@ class PackedVersion:
         return self._selected[1:]
 
     def _select(self, selection: Selection) -> tuple[Manifest, list[Placed]]:
-        if selection.sub_path and self._reader.local.find(self._name, self._version, self._root or "") is None:
-            found = self._some(selection)
-            if found is not None:
-                return found
+        found = self._some(selection) if selection.sub_path else None
+        if found is not None:
+            return found
         return _chosen(self.placed(), selection)
 
     def _some(self, selection: Selection) -> tuple[Manifest, list[Placed]] | None:
         """From the pages alone that may hold the sub-path; None where they do not tell everything."""
-        root, _ = self.root()
         assert selection.sub_path  # noqa: S101 - as the caller knows
-        pages = root.within(selection.sub_path.encode())
+        path = selection.sub_path.encode()
+        local = self._reader.local.find(self._name, self._version, self._root or "")
+        if local is None:
+            some = list(self._reader.some(self.root()[0].within(path)))
+        else:
+            some = [entry for page in local.root.within(path) for entry in opened(page, local.stored(page))]
         try:
-            manifest, placed = _chosen(list(self._reader.some(pages)), selection)
+            manifest, placed = _chosen(some, selection)
         except VersionNotFoundError:
             return None
         return None if any(entry.kind == "link" for entry in manifest.entries) else (manifest, placed)
