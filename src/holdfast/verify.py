@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.cache.manifests import Manifests
-from holdfast.errors import HoldfastError, IntegrityError, ObjectNotFoundError
+from holdfast.errors import AccessError, HoldfastError, IntegrityError, ObjectNotFoundError
 from holdfast.formats import layout as keys
 from holdfast.formats.convention import decode_meta
 from holdfast.model.digest import Hasher
@@ -63,7 +63,7 @@ class Verifier:
         self._deep = deep
 
     def asset(self, name: str) -> Iterator[Finding]:
-        """Its list, its aliases, and each of its versions."""
+        """Its list, its aliases, and each of its versions, those too that are in no list."""
         try:
             known = self.repository.versions(name)
         except HoldfastError as error:
@@ -74,8 +74,18 @@ class Verifier:
         for alias, version in known.aliases.items():
             if version not in known.versions:
                 yield Finding(f"{name}:{alias}", "not_found", f"the alias names {version}, which is not listed")
-        for version in known.versions:
+        for version in (*known.versions, *self._unlisted(name, known.versions)):
             yield self.version(name, version)
+
+    def _unlisted(self, name: str, listed: tuple[str, ...]) -> list[str]:
+        """The versions that have a meta, are in no list, and were not removed: they can be fetched, too."""
+        catalog = self.repository.catalog
+        try:
+            metas = catalog.taken(name).metas
+        except AccessError:  # without the right to list, those that are listed must do
+            return []
+        record = catalog.record(name)
+        return [v for v in sorted(metas.difference(listed)) if not catalog.is_removed(name, v, record)]
 
     def version(self, name: str, version: str) -> Finding:
         """One version."""

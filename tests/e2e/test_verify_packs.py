@@ -78,6 +78,17 @@ def test_verify__in_order(place: Path) -> None:
     assert [f.message for f in verify(repository, deep=True)] == ["122 files in packs, every byte checked"] * 2
 
 
+def test_verify__unlisted_versions(place: Path) -> None:
+    """A version that is in no list is verified like any other; one that was removed is not."""
+    repository = open_at(place)
+    lay(place / "other", {"x.bin": b"x" * 5000})
+    repository.push(place / "other", "n/a", version="7.0", listed=False)
+    repository.remove("n/a:0.0")
+    assert [finding.subject for finding in verify(repository)] == ["n/a:0.1", "n/a:7.0"]
+    (place / "store/n/a/7.0").unlink()
+    assert set(bad(verify(repository))) == {"n/a:7.0"}
+
+
 @pytest.mark.parametrize("how", ["deleted", "truncated", "flipped"])
 @pytest.mark.parametrize("kind", ["packs", "pages", "root"])
 def test_verify__names_what_is_damaged(place: Path, kind: str, how: str) -> None:
