@@ -4,6 +4,7 @@ CHECKED := src tests/services
 SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol semantics compat e2e docs shape))
 SHAPE := $(wildcard tests/docs tests/shape)
 TESTARGS ?=
+BENCH ?= --million
 FUZZ ?= 60
 
 .PHONY: help setup services demo test check bench soak fuzz format lock clean
@@ -31,9 +32,9 @@ check: setup  ## format, lint, types, import layers, documentation
 	.venv/bin/lint-imports
 	$(if $(SHAPE),$(PYTHON) -m pytest -q $(SHAPE))
 
-bench: services  ## measure Holdfast beside its peers
+bench: services  ## measure Holdfast beside its peers (BENCH="--only packs-small": a part)
 	@tools/services bench
-	$(PYTHON) -m bench
+	$(PYTHON) -m bench $(BENCH)
 
 soak: services  ## the long random tests
 	$(PYTHON) -m pytest -m soak $(SUITES) $(TESTARGS)

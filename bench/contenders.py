@@ -6,77 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bench.contender import ROOT, Contender, find
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from bench.work import Work
+    from bench.contender import Command, Task
 
-__all__ = ["CONTENDERS", "ROOT", "Contender", "Task", "find"]
+__all__ = ["CONTENDERS", "assets_of", "fetch_ours"]
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-_PLACES: Final = (ROOT / ".venv" / "bin", ROOT / ".services" / "bench" / "bin")
 _MODELKIT: Final = ROOT / ".services" / "modelkit" / "bin" / "modelkit"
 _PART: Final = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Task:
-    """One contender's turn: the data, an empty folder of its own, a fresh bucket (or None: a folder is the store)."""
-
-    work: Work
-    source: Path
-    folder: Path
-    bucket: str | None
-    server: Mapping[str, str]
-
-    @property
-    def endpoint(self) -> str:
-        """Where the bucket's server answers."""
-        return self.server["AWS_ENDPOINT_URL"]
-
-    @property
-    def store(self) -> Path:
-        """The folder that is the store where there is no bucket."""
-        return self.folder / "store"
-
-    @property
-    def out(self) -> Path:
-        """Where a fetch goes."""
-        return self.folder / "out"
-
-
-Command = list[str]
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A program. ``push`` and ``fetch`` are timed, what ``prepare`` and ``between`` do is not.
-
-    ``where`` is a program that must be there, ``on`` the kinds of store it knows.
-    """
-
-    name: str
-    where: str
-    push: Callable[[Task], Command]
-    fetch: Callable[[Task], Command]
-    fetched: Callable[[Task], Path | None]
-    env: Callable[[Task], Mapping[str, str]] = lambda _: {}
-    prepare: Callable[[Task], None] = lambda _: None
-    between: Callable[[Task], None] = lambda _: None
-    on: tuple[str, ...] = ("bucket", "folder")
-
-    def missing(self) -> str | None:
-        """Why it cannot be measured."""
-        return None if find(self.where) else f"{self.name}: not installed ({Path(self.where).name})"
-
-
-def find(name: str) -> str | None:
-    """The path of an installed program."""
-    return next((str(place / name) for place in _PLACES if (place / name).exists()), None) or shutil.which(name)
 
 
 def _run(*command: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
@@ -95,12 +38,19 @@ def _ours(*arguments: str) -> Command:
 
 
 def _ours_env(task: Task) -> dict[str, str]:
-    store = f"s3://{task.bucket}/store" if task.bucket else f"file://{task.store}"
+    """Nothing that another turn, or this one's other machine, remembers is seen: not a stat cache, not a manifest."""
     return {
-        "HOLDFAST_STORE": store,
-        "HOLDFAST_ASSETS_DIR": str(task.out),
-        "HOLDFAST_CACHE_DIR": str(task.folder / "cache"),
+        "HOLDFAST_STORE": f"s3://{task.bucket}/store" if task.bucket else f"file://{task.store}",
+        "HOLDFAST_ASSETS_DIR": str(task.home / "assets"),
+        "HOLDFAST_CONFIG": str(task.home / "config.toml"),
+        "HOME": str(task.home),
+        **{f"XDG_{kind}_HOME": str(task.home / f".{kind.lower()}") for kind in ("CACHE", "CONFIG", "STATE", "DATA")},
     }
+
+
+def _ours_prepare(task: Task) -> None:
+    _make_folders(task)
+    task.on("first")
 
 
 def _make_folders(task: Task) -> None:
@@ -109,7 +59,17 @@ def _make_folders(task: Task) -> None:
 
 
 def _ours_push(task: Task) -> Command:
-    return _ours("push", str(task.source), "bench/data", *(["--layout", "tree"] if task.work.count else []))
+    return _ours("push", str(task.source), "bench/data", *(["--layout", task.work.layout] if task.work.layout else []))
+
+
+def fetch_ours(spec: str) -> Command:
+    """Bring a version, or a part of it, of what was pushed."""
+    return _ours("fetch", f"bench/data:{spec}")
+
+
+def assets_of(task: Task, machine: str) -> Path:
+    """Where a machine has the versions that it fetched."""
+    return task.on(machine).home / "assets" / "bench" / "data"
 
 
 # --- modelkit --------------------------------------------------------------------------------------------------------
@@ -210,8 +170,8 @@ def _cp(source: Path, target: Path, *, synced: bool) -> Command:
 
 def _probe(task: Task, small: str, large: str) -> Command:
     where = f"s3://{task.bucket}/probe"
-    numbers = (task.work.count, task.work.size) if task.work.count else (task.work.size, _PART)
-    verb = small if task.work.count else large
+    numbers = (task.work.size, _PART) if task.work.large else (task.work.count, task.work.size)
+    verb = large if task.work.large else small
     return [sys.executable, str(ROOT / "bench" / "probe.py"), verb, where, *map(str, numbers)]
 
 
@@ -246,10 +206,11 @@ CONTENDERS: Final = (
         "holdfast",
         "asset",
         push=_ours_push,
-        fetch=lambda _: _ours("fetch", "bench/data:0.0"),
-        fetched=lambda task: task.out / "bench" / "data" / "0.0",
+        fetch=lambda _: fetch_ours("0.0"),
+        fetched=lambda task: assets_of(task, "second") / "0.0",
         env=_ours_env,
-        prepare=_make_folders,
+        prepare=_ours_prepare,
+        versions=True,
     ),
     Contender(
         "modelkit",
@@ -312,5 +273,6 @@ CONTENDERS: Final = (
         fetched=lambda task: Path(f"{task.out}{task.source}"),
         env=_restic_env,
         prepare=_restic_prepare,
+        versions=True,
     ),
 )

@@ -25,7 +25,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _SMALL_CONNECTIONS: Final = (16, 32, 64)
 _LARGE_CONNECTIONS: Final = (4, 8)
@@ -126,7 +126,7 @@ class _Connection:
 
 
 def drive(
-    address: tuple[str, int], requests: list[tuple[bytes | memoryview, ...]], connections: int
+    address: tuple[str, int], requests: Sequence[tuple[bytes | memoryview, ...]], connections: int
 ) -> tuple[float, list[bytes]]:
     """Send all requests over so many connections: the seconds it took, and the head of every answer."""
     pool = [_Connection(address) for _ in range(min(connections, len(requests)))]
@@ -166,6 +166,7 @@ def drive(
 def _small(verb: str, bucket: Bucket, key: str, count: int, size: int) -> dict[int, float]:
     data = os.urandom(size)
     found: dict[int, float] = {}
+    requests: list[tuple[bytes, ...]]
     for connections in _SMALL_CONNECTIONS:
         names = [
             f"{key}/{connections if verb == 'put' else _SMALL_CONNECTIONS[0]}/{number:05}" for number in range(count)

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
+from bench.contender import Task
+from bench.contenders import CONTENDERS
 from bench.report import Figure, table
 from bench.work import Work
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from bench.__main__ import Bench
+    from bench.contender import Contender
+    from bench.runner import Bench
 
 _TIMES = 5
 
 
-def measure_start(bench: Bench, place: Path) -> str:
+def measure_start(bench: Bench, chosen: Sequence[Contender]) -> str:
     """Tables of both, several times a round; the store is a folder, which a cached fetch never looks into."""
-    from bench.contenders import CONTENDERS, Task
-
-    source = Work("tiny", 20, 1024).make(place / "data")
+    source = Work("tiny", 20, 1024).make(bench.place / "data")
     cached: dict[str, Figure] = {}
     said: dict[str, Figure] = {}
     ready: list[tuple[str, list[str], dict[str, str]]] = []
     for one in CONTENDERS:
-        if one.name not in ("holdfast", "modelkit") or one not in bench.chosen:
+        if one.name not in ("holdfast", "modelkit") or one not in chosen:
             continue
-        folder = place / "turns" / f"start-{one.name}"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = bench.turns / f"start-{one.name}"
         folder.mkdir(parents=True)
         task = Task(Work("tiny", 20, 1024), source, folder, None, {})
         one.prepare(task)

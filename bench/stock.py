@@ -1,0 +1,50 @@
+"""What lies in a store, and how many objects and bytes a push has added."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bench.work import files_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.contender import Task
+
+__all__ = ["added", "stock"]
+
+
+def stock(task: Task) -> dict[str, int]:
+    """Key → bytes of all that lies in the turn's store."""
+    found = _listed(task) if task.bucket else {}
+    if task.store.exists():  # beside a bucket, too: `cp` copies into a folder
+        found |= {os.path.relpath(entry.path, task.store): entry.stat().st_size for entry in files_of(task.store)}
+    return found
+
+
+def added(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[int, int]:
+    """New objects, without those of ours that are swapped and the closed record of the push; and bytes, with all of them."""
+    return sum(_counts(key) for key in after.keys() - before.keys()), sum(after.values()) - sum(before.values())
+
+
+def _counts(key: str) -> bool:
+    _, ours, inner = f"/{key}".partition("/.holdfast/")
+    if ours:
+        return not (inner == "store.json" or inner.startswith(("assets/", "gen/", "pushes/")))
+    return not key.endswith(".versions")
+
+
+def _listed(task: Task) -> dict[str, int]:
+    from obstore.store import S3Store
+
+    assert task.bucket
+    store = S3Store(
+        task.bucket,
+        endpoint=task.endpoint,
+        region=task.server["AWS_REGION"],
+        access_key_id=task.server["AWS_ACCESS_KEY_ID"],
+        secret_access_key=task.server["AWS_SECRET_ACCESS_KEY"],
+        client_options={"allow_http": True},
+    )
+    return {item["path"]: item["size"] for page in store.list() for item in page}
