@@ -16,6 +16,7 @@ from holdfast.cache.stats import StatCache, walk
 from holdfast.cache.tree import hash_file, scan
 from holdfast.cache.work import open_work_dir
 from holdfast.catalog.condemned import read_condemned
+from holdfast.catalog.swap import create_once
 from holdfast.errors import ConflictError, IntegrityError, ObjectNotFoundError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
@@ -63,9 +64,12 @@ class StoredPacks:
     is_directory = True
     manifest = None
 
-    def __init__(self, origin: Store, target: Store, engine: Engine, meta: Meta, root: Root, data: bytes) -> None:
+    def __init__(
+        self, origin: Store, publisher: Publisher, engine: Engine, meta: Meta, root: Root, data: bytes
+    ) -> None:
         self._origin = origin
-        self._target = target
+        self._target = publisher.store
+        self._clock = publisher.clock
         self._engine = engine
         self._root = root
         self._data = data
@@ -135,7 +139,7 @@ class StoredPacks:
         if self.is_condemned:
             raise ConflictError(f"what {name}:{version} needs is being collected", subject=name, hint="copy it again")
         reach("push.condemned-reread")
-        self._target.put(keys.data_key(name, version), self._data)
+        create_once(self._target, self._clock, keys.data_key(name, version), self._data)
         reach("push.root-written")
         sizes = [*self._sent, len(self._data)]
         return Sent(len(sizes), sum(sizes))

@@ -224,10 +224,10 @@ class _Copy:
             raise IntegrityError(
                 f"{self._spec} is not whole: {damages[0]}", subject=damages[0].key, hint=f"asset verify {self._spec}"
             )
-        packs = StoredPacks(source.store, target.store, source.engine, meta, root, data)
+        publisher = target.publisher(meta)
+        packs = StoredPacks(source.store, publisher, source.engine, meta, root, data)
         if packs.is_condemned:
             return None
-        publisher = target.publisher(meta)
         opened = self._opened(publisher)
         packs.bring(lambda: target.catalog.renew(opened))
         return publisher.publish(packs, self._name, self._options(), opened)

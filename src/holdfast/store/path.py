@@ -214,6 +214,9 @@ class PathStore:
         temporary = self._write_temporary([data], sync=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                with suppress(OSError):  # what is not empty is in the way, which the link says
+                    _clear(path)
             if not self._link(temporary, path) and not os.path.samefile(temporary, path):
                 raise AlreadyExistsError(f"{key} exists", subject=key)  # NFS may answer EEXIST to the link that it made
             reach("path.linked")
@@ -248,9 +251,8 @@ class PathStore:
             info = _info(key, temporary.stat())
             try:
                 temporary.replace(path)
-            except IsADirectoryError:  # of a tree that was deleted, if nothing is in it: a prefix is no object
-                for directory, _, _ in os.walk(path, topdown=False):
-                    os.rmdir(directory)
+            except IsADirectoryError:
+                _clear(path)
                 temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -316,6 +318,12 @@ class PathStore:
                 subject=str(self.root),
                 hint="make the directory, or correct the store's URL",
             )
+
+
+def _clear(path: Path) -> None:
+    """Remove the directories of a tree that was deleted, if nothing is in them: a prefix is no object."""
+    for directory, _, _ in os.walk(path, topdown=False):
+        os.rmdir(directory)
 
 
 @contextmanager
