@@ -16,13 +16,15 @@ from holdfast.errors import IntegrityError, ObjectNotFoundError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.codec import unpack
+from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
 from holdfast.store.base import Bulk, OpensFiles
 from holdfast.transfer.dedup import GAP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import Self
 
     from _typeshed import ReadableBuffer
 
@@ -190,24 +192,65 @@ class Unpacking:
             return buffer[: os.preadv(file.fileno(), [buffer[:length]], start)]
 
     def _place(self, wanted: PackRange, data: memoryview) -> None:
+        """Check every chunk of a range, then give it its place; chunks side by side in pack and file are written as one."""
         key = keys.pack_key(wanted.pack)
-        opened: dict[bytes, int] = {}
-        try:
+        with _LargeFiles(self._path, data) as large:
             for part in wanted.parts:
                 chunk = part.chunk
                 begin = chunk.offset - wanted.start
                 raw = _checked(data[begin : begin + chunk.stored], part, key)
                 if chunk.raw == part.file.size:
                     _write_file(self._path(part.file), raw)
+                elif chunk.codec == CODEC_NONE:
+                    large.add(part, begin)
                 else:
-                    descriptor = opened.get(part.file.path)
-                    if descriptor is None:
-                        descriptor = opened[part.file.path] = os.open(self._path(part.file), os.O_WRONLY)
-                    _write_at(descriptor, raw, part.start)
-                    begin_write_back(descriptor, part.start, chunk.raw)
-                self._engine.moved(chunk.raw)
+                    large.write(part.file, raw, part.start)
+        self._engine.moved(sum(part.chunk.raw for part in wanted.parts))
+
+
+class _LargeFiles:
+    """Writes pieces of large files; those that follow one another in ``data`` and in their file are gathered."""
+
+    def __init__(self, path_of: Callable[[Placed], str], data: memoryview) -> None:
+        self._path_of = path_of
+        self._data = data
+        self._open: dict[bytes, int] = {}
+        self._gathered: tuple[Placed, int, int, int] | None = None  # file, where it begins there, begin and end in data
+
+    def add(self, part: Part, begin: int) -> None:
+        """A chunk that stands in ``data`` as it is."""
+        end = begin + part.chunk.raw
+        if self._gathered is not None:
+            file, start, first, last = self._gathered
+            if file.path == part.file.path and last == begin and start + last - first == part.start:
+                self._gathered = file, start, first, end
+                return
+            self._flush()
+        self._gathered = part.file, part.start, begin, end
+
+    def write(self, file: Placed, raw: ReadableBuffer, start: int) -> None:
+        """Write a piece now, and let the disk begin with it."""
+        descriptor = self._open.get(file.path)
+        if descriptor is None:
+            descriptor = self._open[file.path] = os.open(self._path_of(file), os.O_WRONLY)
+        _write_at(descriptor, raw, start)
+        begin_write_back(descriptor, start, memoryview(raw).nbytes)
+
+    def _flush(self) -> None:
+        if self._gathered is not None:
+            file, start, first, last = self._gathered
+            self._gathered = None
+            self.write(file, self._data[first:last], start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        try:
+            if failed is None:
+                self._flush()
         finally:
-            for descriptor in opened.values():
+            for descriptor in self._open.values():
                 os.close(descriptor)
 
 
