@@ -63,7 +63,9 @@ def about(rounds: int, size: str, load: str, others: Iterable[float]) -> str:
     found = sorted(others)
     busy = f"; runnable processes of others before each turn {found[0]:.0f} … {found[-1]:.0f}" if found else ""
     tiny = "" if size == "full" else f" **Size {size}: only tries the program.**"
-    return f"Measured {time.strftime('%Y-%m-%d %H:%M')}, rounds: {rounds}; load average at the start {load}{busy}.{tiny}"
+    return (
+        f"Measured {time.strftime('%Y-%m-%d %H:%M')}, rounds: {rounds}; load average at the start {load}{busy}.{tiny}"
+    )
 
 
 def _goal_lines(goals: dict[str, list[str]]) -> list[str]:
