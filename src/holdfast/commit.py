@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.catalog.base import Catalog, Clock
     from holdfast.model.result import PushOptions
     from holdfast.numbering import Situation
-    from holdfast.source import Source
+    from holdfast.source import Judged, Source
     from holdfast.store.base import Store
     from holdfast.transfer.upload import Sent
 
@@ -274,7 +274,7 @@ def held(catalog: Catalog, name: str, version: str) -> AlreadyExistsError:
     )
 
 
-def pushed(name: str, version: str, source: Source, *, created: bool, layout: str | None = None) -> Pushed:
+def pushed(name: str, version: str, source: Judged, *, created: bool, layout: str | None = None) -> Pushed:
     return Pushed(
         name=name,
         version=version,

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from holdfast.cache.stats import Walked
     from holdfast.catalog.base import Catalog, Clock
     from holdfast.formats.root import Page, Root
-    from holdfast.model.manifest import Manifest
     from holdfast.store.base import Store
     from holdfast.transfer.containers import Container
     from holdfast.transfer.engine import Engine
@@ -109,12 +108,10 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """A folder that is as it was when a version was made of it; it can be judged, and is never sent."""
+    """A folder that is as it was when a version was made of it."""
 
     stats: TreeStats
     layout: str = "packs"
-    is_directory: bool = True
-    manifest: Manifest | None = None
 
     @property
     def content_hash(self) -> str:
@@ -130,26 +127,6 @@ class KnownSource:
     def size(self) -> int:
         """The bytes of them all."""
         return self.stats.size
-
-    @property
-    def root(self) -> str | None:
-        """The digest of that version's root."""
-        return self.stats.root
-
-    @property
-    def needs(self) -> tuple[Collection[str], Collection[str]]:
-        """Never asked."""
-        return (), ()
-
-    def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
-        """Never called."""
-        raise NotImplementedError
-
-    def check(self) -> None:
-        """It was looked at just now."""
-
-    def published(self, name: str, version: str) -> None:
-        """Nothing is new."""
 
     def unchanged(self, name: str, version: str, root: str | None) -> None:
         """Nothing is new."""

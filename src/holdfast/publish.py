@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from holdfast.formats.convention import Meta
     from holdfast.formats.records import AssetRecord
     from holdfast.model.result import Pushed, PushOptions
-    from holdfast.source import Source
+    from holdfast.source import Judged, Source
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
@@ -170,7 +170,7 @@ class Publisher:
         return ListedSource(manifest, scanned, layout, self.store, self.engine, self.state / "archives")
 
     def _unchanged(
-        self, name: str, source: Source, listed: Listed, record: AssetRecord, options: PushOptions
+        self, name: str, source: Judged, listed: Listed, record: AssetRecord, options: PushOptions
     ) -> Pushed | None:
         """Design §3 'Unchanged': judged once, before the claim; an alias given is still set."""
         newest = listed.newest(options.get("major"))

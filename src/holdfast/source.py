@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["ListedSource", "Source"]
+__all__ = ["Judged", "ListedSource", "Source"]
 
 
-class Source(Protocol):
-    """A file or directory that was read and hashed. ``size`` in bytes."""
+class Judged(Protocol):
+    """What is known of a source by its content hash: enough to say whether a version has it already. ``size`` in bytes."""
 
     @property
     def layout(self) -> str:
@@ -32,16 +32,23 @@ class Source(Protocol):
         """The content hash of what was read."""
 
     @property
-    def is_directory(self) -> bool:
-        """Whether it is one."""
-
-    @property
     def files(self) -> int:
         """How many regular files it has."""
 
     @property
     def size(self) -> int:
         """The bytes of them all."""
+
+    def unchanged(self, name: str, version: str, root: str | None) -> None:
+        """A version has this content already, ``root`` is what its meta says: note what helps the next push."""
+
+
+class Source(Judged, Protocol):
+    """A file or directory that was read and hashed, and can be sent."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is one."""
 
     @property
     def manifest(self) -> Manifest | None:
@@ -63,9 +70,6 @@ class Source(Protocol):
 
     def published(self, name: str, version: str) -> None:
         """The version is whole: note what helps the next push."""
-
-    def unchanged(self, name: str, version: str, root: str | None) -> None:
-        """A version has this content already, ``root`` is what its meta says: note what helps the next push."""
 
 
 @dataclass(slots=True)
