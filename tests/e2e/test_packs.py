@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.errors import LocalError, SourceChangedError, UnreachableError, UsageError
 from holdfast.model.result import NoProgress
+from holdfast.transfer.containers import Container, Sender
 from tests.e2e.counting import Yard
 from tests.e2e.driver import Runner, finished, flat, lay
 from tests.fakes import Call, Fault
@@ -401,6 +402,29 @@ def test_memory__large_files_and_many(yard):
         peak = int(done.stdout.splitlines()[-1])
         print(f"\n{step[0]}: {peak} MiB")
         assert peak <= 256
+
+
+def test_memory__few_new_chunks_in_a_large_file(yard, monkeypatch):
+    """Where a large file changed here and there, what waits for its pack is the new chunks, not the blocks that they were read in."""
+    source = lay(yard.folder / "source", {"large": noise("large", 40 * MIB)})
+    machine, _ = yard.machine()
+    machine.push(source, "n")
+    with open(source / "large", "r+b") as file:
+        for at in range(5):
+            file.seek(at * 8 * MIB + 4 * MIB)
+            file.write(b"changed")
+    held = {}
+
+    def send(sender: Sender, container: Container) -> None:
+        held.update({id(memoryview(piece).obj): len(memoryview(memoryview(piece).obj)) for piece in container.pieces})
+        original(sender, container)
+
+    original = Sender.send
+    monkeypatch.setattr(Sender, "send", send)
+    second = machine.push(source, "n")
+    assert second.uploaded_bytes < 2 * MIB
+    assert sum(held.values()) < 3 * MIB
+    assert second_reader.read(yard.store, "n", second.version)["large"].data == (source / "large").read_bytes()
 
 
 def test_commands__push_change_push_diff_fetch(asset):

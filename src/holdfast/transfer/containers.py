@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import ConflictError, ObjectNotFoundError, UnreachableError
 from holdfast.failpoint import reach
-from holdfast.formats.container import PACK, encode_table
+from holdfast.formats.container import MOST, PACK, encode_table
 from holdfast.formats.layout import pack_key, pages_key
 from holdfast.store.base import CREATE
 
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL", "Container", "ContainerWriter", "Sender"]
 
-#: A container is closed once so many bytes are in it.
+#: A container is closed once so many bytes are in it, or so many pieces: of tiny ones the table is longer than they are.
 FULL: Final = 40 * 1024 * 1024
+_MOST_PIECES: Final = 256 * 1024
+#: No more than so many bytes of pieces, that there is room for the table in what a container may have.
+_ROOM: Final = MOST - 48 * _MOST_PIECES
 
 
 @dataclass(slots=True)
@@ -83,7 +86,12 @@ class ContainerWriter:
     @property
     def full(self) -> bool:
         """Whether it is time to close."""
-        return self._open.size >= FULL
+        return self._open.size >= FULL or len(self._open.stored) >= _MOST_PIECES
+
+    def make_room(self, size: int) -> None:
+        """Close the open container if a piece of so many bytes would make it larger than a container may be."""
+        if self._open.size + size > _ROOM or len(self._open.stored) >= _MOST_PIECES:
+            self.close()
 
     def close(self) -> None:
         """Close and send the open container, if there is anything in it."""

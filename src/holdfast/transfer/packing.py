@@ -11,6 +11,7 @@ import os
 import stat
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from holdfast.cache.blocks import Stamp, read_part, read_small, reading
@@ -198,19 +199,24 @@ class Packing:
         self._leave(pending, found)
 
     def _block(self, pending: Pending, block: memoryview, lengths: list[int]) -> None:
-        start, first = 0, len(pending.chunks)
+        first = len(pending.chunks)
         pending.chunks.extend([None] * len(lengths))
-        for index, length in enumerate(lengths, first):
-            piece = block[start : start + length]
-            self._chunk(pending, index, piece, raw_digest_of(piece))
-            start += length
+        starts = accumulate(lengths, initial=0)
+        pieces = [block[start : start + length] for start, length in zip(starts, lengths, strict=False)]
+        digests = [raw_digest_of(piece) for piece in pieces]
+        new = sum(len(piece) for piece, digest in zip(pieces, digests, strict=True) if not self._index.find(digest))
+        copied = new * 2 < len(block)  # else a few chunks that wait in their pack would keep the whole block in memory
+        for index, (piece, digest) in enumerate(zip(pieces, digests, strict=True), first):
+            self._chunk(pending, index, piece, digest, copied=copied)
             if self._packs.full:
                 self._packs.close()
 
-    def _chunk(self, pending: Pending, index: int, data: ReadableBuffer, digest: bytes) -> None:
+    def _chunk(
+        self, pending: Pending, index: int, data: ReadableBuffer, digest: bytes, *, copied: bool = False
+    ) -> None:
         found = self._index.find(digest)
         if found is None:
-            self._put(pending, index, data, digest)
+            self._put(pending, index, bytes(memoryview(data)) if copied else data, digest)
             return
         if len(found.pack) < len(digest):  # of a container of this very push
             pending.last = max(pending.last, int.from_bytes(found.pack, "big"))
@@ -231,6 +237,7 @@ class Packing:
                 stored, codec = data, CODEC_NONE
         size = len(memoryview(stored))
         packs = self._packs
+        packs.make_room(size)
         number = packs.number
         chunk = Chunk(packs.provisional, packs.add(stored, size, raw, codec, digest), size, raw, codec, digest)
         pending.last = max(pending.last, number)

@@ -106,6 +106,7 @@ class PageWriter:
         stored = None
         if known is None:
             stored = pack(raw, CODEC_ZSTD)
+            self._writer.make_room(len(stored))
             name = self._writer.provisional.hex()
             offset = self._writer.add(stored, len(stored), len(raw), CODEC_ZSTD, digest)
             first, last = entries[0].path, entries[-1].path
