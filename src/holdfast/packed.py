@@ -160,7 +160,7 @@ class PackedSource:
         self._name = name
         self._newest = newest
         self._dry = dry
-        self._sender = Sender(packer.store, packer.engine.spend, alive)
+        self._sender = Sender(packer.store, packer.engine.spend, packer.engine.progress.advance, alive)
         self._condemned = frozenset[str]() if dry else read_condemned(packer.store)
         self._packed = self._pack()
 

@@ -14,14 +14,14 @@ from holdfast.errors import ConflictError, ObjectNotFoundError, UnreachableError
 from holdfast.failpoint import reach
 from holdfast.formats.container import MOST, PACK, encode_table
 from holdfast.formats.layout import pack_key, pages_key
-from holdfast.store.base import CREATE
+from holdfast.store.base import CREATE, OVERWRITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import ReadableBuffer
 
-    from holdfast.store.base import Store
+    from holdfast.store.base import PutMode, Store
 
 __all__ = ["FULL", "Container", "ContainerWriter", "Sender"]
 
@@ -34,11 +34,12 @@ _ROOM: Final = MOST - 48 * _MOST_PIECES
 
 @dataclass(slots=True)
 class Container:
-    """One object ready to be sent."""
+    """One object ready to be sent: ``size`` bytes, which hold ``raw`` bytes of files."""
 
     name: bytes
     key: str
     size: int
+    raw: int
     pieces: list[ReadableBuffer]
 
 
@@ -103,7 +104,8 @@ class ContainerWriter:
         self.number += 1
         self._open = _Open()
         size = container.size + len(tail)
-        self._send(Container(name, self._key(name.hex()), size, [*container.pieces, tail]))
+        raw = sum(container.raw) if self._magic == PACK else 0
+        self._send(Container(name, self._key(name.hex()), size, raw, [*container.pieces, tail]))
 
     def _name(self, container: _Open) -> tuple[bytes, bytes]:
         codecs, digests, salt = bytes(container.codecs), bytes(container.digests), 0
@@ -123,6 +125,7 @@ class ContainerWriter:
 
 
 _NAME: Final = 32
+_STEP: Final = 128 * 1024
 #: How often an object is sent whose answer does not come.
 _TRIES: Final = 4
 
@@ -130,39 +133,61 @@ _TRIES: Final = 4
 class Sender:
     """Writes containers into a store; counts what went there. Used from several threads."""
 
-    def __init__(self, store: Store, spend: Callable[[int], None], alive: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        spend: Callable[[int], None],
+        advance: Callable[[int], None],
+        alive: Callable[[], None],
+    ) -> None:
         self._store = store
         self._spend = spend
+        self._advance = advance
         self.alive = alive
         self.objects: list[int] = []
 
     def send(self, container: Container) -> None:
         """Write one object, create-only. One that is there already is the same: an earlier, killed push sent it, or another one."""
         self.alive()
-        if not self._is_there(container):
+        if self._is_there(container):
+            self._advance(container.raw)
+        else:
             self._put(container)
         container.pieces.clear()
         reach("push.pack-written")
 
-    def _put(self, container: Container) -> None:
+    def _put(self, container: Container, mode: PutMode) -> None:
         """A doubtful answer is settled by looking: what is there under this name is this object."""
         data = b"".join(container.pieces)
         container.pieces.clear()  # memory for one copy of it, not for two
         for attempt in range(_TRIES):
-            self._spend(container.size)
+            self._wait(container, told=attempt > 0)
             try:
-                self._store.put(container.key, data, CREATE)
+                self._store.put(container.key, data, mode)
             except (ConflictError, UnreachableError):
-                if self._is_there(container):
+                found = self._length(container)
+                if found == container.size:
                     break
                 if attempt == _TRIES - 1:
                     raise
+                mode = CREATE if found is None else OVERWRITE
             else:
                 break
         self.objects.append(container.size)
 
-    def _is_there(self, container: Container) -> bool:
+    def _wait(self, container: Container, *, told: bool) -> None:
+        """Wait where the rate asks for it, and tell how far it is, in steps: a whole object is a long time on a slow line."""
+        gone = 0
+        for end in range(_STEP, container.size + _STEP, _STEP):
+            self._spend(min(_STEP, container.size + _STEP - end))
+            now = container.raw * min(end, container.size) // container.size
+            if not told:
+                self._advance(now - gone)
+            gone = now
+
+    def _length(self, container: Container) -> int | None:
+        """How long what is there under this name is; None where nothing is."""
         try:
-            return self._store.head(container.key).size == container.size
+            return self._store.head(container.key).size
         except ObjectNotFoundError:
-            return False
+            return None

@@ -167,9 +167,9 @@ class Packing:
             data = read_small(path, Stamp(found.size, found.mtime, found.inode))
             if found.size <= INLINE:
                 self._leave(Pending(Placed.inline(found.path, mode, mtime, data)), found)
+                self._engine.progress.advance(found.size)
             else:
                 self._single(found, data)
-            self._engine.progress.advance(found.size)
         else:
             self._large(found, path)
 
@@ -194,7 +194,6 @@ class Packing:
             for block, lengths in blocks:
                 hash_behind(block)
                 self._block(pending, block, lengths)
-                self._engine.progress.advance(len(block))
         pending.entry = entry._replace(digest=hasher.digest())
         self._leave(pending, found)
 
@@ -221,6 +220,7 @@ class Packing:
         if len(found.pack) < len(digest):  # of a container of this very push
             pending.last = max(pending.last, int.from_bytes(found.pack, "big"))
         held = bytes(memoryview(data))
+        self._engine.progress.advance(len(held))
         self._runs.hit(pending, index, found, lambda: held)
 
     def _store(self, pending: Pending, index: int, data: ReadableBuffer) -> None:
