@@ -7,6 +7,8 @@ import random
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -135,6 +137,72 @@ def test_push__store_made_anew(yard):
 
 
 # kills
+
+
+def test_push__damaged_pack_in_the_way(yard):
+    """A pack that was cut short where a push needs it is written again: nobody could push this content otherwise."""
+    source = lay(yard.folder / "source", {f"{at}": noise(str(at), 4 * KIB) for at in range(100)})
+    yard.machine()[0].push(source, "n")
+    (pack,) = (yard.store / ".holdfast" / "packs").glob("??/*")
+    whole = pack.read_bytes()
+    pack.chmod(0o644)
+    pack.write_bytes(whole[:1000])
+    yard.machine()[0].push(source, "other")
+    assert pack.read_bytes() == whole
+    assert flat(yard.machine()[0].fetch("n")) == flat(source)
+
+
+def test_push__inodes_beyond_a_signed_number(yard, monkeypatch):
+    """Some file systems give inodes of 64 bits: they are pushed, unchanged ones are not read again, and changes are noticed."""
+    source = lay(yard.folder / "source", {"a": b"a" * 1000, "b/c": noise("c", 300 * KIB)})
+    for path in (source / "a", source / "b", source / "b" / "c", source):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    time.sleep(2.1)  # their ctimes are old enough to be trusted
+
+    class Status:
+        def __init__(self, status: os.stat_result) -> None:
+            self._status = status
+            self.st_ino = status.st_ino + (1 << 63)
+
+        def __getattr__(self, name: str):
+            return getattr(self._status, name)
+
+    class Item:
+        def __init__(self, item: os.DirEntry[str]) -> None:
+            self._item = item
+
+        def stat(self, **options: bool) -> Status:
+            return Status(self._item.stat(**options))
+
+        def __getattr__(self, name: str):
+            return getattr(self._item, name)
+
+    def scandir(path: str):
+        with originals["scandir"](path) as found:
+            return nullcontext([Item(item) for item in found])
+
+    originals = {name: getattr(os, name) for name in ("stat", "fstat", "scandir")}
+    machine, counted = yard.machine()
+    with monkeypatch.context() as patch:
+        patch.setattr("holdfast.cache.stats.os.scandir", scandir)
+        patch.setattr("holdfast.cache.stats.os.stat", lambda *a, **k: Status(originals["stat"](*a, **k)))
+        patch.setattr("holdfast.cache.blocks.os.fstat", lambda *a: Status(originals["fstat"](*a)))
+        first = machine.push(source, "n")
+        counted.writes.clear()
+        assert not machine.push(source, "n").created
+        assert not counted.writes
+        (source / "a").write_bytes(b"A" * 1000)
+        second = machine.push(source, "n")
+    assert second_reader.read(yard.store, "n", first.version)["a"].data == b"a" * 1000
+    assert second_reader.read(yard.store, "n", second.version)["a"].data == b"A" * 1000
+
+
+def test_push__time_beyond_what_is_kept(yard):
+    """A time that no manifest can hold is said, with the file."""
+    source = lay(yard.folder / "source", {"a": b"a", "b": b"b"})
+    os.utime(source / "a", ns=(9_400_000_000_000_000_000,) * 2)
+    with pytest.raises(UsageError, match=r"source/a has a time"):
+        yard.machine()[0].push(source, "n")
 
 
 def big(yard) -> Path:

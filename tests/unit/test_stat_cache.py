@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -221,3 +222,22 @@ def test_manifests__few_are_kept(tmp_path):
     assert not left.exists()
     assert len(manifests.known("n")) == 8
     unfinished.discard()
+
+
+def test_manifests__full_disk(tmp_path, monkeypatch):
+    """What finds no room is not kept, and nobody is bothered: not by the closing either, which writes what is left."""
+
+    class Full:
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "no space")
+
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, "no space")
+
+    local = Manifests(tmp_path, "place")
+    recorder = local.record("n")
+    monkeypatch.setattr(recorder, "_opened", lambda: setattr(recorder, "_file", Full()) or Full())
+    recorder.add(b"page")
+    recorder.add(b"another")
+    recorder.keep("1", b"root")
+    assert local.known("n") == []

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.errors import HoldfastError, LocalError, SourceChangedError
+from holdfast.formats.stats import signed
 from holdfast.model.digest import raw_digest_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def read_part(path: str, offset: int, length: int, digest: bytes) -> bytes:
 
 def _check(path: str, stamp: Stamp, descriptor: int) -> None:
     status = os.fstat(descriptor)
-    if (status.st_size, status.st_mtime_ns, status.st_ino) != stamp:
+    if (status.st_size, status.st_mtime_ns, signed(status.st_ino)) != stamp:
         raise _changed(path)
 
 

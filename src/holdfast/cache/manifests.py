@@ -121,9 +121,11 @@ class Recorder:
         """Forget it."""
         self._wanted = False
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of a full disk: closing writes what is left
+                self._file.close()
             self._file = None
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
 
 class LocalManifest:

@@ -17,7 +17,7 @@ from holdfast.cache.tree import matches
 from holdfast.cache.work import write_whole
 from holdfast.errors import LocalError, SourceChangedError, UsageError
 from holdfast.formats import layout
-from holdfast.formats.stats import CHANGED, COLUMNS, DirTable, decode_stats, encode_stats
+from holdfast.formats.stats import CHANGED, COLUMNS, DirTable, decode_stats, encode_stats, signed
 from holdfast.model.digest import digest_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Walked:
         status = os.stat(self.path(path))
         here = (status.st_dev, inode)
         root = os.stat(self.root)
-        if here in above or here == (root.st_dev, root.st_ino):
+        if here in above or here == (root.st_dev, signed(root.st_ino)):
             raise UsageError(f"link loop: {path!r} leads back to a directory above it", subject=path)
         return (*above, here)
 
@@ -84,8 +84,13 @@ class Walked:
         follow = self._follow
         for item in listed:
             status = item.stat(follow_symlinks=follow)
+            numbers = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            try:
+                rows.extend(numbers)
+            except OverflowError:
+                del rows[len(names) * COLUMNS :]
+                rows.extend(_fitting(item.path, numbers))
             names.append(item.name)
-            rows.extend((status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
         _check_names(directory, names)
         return DirTable(names, rows)
 
@@ -111,8 +116,17 @@ class Walked:
                 raise _changed(path) from error
             at = places[name]
             now = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-            if tuple(table.rows[at : at + COLUMNS]) != now:
+            if tuple(table.rows[at : at + COLUMNS]) not in (now, tuple(map(signed, now))):
                 raise _changed(path)
+
+
+def _fitting(path: str, numbers: tuple[int, int, int, int, int]) -> tuple[int, ...]:
+    """Numbers of which one is beyond what a table holds, as one that it does: an inode is only ever compared."""
+    if abs(numbers[2]) >= 1 << 63:
+        raise UsageError(
+            f"{path} has a time that no file can have", subject=path, hint=f"give it another one: touch {path}"
+        )
+    return tuple(map(signed, numbers))
 
 
 def _changed(path: str) -> SourceChangedError:

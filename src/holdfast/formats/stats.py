@@ -12,13 +12,19 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["CHANGED", "COLUMNS", "DirTable", "TreeStats", "decode_stats", "encode_stats"]
+__all__ = ["CHANGED", "COLUMNS", "DirTable", "TreeStats", "decode_stats", "encode_stats", "signed"]
 
 #: Mode, size in bytes, mtime and ctime in nanoseconds, inode.
 COLUMNS: Final = 5
 #: The inode of a row that must not be trusted.
 CHANGED: Final = -1
 _FORMAT: Final = 1
+_HALF: Final = 1 << 63
+
+
+def signed(number: int) -> int:
+    """A number of 64 bits as a table holds it: some file systems have inodes beyond 2⁶³."""
+    return number if number < _HALF else number - 2 * _HALF
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,12 +147,16 @@ class Sender:
         self.objects: list[int] = []
 
     def send(self, container: Container) -> None:
-        """Write one object, create-only. One that is there already is the same: an earlier, killed push sent it, or another one."""
+        """Write one object, create-only. One that is there already is the same: an earlier, killed push sent it, or another one.
+
+        One of another length is damaged, for the name tells the length: it is written again, or nobody could ever push this.
+        """
         self.alive()
-        if self._is_there(container):
+        found = self._length(container)
+        if found == container.size:
             self._advance(container.raw)
         else:
-            self._put(container)
+            self._put(container, CREATE if found is None else OVERWRITE)
         container.pieces.clear()
         reach("push.pack-written")
 
