@@ -217,7 +217,7 @@ class _Copy:
     def _packs(self) -> Pushed | None:
         """Packs and pages objects under their names; None where the target has condemned some of them."""
         source, target, meta = self._source, self._target, self._meta
-        root, data = source.retriever.packed(self._name, self._version, meta).root()
+        root, data = source.local.packed(self._name, self._version, meta).root()
         with Prover(source.store, source.engine, source.state / "proofs") as prover:
             damages = prover.check(root, meta.hash)
         if damages:

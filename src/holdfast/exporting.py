@@ -148,7 +148,7 @@ class _Plan:
         """The other side has this version."""
         spec, meta = f"{name}:{version}", published.meta
         if meta.layout == "packs":
-            root, _ = self.repository.retriever.packed(name, version, meta).root()
+            root, _ = self.repository.local.packed(name, version, meta).root()
             for key, _ in _objects_of(root.packs, root.objects):
                 self._objects.setdefault(key, spec)
         elif meta.manifest is not None and meta.hash is not None and meta.layout != "tar.gz":
@@ -180,7 +180,7 @@ class _Plan:
 
     def _packs(self, name: str, version: str, published: Published) -> None:
         meta = published.meta
-        root, data = self.repository.retriever.packed(name, version, meta).root()
+        root, data = self.repository.local.packed(name, version, meta).root()
         damages = self.prover.check(root, meta.hash)
         if damages:
             raise IntegrityError(f"{name}:{version} is not whole: {damages[0]}", subject=damages[0].key)

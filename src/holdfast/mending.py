@@ -63,7 +63,7 @@ def _mended(verifier: Verifier, name: str, spec: str, damage: Damage, *, dry_run
 def _mend_root(verifier: Verifier, name: str, version: str, meta: Meta, *, dry_run: bool) -> bool:
     """Put the root back. Whatever lies there and is no root of ours may be another program's, and stays."""
     store, key = verifier.repository.store, keys.data_key(name, version)
-    local = verifier.repository.retriever.manifests.local.find(name, version, meta.root or "")
+    local = verifier.repository.local.manifests.local.find(name, version, meta.root or "")
     if local is None:
         return False
     mode: PutMode = CREATE
@@ -79,7 +79,7 @@ def _mend_root(verifier: Verifier, name: str, version: str, meta: Meta, *, dry_r
 def _mend_pages(verifier: Verifier, name: str, key: str, *, dry_run: bool) -> bool:
     """Put a pages object back, if all that was in it is known here, and its name is not condemned."""
     store, wanted = verifier.repository.store, key.rpartition("/")[2]
-    manifests = verifier.repository.retriever.manifests.local.known(name)
+    manifests = verifier.repository.local.manifests.local.known(name)
     data = _rebuilt(wanted, manifests)
     if data is None or wanted in read_condemned(store):
         return False

@@ -22,6 +22,7 @@ from holdfast.cache.checkouts import Checkouts
 from holdfast.cache.leases import LeasedFile
 from holdfast.collecting import plan_prune
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
+from holdfast.local import Local
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
 from holdfast.model.spec import AssetSpec
 from holdfast.resolve import Resolver, is_pinned
@@ -76,9 +77,8 @@ class Repository:
         self._place = place
         self._checkouts = Checkouts(state, place)
         self.resolver = Resolver(store, catalog, engine)
-        self.retriever = Retriever(
-            store, self.resolver, engine, assets, scheme, place=place, state=state, patience=patience
-        )
+        self.local = Local(store, engine, assets, scheme, place=place, state=state)
+        self.retriever = Retriever(store, self.resolver, engine, assets, self.local, patience=patience)
 
     def push(self, source: Path | str, name: str, **options: Unpack[PushOptions]) -> Pushed:
         """Push a file or directory as the next version of an asset.
@@ -240,7 +240,7 @@ class Repository:
         published: Published = self.resolver.published(spec.name, version)
         meta, manifest = published.meta, published.meta.manifest
         if meta.layout == "packs":
-            packed = self.retriever.packed(spec.name, version, meta)
+            packed = self.local.packed(spec.name, version, meta)
             return packed.select(Selection(spec.sub_path))[0] if spec.sub_path else packed.manifest()
         if manifest is None or manifest.content_hash is None:
             return local_manifest(Path(self.fetch_info(AssetSpec(spec.name, version)).path))

@@ -5,12 +5,11 @@ A pinned spec that is cached costs no network call. Whoever looks at the final p
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from holdfast.cache.assets import AssetsDir, Known
@@ -22,14 +21,12 @@ from holdfast.errors import (
     AccessError,
     HoldfastError,
     LocalError,
-    VersionNotFoundError,
 )
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
+from holdfast.local import fetched
 from holdfast.model.digest import digest_of
 from holdfast.model.manifest import Entry, Manifest
-from holdfast.model.result import Fetched
-from holdfast.model.version import newest_matching
 from holdfast.resolve import is_pinned
 from holdfast.selection import Selection
 from holdfast.transfer.plan import plan_objects
@@ -40,14 +37,12 @@ if TYPE_CHECKING:
 
     from holdfast.cache.work import WorkDir
     from holdfast.catalog.base import Published
-    from holdfast.formats.convention import Meta
-    from holdfast.model.result import FetchOptions, Verified
+    from holdfast.local import Local
+    from holdfast.model.result import Fetched, FetchOptions, Verified
     from holdfast.model.spec import AssetSpec
-    from holdfast.model.version import VersionScheme
     from holdfast.resolve import Resolver
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
-    from holdfast.transfer.manifests import ManifestReader
     from holdfast.unpacked import PackedVersion
 
 __all__ = ["PATIENCE", "Retriever", "is_pinned"]
@@ -59,7 +54,7 @@ _OTHERS: Final = 3
 
 
 class Retriever:
-    """Fetches from one store into one assets folder; ``place`` is the store's URL and endpoint."""
+    """Fetches from one store into one assets folder; ``local`` is what is in it already."""
 
     def __init__(
         self,
@@ -67,20 +62,16 @@ class Retriever:
         resolver: Resolver,
         engine: Engine,
         assets: AssetsDir,
-        scheme: VersionScheme,
+        local: Local,
         *,
-        place: str,
-        state: Path,
         patience: float = PATIENCE,
     ) -> None:
         self._store = store
-        self._state = state
-        self._packed: PackedVersion | None = None  # the last that was asked for
         self._resolver = resolver
         self._engine = engine
         self._assets = assets
-        self._scheme = scheme
-        self._place = place
+        self.local = local
+        self._place = local.place
         self._patience = patience
 
     def fetch(self, spec: AssetSpec, options: FetchOptions) -> Fetched:
@@ -94,136 +85,27 @@ class Retriever:
         to = options.get("to")
         force = bool(options.get("force"))
         if options.get("offline"):
-            local = self._resolve_local(spec)
+            local = self.local.resolve(spec)
             if to is not None:
                 with self._assets.leases.hold(spec.name, local):
                     return self._from_cache(spec.name, local, selection, Path(to), force=force)
-            return self._cached(spec.name, local, selection)
+            return self.local.serve(spec.name, local, selection)
         version = spec.version if is_pinned(spec.version) else self._resolver.resolve(spec)
         assert version is not None  # noqa: S101 - a pinned spec has a version
         reach("fetch.resolved")
         if to is not None:
             return self._fetch_to(spec.name, version, selection, Path(to), force=force)
-        if not force and self._is_hit(spec.name, version, selection):
-            return self._cached(spec.name, version, selection)
+        if not force and self.local.is_hit(spec.name, version, selection):
+            return self.local.serve(spec.name, version, selection)
         published = self._resolver.published(spec.name, version)
-        done = partial(self._is_hit, spec.name, version, selection) if not force else _never
+        done = partial(self.local.is_hit, spec.name, version, selection) if not force else _never
         with self._assets.lock(spec.name, version, self._patience, done):
-            if not force and self._is_hit(spec.name, version, selection):
-                return self._cached(spec.name, version, selection)
+            if not force and self.local.is_hit(spec.name, version, selection):
+                return self.local.serve(spec.name, version, selection)
             if selection.whole or published.meta.layout == "tar.gz":  # an archive comes whole anyway
-                fetched = self._fetch_whole(spec.name, version, published, force=force)
-                return fetched if selection.whole else self._within(fetched, selection)
+                whole = self._fetch_whole(spec.name, version, published, force=force)
+                return whole if selection.whole else self.local.within(whole, selection)
             return self._fetch_part(spec.name, version, published, selection)
-
-    def _resolve_local(self, spec: AssetSpec) -> str:
-        versions = [v for v in self._assets.versions(spec.name) if self._assets.is_complete(spec.name, v)]
-        if spec.version in versions:
-            return str(spec.version)
-        found = newest_matching(versions, spec.version, self._scheme) if not is_pinned(spec.version) else None
-        if found is None:
-            known = ", ".join(versions) or "none"
-            raise VersionNotFoundError(
-                f"{spec} is not in {self._assets.path}", subject=str(spec), hint=f"cached versions: {known}"
-            )
-        return found
-
-    # what is there already
-
-    def is_ours(self, name: str, version: str) -> bool:
-        """Whether a local copy is of this store, or of nobody known: not what was fetched from another store."""
-        known = self._assets.known(name, version)
-        return known is None or known.store == self._place
-
-    def cached_path(self, name: str, version: str) -> Path | None:
-        """Where a complete copy is, if one is here; for those who want no meta, whose reading costs with its length."""
-        if not (self._assets.is_complete(name, version) and self.is_ours(name, version)):
-            return None
-        self._assets.touch(name, version)
-        return self._assets.path_of(name, version)
-
-    def _is_hit(self, name: str, version: str, selection: Selection) -> bool:
-        """A complete copy from this store, or of another program's making; else, for a part, that part."""
-        if self._assets.is_complete(name, version) and self.is_ours(name, version):
-            return True
-        part = self._part_dir(name, version, selection)
-        return not selection.whole and part.exists()
-
-    def _part_dir(self, name: str, version: str, selection: Selection) -> Path:
-        return self._assets.parts_dir(name, version, f"{selection.token}-{digest_of(self._place.encode())[:8]}")
-
-    def _cached(self, name: str, version: str, selection: Selection) -> Fetched:
-        path, part = self._assets.path_of(name, version), None
-        if not selection.whole and not self._assets.is_complete(name, version):
-            path = part = self._part_dir(name, version, selection)
-        known = self._assets.known(name, version)
-        self._assets.touch(name, version, part)
-        verified = known.verified if known is not None else "length"
-        fetched = self._fetched(
-            name, version, path, self._local_meta(name, version), from_cache=True, verified=verified
-        )
-        return self._within(fetched, selection)
-
-    def _within(self, fetched: Fetched, selection: Selection) -> Fetched:
-        """The sub-path of a whole copy."""
-        if selection.sub_path is None:
-            return fetched
-        path = Path(fetched.path) / selection.sub_path
-        if not os.path.exists(path):
-            manifest = self._manifest_here(fetched.name, fetched.version)
-            if manifest is not None:
-                Selection(selection.sub_path).of(manifest)  # raises, and knows the nearest
-            if not os.path.islink(path):
-                spec = f"{fetched.name}:{fetched.version}"
-                raise VersionNotFoundError(f"no sub-path {selection.sub_path!r} in {spec}", subject=selection.sub_path)
-        return replace(fetched, path=str(path))
-
-    def _recorded(self, name: str, version: str) -> Meta | None:
-        """The meta as it was fetched, if it is recorded."""
-        from holdfast.formats.convention import decode_meta
-
-        data = self._assets.meta(name, version)
-        return None if data is None else decode_meta(data, keys.meta_key(name, version))
-
-    def _manifest_here(self, name: str, version: str) -> Manifest | None:
-        """The manifest of a cached version, as far as this machine knows it."""
-        meta = self._recorded(name, version)
-        if meta is not None and meta.root and self.manifests.local.find(name, version, meta.root) is not None:
-            return self.packed(name, version, meta).manifest()
-        return meta.manifest if meta is not None else None
-
-    def _local_meta(self, name: str, version: str) -> dict[str, Any]:
-        data = self._assets.meta(name, version)
-        if data is None:
-            return {"is_directory": self._assets.path_of(name, version).is_dir()}
-        import json
-
-        value: dict[str, Any] = json.loads(data)
-        return value
-
-    def _fetched(
-        self,
-        name: str,
-        version: str,
-        path: Path,
-        meta: dict[str, Any],
-        *,
-        from_cache: bool,
-        verified: str,
-        count: int = 0,
-    ) -> Fetched:
-        return Fetched(
-            path=str(path),
-            from_cache=from_cache,
-            version=version,
-            name=name,
-            meta=meta,
-            object_name=keys.data_key(name, version),
-            meta_object_name=keys.meta_key(name, version),
-            versions_object_name=keys.versions_key(name),
-            downloaded_bytes=count,
-            verified=verified,  # type: ignore[arg-type]
-        )
 
     # bringing it here
 
@@ -233,7 +115,7 @@ class Retriever:
         if final.exists() and not complete and not force and self._matches(final, published):
             self._assets.mark(name, version)
             self._record(name, version, published, "digest", {}, final)
-            return self._fetched(name, version, final, published.meta.raw, from_cache=True, verified="digest")
+            return fetched(name, version, final, published.meta.raw, from_cache=True, verified="digest")
         with self._room(name, version, final, published, Selection()):
             return self._bring_whole(name, version, published, complete=complete)
 
@@ -257,17 +139,17 @@ class Retriever:
         if complete:
             self._record(name, version, published, verified, digests, final)
         reach("fetch.recorded")
-        return self._fetched(name, version, final, published.meta.raw, from_cache=False, verified=verified, count=count)
+        return fetched(name, version, final, published.meta.raw, from_cache=False, verified=verified, count=count)
 
     def _fetch_part(self, name: str, version: str, published: Published, selection: Selection) -> Fetched:
-        final = self._part_dir(name, version, selection)
+        final = self.local.part_dir(name, version, selection)
         with self._room(name, version, final, published, selection):
             work = self._assets.work_dir(final, digest_of(published.data)[:12])
             _, count, verified, _ = self._download(name, version, published, work, selection)
             self._assets.install(work, final, mark=False)
             self._assets.record_part(final)
         path = final / selection.sub_path if selection.sub_path else final
-        return self._fetched(name, version, path, published.meta.raw, from_cache=False, verified=verified, count=count)
+        return fetched(name, version, path, published.meta.raw, from_cache=False, verified=verified, count=count)
 
     def _room(
         self, name: str, version: str, final: Path, published: Published, selection: Selection
@@ -297,12 +179,12 @@ class Retriever:
         file_name = None if meta.is_directory else meta.file_name or version
         known = selection.of(meta.manifest) if meta.manifest is not None else None
         if meta.layout == "packs":
-            known, _ = self.packed(name, version, meta).select(selection)
+            known, _ = self.local.packed(name, version, meta).select(selection)
         identity = digest_of(published.data + selection.token.encode())[:12]
         path = self._lay_out(Target(to, file_name), identity, known, bring, force=force)
         count, verified = found[0]
         path = path / selection.sub_path if selection.sub_path else path
-        return self._fetched(name, version, path, meta.raw, from_cache=False, verified=verified, count=count)
+        return fetched(name, version, path, meta.raw, from_cache=False, verified=verified, count=count)
 
     def _lay_out(
         self,
@@ -323,14 +205,14 @@ class Retriever:
 
     def _from_cache(self, name: str, version: str, selection: Selection, to: Path, *, force: bool) -> Fetched:
         """Offline and into a folder: a copy of the cached copy, as it would be laid out online."""
-        cached = self._cached(name, version, Selection())
+        cached = self.local.serve(name, version, Selection())
         source = Path(cached.path)
-        meta = self._recorded(name, version)
+        meta = self.local.recorded(name, version)
         with local_errors(source):
             items = {item.entry.path: item for item in scan(source)}
         manifest = meta.manifest if meta is not None else None
-        if meta is not None and meta.root and self.manifests.local.find(name, version, meta.root) is not None:
-            manifest = self.packed(name, version, meta).manifest()
+        if meta is not None and meta.root and self.local.manifests.local.find(name, version, meta.root) is not None:
+            manifest = self.local.packed(name, version, meta).manifest()
         if manifest is None:
             manifest = Manifest.of([item.entry for item in items.values()], single=source.is_file())
         if manifest.single and source.is_file():
@@ -367,7 +249,7 @@ class Retriever:
 
         meta = published.meta
         if meta.layout == "packs":
-            packed, others = self.packed(name, version, meta), self._others(name, version)
+            packed, others = self.local.packed(name, version, meta), self._others(name, version)
             laid_out, count = packed.fetch(self._store, self._engine, work.copy, selection, others)
             return laid_out, count, "digest", {}
         manifest = meta.manifest
@@ -394,30 +276,14 @@ class Retriever:
         verified: Verified = "digest" if manifest is not None and meta.hash is not None else outcome.verified
         return chosen, outcome.bytes, verified, {} if meta.hash else outcome.digests
 
-    @cached_property
-    def manifests(self) -> ManifestReader:
-        """The manifests of versions in packs. Made when it is needed: a cached version is served without what it imports."""
-        from holdfast.cache.manifests import Manifests
-        from holdfast.transfer.manifests import ManifestReader
-
-        return ManifestReader(self._store, self._engine, Manifests(self._state, self._place))
-
-    def packed(self, name: str, version: str, meta: Meta) -> PackedVersion:
-        """A version of layout packs."""
-        from holdfast.unpacked import PackedVersion
-
-        if self._packed is None or not self._packed.is_of(name, version, meta):
-            self._packed = PackedVersion(self.manifests, name, version, meta)
-        return self._packed
-
     def _others(self, name: str, version: str) -> Iterator[tuple[Path, PackedVersion]]:
         """Other versions of the asset whose copies and manifests are on this machine."""
         for other in self._assets.versions(name)[-_OTHERS:]:
-            if other == version or not (self._assets.is_complete(name, other) and self.is_ours(name, other)):
+            if other == version or not (self._assets.is_complete(name, other) and self.local.is_ours(name, other)):
                 continue
-            meta = self._recorded(name, other)
-            if meta is not None and meta.root and self.manifests.local.find(name, other, meta.root) is not None:
-                yield self._assets.path_of(name, other), self.packed(name, other, meta)
+            meta = self.local.recorded(name, other)
+            if meta is not None and meta.root and self.local.manifests.local.find(name, other, meta.root) is not None:
+                yield self._assets.path_of(name, other), self.local.packed(name, other, meta)
 
     def _sized(self, name: str, version: str, manifest: Manifest) -> Manifest:
         """A foreign tree's manifest with the sizes that the store knows: small files then travel side by side."""

@@ -140,7 +140,7 @@ class Verifier:
         Raises:
             IntegrityError: the root is missing or damaged, or the entries cannot be.
         """
-        root, _ = self.repository.retriever.packed(name, version, meta).root()
+        root, _ = self.repository.local.packed(name, version, meta).root()
         return self.prover.check(root, meta.hash)
 
     def _archive(self, name: str, version: str, manifest: Manifest | None) -> str:

@@ -155,7 +155,7 @@ class AssetsManager:
         version = spec.version if pinned else self._newest(spec, repository, scheme, force=force)
         if version is None:
             return self._bare(spec)
-        cached = None if force or with_meta else repository.retriever.cached_path(spec.name, version)
+        cached = None if force or with_meta else repository.local.cached_path(spec.name, version)
         if cached is not None:
             return self._info(spec.name, version, str(cached), {})
         try:
@@ -168,7 +168,7 @@ class AssetsManager:
 
     def _newest(self, spec: AssetSpec, repository: Repository, scheme: VersionScheme, *, force: bool) -> str | None:
         """The newest of the store's versions and the folder's own (by force: of the store's), or None for a local path."""
-        here = [v for v in self._local_assets().versions(spec.name) if repository.retriever.is_ours(spec.name, v)]
+        here = [v for v in self._local_assets().versions(spec.name) if repository.local.is_ours(spec.name, v)]
         if force:
             here = []
         try:
@@ -188,7 +188,7 @@ class AssetsManager:
 
     def _is_own(self, name: str, version: str, repository: Repository) -> bool:
         """Whether a version that the store does not have is here all the same, and of nobody else's store."""
-        return self._local_assets().is_servable(name, version) and repository.retriever.is_ours(name, version)
+        return self._local_assets().is_servable(name, version) and repository.local.is_ours(name, version)
 
     # the folder alone
 
