@@ -5,16 +5,17 @@ A sub-path costs the root and the pages that may hold it, not the manifest; only
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.reuse import Reuse
-from holdfast.errors import VersionNotFoundError
+from holdfast.errors import HoldfastError, VersionNotFoundError
 from holdfast.model.manifest import Manifest
 from holdfast.transfer.manifests import opened
 from holdfast.transfer.unpacking import Unpacking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from holdfast.formats.convention import Meta
@@ -59,7 +60,11 @@ class PackedVersion:
 
     def placed(self) -> list[Placed]:
         """Every entry, with the place of its bytes."""
-        return list(self._reader.entries(self._reader.whole(self._name, self._version, self._root)))
+        return list(self.each())
+
+    def each(self) -> Iterator[Placed]:
+        """Every entry, one after the other: a version may have a million."""
+        return self._reader.entries(self._reader.whole(self._name, self._version, self._root))
 
     def select(self, selection: Selection) -> tuple[Manifest, list[Placed]]:
         """What is wanted, and where its bytes are.
@@ -109,7 +114,8 @@ class PackedVersion:
         reuse = Reuse()
         if any(entry.size >= _WORTH_REUSE for entry in placed):
             for path, other in others:
-                reuse.add(path, other.placed())
+                with suppress(HoldfastError):  # what cannot be read any more is fetched
+                    reuse.add(path, other.each())
         engine.progress.start(f"{self._name}:{self._version}", manifest.size, len(manifest.files))
         try:
             unpacking = Unpacking(store, engine, copy, reuse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cache.manifests import Manifests
 from holdfast.errors import LocalError, SourceChangedError, UnreachableError, UsageError
 from holdfast.model.result import NoProgress
+from holdfast.selection import Selection
 from holdfast.transfer.containers import Container, Sender
+from holdfast.transfer.manifests import ManifestReader
+from holdfast.unpacked import PackedVersion
 from tests.e2e.counting import Yard
 from tests.e2e.driver import Runner, finished, flat, lay
 from tests.fakes import Call, Fault
@@ -263,6 +268,35 @@ def test_fetch__killed_reads_little_again(yard):
     assert flat(Path(fetched["path"])) == flat(source)
 
 
+def test_fetch__killed_when_all_but_the_name_was_done(yard, monkeypatch):
+    """What is read-only in the copy by then is gone on with all the same, and a file that has grown since is made anew."""
+    source = lay(yard.folder / "source", {"large": noise("large", MIB), "small": noise("small", 1000)})
+    for name in ("large", "small"):
+        (source / name).chmod(0o444)
+    machine, _ = yard.machine()
+    version = machine.push(source, "n").version
+    meta = machine.catalog.published("n", version).meta
+    reader = ManifestReader(machine.store, machine.engine, Manifests(yard.folder / "state", "place"))
+    packed, copy = PackedVersion(reader, "n", version, meta), yard.folder / "copy"
+    packed.fetch(machine.store, machine.engine, copy, Selection())
+    with open(copy / "small", "ab") as file:
+        file.write(b"more")
+
+    def opened(path, flags: int, *mode: int) -> int:
+        """As for a user who is not root."""
+        writes = flags & (os.O_WRONLY | os.O_RDWR) and not flags & os.O_EXCL
+        if writes and os.path.exists(path) and not os.stat(path).st_mode & 0o200:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return original(path, flags, *mode)
+
+    original = os.open
+    monkeypatch.setattr("holdfast.transfer.unpacking.os.open", opened)
+    _, count = packed.fetch(machine.store, machine.engine, copy, Selection())
+    assert count == 1000
+    assert flat(copy) == flat(source)
+    assert {path.stat().st_mode & 0o777 for path in copy.iterdir()} == {0o444}
+
+
 # parts and reuse
 
 
@@ -321,6 +355,26 @@ def test_fetch__reuse_is_checked(yard):
     (source / "c").write_bytes(b"2")
     yard.machine()[0].push(source, "n")
     assert flat(machine.fetch("n:0.1")) == flat(source)
+
+
+def test_fetch__reuse_of_what_is_no_file_any_more(yard):
+    """A pipe, a link or a directory where a copy had a file are not taken, nor waited for."""
+    content = {name: noise(name, MIB) for name in ("pipe", "link", "folder", "file")}
+    source = lay(yard.folder / "source", content)
+    machine, _ = yard.machine()
+    machine.push(source, "n")
+    copy = Path(machine.fetch("n"))
+    for name, data in content.items():
+        (source / name).write_bytes(b"inserted" + data)
+        if name != "file":
+            (copy / name).unlink()
+    os.mkfifo(copy / "pipe")
+    (copy / "link").symlink_to("/etc/passwd")
+    (copy / "folder").mkdir()
+    machine.push(source, "n")
+    fetched = machine.fetch_info("n")
+    assert flat(Path(fetched.path)) == flat(source)
+    assert 3 * MIB <= fetched.downloaded_bytes < 4 * MIB
 
 
 # what folders there are

@@ -71,8 +71,7 @@ class Reuse:
         if found is None:
             return False
         try:
-            with open(found[0], "rb", buffering=0) as file:
-                data = os.pread(file.fileno(), chunk.raw, found[1])
+            data = _read(found[0], found[1], chunk.raw)
             if raw_digest_of(data) != chunk.digest:
                 return False
             with open(path, "r+b", buffering=0) as file:
@@ -84,6 +83,15 @@ class Reuse:
             return False
         self.bytes += chunk.raw
         return True
+
+
+def _read(path: str, start: int, length: int) -> bytes:
+    """A part of a file; a pipe that somebody put in its place is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.pread(descriptor, length, start)
+    finally:
+        os.close(descriptor)
 
 
 def _clone(source: str, target: str) -> None:

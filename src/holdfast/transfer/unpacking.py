@@ -133,7 +133,7 @@ class Unpacking:
         assert not isinstance(entry.content, bytes)  # noqa: S101 - such files are in the page
         present = _present(path, entry) if resumed else frozenset()
         if len(entry.content) > 1:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = _writable(path)
             try:
                 os.ftruncate(descriptor, entry.size)
             finally:
@@ -266,12 +266,24 @@ def _checked(stored: memoryview, part: Part, key: str) -> ReadableBuffer:
     return raw
 
 
+def _writable(path: str) -> int:
+    """Open a large file to be written; what a run left that was killed when all but the name was done may be read-only by now."""
+    flags = os.O_RDWR | os.O_CREAT
+    try:
+        return os.open(path, flags, 0o600)
+    except PermissionError:
+        os.chmod(path, 0o600)
+        return os.open(path, flags, 0o600)
+
+
 def _present(path: str, entry: Placed) -> frozenset[int]:
     """Where in a file that an earlier run left chunks stand that are right."""
     assert not isinstance(entry.content, bytes)  # noqa: S101 - as the caller knows
     found = set()
     try:
         with open(path, "rb", buffering=0) as file:
+            if len(entry.content) == 1 and os.fstat(file.fileno()).st_size != entry.size:
+                return frozenset()  # it is written whole or not at all
             start = 0
             for chunk in entry.content:
                 data = os.pread(file.fileno(), chunk.raw, start)
