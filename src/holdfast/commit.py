@@ -164,7 +164,7 @@ class Commit:
                 self._earlier = None
                 self._withdrawn.add(version)
                 if self._options.get("version") or len(self._withdrawn) == _WITHDRAWN:
-                    raise
+                    raise _taken(self._name, version) from None
                 continue
             reach("push.data-written")
             catalog.check_claim(push, version)
@@ -271,6 +271,15 @@ def held(catalog: Catalog, name: str, version: str) -> AlreadyExistsError:
         f"{name}:{version} is claimed by {who}, and not finished",
         subject=f"{name}:{version}",
         hint=f"wait for it; once its push has expired, free the number with: asset repair {name}",
+    )
+
+
+def _taken(name: str, version: str) -> AlreadyExistsError:
+    """The error for a number under which a push that did not end left other data: that of a killed try, before a file was touched."""
+    return AlreadyExistsError(
+        f"under {name}:{version} lies what a push that did not end has written, and it is not what is pushed now",
+        subject=f"{name}:{version}",
+        hint=f"push it under another number; once that push has expired, free this one with: asset repair {name}",
     )
 
 

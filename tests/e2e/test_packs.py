@@ -144,6 +144,22 @@ def test_push__store_made_anew(yard):
 # kills
 
 
+def test_push__killed_and_touched(yard):
+    """A number that was asked for, under which a killed try left the root of other times, is said to be taken, with the way out."""
+    source, runner = lay(yard.folder / "source", {"a": b"a", "b": b"b" * 1000}), Runner(yard.folder / "home")
+    store, assets = yard.store.as_uri(), yard.folder / "assets"
+    assets.mkdir()
+    step = ["push", str(source), "n", {"version": "1.0"}]
+    runner.kill(store, assets, step, failpoint="push.root-written")
+    (source / "a").touch()
+    (said,) = finished(runner.start(store, assets, step), code=4)
+    assert said["error"] == "already_exists"
+    assert "another number" in said["hint"]
+    (pushed,) = runner.run(store, assets, ["push", str(source), "n"])
+    assert pushed["created"]
+    assert second_reader.read(yard.store, "n", pushed["version"])["a"].data == b"a"
+
+
 def test_push__damaged_pack_in_the_way(yard):
     """A pack that was cut short where a push needs it is written again: nobody could push this content otherwise."""
     source = lay(yard.folder / "source", {f"{at}": noise(str(at), 4 * KIB) for at in range(100)})
