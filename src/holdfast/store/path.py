@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from holdfast.disk import sync_directory, sync_file_system
+from holdfast.disk import begin_write_back, sync_directory, sync_file_system
 from holdfast.errors import (
     AccessError,
     AlreadyExistsError,
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["PathStore"]
 
 #: Directories below our own that are this module's business and no keys.
+#: After so many bytes of a large object the disk begins with them.
+_STRETCH: Final = 8 * 1024 * 1024
 _INTERNAL: Final = (layout.generations_prefix(""), layout.temporary_prefix() + "/")
 
 
@@ -276,7 +278,12 @@ class PathStore:
     def _write_temporary(self, pieces: Iterable[ReadableBuffer], *, sync: bool) -> Path:
         def write(file: BinaryIO) -> None:
             for piece in pieces:
-                write_all(file, piece)
+                start = file.tell() if sync else 0
+                view = memoryview(piece).cast("B")
+                for begin in range(0, len(view), _STRETCH):
+                    write_all(file, view[begin : begin + _STRETCH])
+                    if sync and len(view) > _STRETCH:
+                        begin_write_back(file.fileno(), start + begin, _STRETCH)
             if sync:
                 os.fsync(file.fileno())
 

@@ -18,6 +18,7 @@ from holdfast.formats import layout as keys
 from holdfast.formats.codec import unpack
 from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
+from holdfast.model.manifest import PERMISSIONS
 from holdfast.store.base import Bulk, OpensFiles
 from holdfast.transfer.dedup import GAP
 
@@ -98,6 +99,7 @@ class Unpacking:
         self._reuse = reuse
         self._moved = threading.Lock()
         self._local = threading.local()
+        self._finished: set[bytes] = set()  # files that have their modes and times
         self.bytes = 0
 
     def run(self, entries: Sequence[Placed], manifest: Manifest) -> None:
@@ -115,7 +117,9 @@ class Unpacking:
         ranges = pack_ranges(parts)
         self._engine.run(self._range, ranges, at_once=_AT_ONCE)
         with local_errors(self._copy):
-            finish_copy(self._root, manifest.entries)
+            finished = self._finished
+            left = [e for e in manifest.entries if e.kind != "file" or e.path.encode() not in finished]
+            finish_copy(self._root, left)
 
     def _parts(self, entries: Sequence[Placed], *, resumed: bool) -> Iterator[Part]:
         """What must be read; what is here already, in this copy or another, is put in its place on the way."""
@@ -124,7 +128,7 @@ class Unpacking:
                 continue
             path = self._path(entry)
             if isinstance(entry.content, bytes):
-                _write_file(path, entry.content)
+                self._whole(entry, entry.content)
             elif not self._reuse.place(entry, path):
                 yield from self._missing(entry, path, resumed=resumed)
 
@@ -145,6 +149,10 @@ class Unpacking:
             else:
                 self._engine.progress.advance(chunk.raw)
             start += chunk.raw
+
+    def _whole(self, entry: Placed, data: ReadableBuffer) -> None:
+        _write_file(self._path(entry), data, entry)
+        self._finished.add(entry.path)  # sets may be added to from several threads
 
     def _path(self, entry: Placed) -> str:
         return f"{self._root}/{entry.path.decode()}"
@@ -200,7 +208,7 @@ class Unpacking:
                 begin = chunk.offset - wanted.start
                 raw = _checked(data[begin : begin + chunk.stored], part, key)
                 if chunk.raw == part.file.size:
-                    _write_file(self._path(part.file), raw)
+                    self._whole(part.file, raw)
                 elif chunk.codec == CODEC_NONE:
                     large.add(part, begin)
                 else:
@@ -295,18 +303,21 @@ def _present(path: str, entry: Placed) -> frozenset[int]:
     return frozenset(found)
 
 
-def _write_file(path: str, data: ReadableBuffer) -> None:
-    """Write a whole small file; what an earlier run left there goes first."""
+def _write_file(path: str, data: ReadableBuffer, entry: Placed) -> None:
+    """Write a whole small file with its mode (through the umask) and time; what an earlier run left there goes first."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    mode = 0o666 if entry.mode is None else entry.mode & PERMISSIONS | 0o400
     try:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, mode)
     except FileExistsError:
         os.unlink(path)
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, mode)
     try:
         view = memoryview(data).cast("B")
         while view:
             view = view[os.write(descriptor, view) :]
+        if entry.mtime is not None:
+            os.utime(descriptor, ns=(entry.mtime, entry.mtime))
     finally:
         os.close(descriptor)
 
