@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.journal import JournalEntry
@@ -137,7 +138,7 @@ class Commit:
         source = self._source
         push = self._open()
         reach("push.opened")
-        version, sent = self._make_whole(push)
+        push, version, sent = self._make_whole(push)
         if self._options.get("listed", True):
             self._list(push, version)
         reach("push.listed")
@@ -150,8 +151,8 @@ class Commit:
         result = pushed(self._name, version, source, created=True)
         return replace(result, uploaded_bytes=sent.bytes, uploaded_objects=sent.objects)
 
-    def _make_whole(self, push: OpenPush) -> tuple[str, Sent]:
-        """Claim, data, meta; again, under another number, where the meta came so late that what it needs may be collected."""
+    def _make_whole(self, push: OpenPush) -> tuple[OpenPush, str, Sent]:
+        """Claim, data, meta; again, as another push, where the meta came so late that what it needs may be collected."""
         catalog, source = self._catalog, self._source
         fresh = self._desk.freshness(push)
         while True:
@@ -159,7 +160,7 @@ class Commit:
             reach("push.claimed")
             fresh.start()
             try:
-                sent = source.send(self._name, version, lambda: catalog.renew(push))
+                sent = source.send(self._name, version, partial(catalog.renew, push))
             except AlreadyExistsError:  # something lies under this number, which is not this push's: it goes to nobody
                 self._earlier = None
                 self._withdrawn.add(version)
@@ -174,7 +175,7 @@ class Commit:
             reach("push.meta-written")
             packs, pages = source.needs
             if not fresh.is_late or stands(self._desk.store, catalog, push, version, packs=packs, pages=pages):
-                return version, sent
+                return push, version, sent
             self._earlier = None
             self._withdrawn.add(version)
             if self._options.get("version") or len(self._withdrawn) == _WITHDRAWN:
@@ -183,6 +184,9 @@ class Commit:
                     subject=f"{self._name}:{version}",
                     hint="push again",
                 )
+            self._close(push)  # it is beyond its limit, in which it could not be renewed
+            push = catalog.open_push(self._name, secrets.token_hex(16), self._desk.clock.now())
+            fresh = self._desk.freshness(push)
 
     def _close(self, push: OpenPush) -> None:
         self._catalog.close_push(push)
@@ -284,6 +288,7 @@ def _taken(name: str, version: str) -> AlreadyExistsError:
 
 
 def pushed(name: str, version: str, source: Judged, *, created: bool, layout: str | None = None) -> Pushed:
+    """What a push answers of a version with this source's content."""
     return Pushed(
         name=name,
         version=version,

@@ -390,3 +390,24 @@ def test_push__meta_tells_what_was_pushed(bench):
     assert value["contents"] == ["a", "sub/b"]
     assert value["is_directory"] is True
     assert meta.pushed - bench.clock.now() < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("layout", ["tree", "packs"])
+def test_push__meta_that_came_late(bench, layout):
+    """A push whose meta came after its limit, and whose number was freed meanwhile, is withdrawn and done again as another push."""
+
+    def asleep(call):
+        if call.verb == "put" and call.key == "n/0.1.meta":
+            bench.clock.forward(hours=25)
+            stranger = bench.claim("0.1") | {"push": "a" * 32}
+            bench.store.put(keys.claim_key("n", "0.1"), json.dumps(stranger).encode())
+
+    bench.faulty.plan = asleep
+    pushed = bench.here.push(bench.source("x"), "n", layout=layout)
+    bench.faulty.plan = lambda _: None
+    assert (pushed.version, bench.text("n")) == ("0.2", "x")
+    assert bench.here.versions("n").versions == ("0.2", "0.0")
+    first, second = (decode_meta(bytes(bench.store.get(keys.meta_key("n", v)).data), v).push for v in ("0.1", "0.2"))
+    assert first != second
+    records = [json.loads(bytes(bench.store.get(keys.push_key(push)).data)) for push in (first, second)]
+    assert all(record["closed"] for record in records)
