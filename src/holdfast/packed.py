@@ -201,6 +201,7 @@ class PackedSource:
         self._sender.alive = alive
         if self._dry:  # it was judged first, and may be pushed after all
             self._dry = False
+            self._condemned = read_condemned(self._packer.store)
             self._packed = self._pack()
         for _ in range(_TRIES):
             self._condemned = read_condemned(self._packer.store)

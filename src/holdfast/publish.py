@@ -111,9 +111,9 @@ class Publisher:
         exclude, follow = tuple(options.get("exclude", ())), options.get("follow_links", False)
         scan = self.packer.scan(source, name, exclude=exclude, follow_links=follow)
         listed, record = self.engine.both(lambda: self.catalog.listed(name), lambda: self.catalog.record(name))
-        if scan.same is not None:
-            known = KnownSource(scan.same)
-            result = self._unchanged(name, known, listed, record, options)
+        same = scan.same
+        if same is not None:
+            result = self._unchanged(name, KnownSource(same), listed, record, options)
             if result is not None:
                 return result
         newest = listed.newest(options.get("major"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import timedelta
 from functools import partial
 
@@ -22,6 +23,7 @@ from holdfast.errors import (
 )
 from holdfast.formats import layout as keys
 from holdfast.formats.convention import decode_meta
+from holdfast.formats.records import CondemnedRecord, encode, join_names
 from holdfast.store.base import Promises
 from holdfast.store.memory import MemoryStore
 from tests.fakes import Fault, FaultyStore, ManualClock, Notes, Script, repository_on
@@ -411,3 +413,23 @@ def test_push__meta_that_came_late(bench, layout):
     assert first != second
     records = [json.loads(bytes(bench.store.get(keys.push_key(push)).data)) for push in (first, second)]
     assert all(record["closed"] for record in records)
+
+
+def test_push__resumed_where_its_packs_were_condemned(bench):
+    """A push of an explicit number, run again after its packs were condemned and deleted, writes them under other names."""
+    source = bench.source("x")
+    (source / "random").write_bytes(random.Random(1).randbytes(5000))
+    options = {"version": "2.0", "layout": "packs"}
+    bench.faulty.plan = Script().add(Fault.BEFORE, "put", "n/2.0", times=100)
+    with pytest.raises(UnreachableError):
+        bench.here.push(source, "n", **options)
+    bench.faulty.plan = lambda _: None
+    packs = [info.key for info in bench.store.list(".holdfast/packs")]
+    names = join_names(key.rpartition("/")[2] for key in packs)
+    bench.store.put(keys.gc_key("e"), encode(CondemnedRecord(1, "", "you", names)))
+    for key in packs:
+        bench.store.delete(key)
+    assert bench.here.push(source, "n", **options).version == "2.0"
+    assert packs
+    assert bench.written().isdisjoint(packs), "a condemned name was written again"
+    assert (bench.machine("reader").fetch("n:2.0") / "random").read_bytes() == (source / "random").read_bytes()

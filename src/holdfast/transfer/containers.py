@@ -119,12 +119,7 @@ class ContainerWriter:
         """The real name of a container, given any name."""
         return self._names.get(name, name)
 
-    def is_final(self, name: bytes) -> bool:
-        """Whether a name is real, or could be told by now."""
-        return len(name) == _NAME or name in self._names
 
-
-_NAME: Final = 32
 _STEP: Final = 128 * 1024
 #: How often an object is sent whose answer does not come.
 _TRIES: Final = 4
