@@ -30,6 +30,7 @@ Routes of one project, below ``/api/v1/projects/{project}`` (role: reader, write
     POST pushes/{id}/publish                 writer  MetaReply         PublishRequest: the commit, every object looked for
     POST uploads         UploadsRequest      writer  GrantsReply       create-only, of one length each; at most 1,000
     PUT  objects?key&push                    writer  ObjectStat        create-only, streamed through the server
+    POST pushes/{id}/take                    writer  TakeReply         TakeRequest: what was written through a mount, to its keys
     POST parts           PartsRequest        writer  PartsReply        a large object in parts, begun by the server
     POST parts/complete  PartsDone           writer  ObjectStat
     POST enlist          EnlistRequest       writer  ListedReply
@@ -94,7 +95,10 @@ __all__ = [
     "PushReply",
     "PushRequest",
     "ResolveReply",
+    "Staged",
     "StoreReply",
+    "TakeReply",
+    "TakeRequest",
     "TakenReply",
     "TokenReply",
     "TokenRequest",
@@ -367,6 +371,36 @@ class UploadsRequest(Request):
 
     push: str
     objects: list[Upload]
+
+
+class Staged(Request):
+    """An object that the push wrote through a mount: ``piece`` of ``layout.staged_key``, the key that it is meant for, its length, and
+    the MD5 of its bytes in hex where the client knows it.
+    """
+
+    piece: str
+    key: str
+    size: int
+    md5: str | None = None
+
+
+class TakeRequest(Request):
+    """Objects to be taken to their keys, at most 1,000, once each shows its length in the store. ``wait``: for so many seconds at most
+    (the server may answer earlier). Asked again for what was taken already, the server says so again.
+    """
+
+    objects: list[Staged]
+    wait: float = 20.0
+
+
+class TakeReply(Reply):
+    """The pieces that are under their keys now, and those that the store does not show whole yet: to be asked for again.
+
+    An object under a key that has another length (or other bytes, where the store tells them apart) is ``already_exists``.
+    """
+
+    taken: list[str]
+    waiting: list[str] = []
 
 
 class PartsRequest(Request):

@@ -21,6 +21,7 @@ __all__ = [
     "PACKS",
     "PAGES",
     "PUSHES",
+    "STAGED",
     "STORE",
     "VERSIONS_END",
     "asset_key",
@@ -40,6 +41,8 @@ __all__ = [
     "part_record",
     "probe_key",
     "push_key",
+    "staged_key",
+    "staged_prefix",
     "versions_key",
     "work_name",
     "work_pieces",
@@ -56,6 +59,9 @@ PACKS: Final = f"{OWN}/packs"
 PAGES: Final = f"{OWN}/pages"
 PUSHES: Final = f"{OWN}/pushes"
 ASSETS: Final = f"{OWN}/assets"
+#: What pushes through a mount lie under until the server takes them to their keys. Not below the record of the push, because in a
+#: mount a file has nothing below it.
+STAGED: Final = f"{OWN}/staged"
 GC: Final = f"{OWN}/gc"
 #: The end of the key that says that a condemned list is dealt with.
 GC_DONE_END: Final = ".done"
@@ -121,6 +127,16 @@ def asset_key(name: str) -> str:
 def push_key(push_id: str) -> str:
     """The record of an open or closed push."""
     return f"{PUSHES}/{push_id}"
+
+
+def staged_prefix(push_id: str) -> str:
+    """What a push has written through a mount and nobody took yet."""
+    return f"{STAGED}/{push_id}"
+
+
+def staged_key(push_id: str, piece: str) -> str:
+    """One object of it; ``piece`` is any name of one piece, used once."""
+    return f"{staged_prefix(push_id)}/{piece}"
 
 
 def pack_key(name: str) -> str:
