@@ -52,6 +52,7 @@ __all__ = [
     "UsageError",
     "VersionNotFoundError",
     "nearest",
+    "raised_elsewhere",
 ]
 
 #: kind -> (exit code, HTTP status, errno). Kinds are append-only.
@@ -203,3 +204,18 @@ def nearest(wanted: str, known: list[str], *, most: int = 3) -> str | None:
 
     close = get_close_matches(wanted, known, n=most, cutoff=0.5)
     return f"did you mean {' or '.join(repr(word) for word in close)}?" if close else None
+
+
+def raised_elsewhere(
+    kind: str, message: str, *, name: str | None = None, subject: str | None = None, hint: str | None = None
+) -> HoldfastError:
+    """An error that a server told of, again: of the class of this name where that has this kind, else of the kind's first."""
+    known = _classes(HoldfastError)
+    cls = next((each for each in known if each.__name__ == name and each.kind == kind), None)
+    return (cls or next((each for each in known if each.kind == kind), HoldfastError))(message, subject=subject, hint=hint)
+
+
+def _classes(cls: type[HoldfastError]) -> list[type[HoldfastError]]:
+    """A class and those below it, in this module."""
+    below = [each for sub in cls.__subclasses__() if sub.__module__ == __name__ for each in _classes(sub)]
+    return [cls, *below]

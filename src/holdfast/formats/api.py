@@ -126,12 +126,13 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ErrorBody(Reply):
-    """A failure: kind (see errors.KINDS), what happened, what to do, to what."""
+    """A failure: kind (see errors.KINDS), what happened, what to do, to what; ``name`` of the class in errors, which is finer."""
 
     kind: str
     message: str
     hint: str | None = None
     subject: str | None = None
+    name: str | None = None
 
 
 class ErrorReply(Reply):
@@ -303,6 +304,7 @@ class MetadataRow(Reply):
     url: str
     found: bool = True
     size: int | None = None
+    version: str | None = None
     etag: str | None = None
     md5: str | None = None
     modified: float | None = None
