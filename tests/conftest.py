@@ -29,10 +29,11 @@ _CLEANED = (
     "HOLDFAST_",
     "MODELKIT_",
     "ASSETS_",
+    "ASSET_",
     "S3_",
     "STORAGE_EMULATOR",
 )
-_FOLDERS = ("unit", "formats", "contracts", "model", "protocol", "semantics", "compat", "e2e", "docs", "shape")
+_FOLDERS = ("unit", "formats", "contracts", "model", "protocol", "semantics", "client", "compat", "e2e", "docs", "shape")
 
 
 @pytest.fixture(autouse=True)

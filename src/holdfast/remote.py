@@ -1,0 +1,328 @@
+"""The one HTTP session to a server: its address, its token, requests that are tried again, refusals as our errors.
+
+Owns urllib3 and what is sent to a server; what is asked is the business of ``catalog/remote`` and ``store/signed``. The token goes
+to the address that it was made for and nowhere else: redirects are never followed. TLS is always verified.
+
+Example::
+
+    server = Server("https://assets.example.com", token="hf_…")
+    server.ask("GET", "whoami", WhoamiReply).name
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError
+
+from holdfast.errors import AccessError, BusyError, HoldfastError, UnreachableError, UsageError, raised_elsewhere
+from holdfast.formats.api import ErrorReply, decode_reply, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+__all__ = ["CONNECT", "Pushes", "Remote", "Server", "pool_manager"]
+
+#: Seconds until a server is held to be unreachable, and silences that are waited out.
+CONNECT: Final = 5.0
+_SILENCE: Final = 120.0
+#: Bytes of an answer that is read whole.
+_LONGEST: Final = 256 * 1024 * 1024
+_STEP: Final = 1024 * 1024
+_TRIES: Final = 4
+_LONGEST_PAUSE: Final = 20.0
+#: Answers upon which a request that may be repeated is.
+_AGAIN: Final = (429, 502, 503, 504)
+_AGENT: Final = "holdfast"
+
+Reply = TypeVar("Reply")
+
+
+def pool_manager(ca: str | None = None, *, silence: float = _SILENCE) -> urllib3.PoolManager:
+    """Connections that are kept, verified by the machine's authorities, or those in the file (or folder) ``ca``.
+
+    Raises:
+        UsageError: there is no such file, or none of certificates.
+    """
+    return urllib3.PoolManager(
+        num_pools=16,
+        maxsize=64,
+        block=False,
+        retries=False,
+        timeout=urllib3.Timeout(connect=CONNECT, read=silence),
+        ssl_context=tls_context(ca),
+    )
+
+
+def tls_context(ca: str | None) -> ssl.SSLContext:
+    """Certificates and host names are checked."""
+    import os
+
+    try:
+        folder = ca is not None and os.path.isdir(ca)
+        return ssl.create_default_context(cafile=None if folder else ca, capath=ca if folder else None)
+    except OSError as error:
+        hint = "see SSL_CERT_FILE, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
+        raise UsageError(f"cannot read the certificates in {ca}: {error}", subject=ca, hint=hint) from error
+
+
+class Server:
+    """One server. Safe to use from several threads. Without a token only what is open to anybody answers."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        ca: str | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise UsageError(f"{url!r} is no server's address", subject=url, hint="it reads like https://host")
+        self.url = url.rstrip("/")
+        self.ca = ca
+        self._token = token
+        self._pause = pause
+        self._pool: urllib3.PoolManager | None = None
+        self._lock = threading.Lock()
+        #: Requests sent, tries included: what a test counts.
+        self.requests = 0
+
+    def __repr__(self) -> str:
+        return f"Server({self.url!r})"
+
+    def ask(
+        self,
+        method: str,
+        route: str,
+        reply: type[Reply],
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Any = None,
+        again: bool = True,
+    ) -> Reply:
+        """The answer to a request. ``again``: it may be sent twice, for the second time does nothing new.
+
+        Raises:
+            HoldfastError: what the server refused; UnreachableError where it did not answer.
+        """
+        data = None if body is None else encode(body)
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        with self.open(method, route, query=query, body=data, headers=headers, again=again) as answer:
+            raw = _read(answer, self.url)
+        found = decode_reply(raw or b"null", reply)
+        if found is None and reply is not type(None):
+            raise UnreachableError(
+                f"{self.url} answers {route} with something that this program does not read",
+                subject=self.url,
+                hint="is it a Holdfast server, and one of this release or a later one?",
+            )
+        return cast(Reply, found)
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        route: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        again: bool = True,
+    ) -> Iterator[BaseHTTPResponse]:
+        """A successful answer whose body is still to be read. ``body`` is bytes, or blocks of a length that the headers tell."""
+        url = f"{self.url}/api/v1/{route}{_query(query)}"
+        sent = {"User-Agent": _AGENT, "Accept-Encoding": "gzip", **(headers or {})}
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        answer = self._answered(method, url, body, sent, again=again)
+        try:
+            self._check(answer)
+            yield answer
+        except HoldfastError:
+            answer.close()
+            raise
+        except (HTTPError, OSError) as error:
+            answer.close()
+            raise self._unreachable(error) from error
+        except BaseException:
+            answer.close()
+            raise
+        finally:
+            answer.release_conn()
+
+    def _answered(self, method: str, url: str, body: Any, headers: dict[str, str], *, again: bool) -> BaseHTTPResponse:
+        """The first answer that is worth more than another try."""
+        attempt = 0
+        while True:
+            attempt += 1
+            last = attempt == _TRIES or not again
+            try:
+                self.requests += 1
+                answer = self._connections().request(
+                    method, url, body=body, headers=headers, redirect=False, preload_content=False
+                )
+            except HoldfastError:  # of whoever gives the body
+                raise
+            except (HTTPError, OSError) as error:
+                # A request that never left may be sent again whatever it is.
+                if (last and not (_never_left(error) and attempt < _TRIES)) or isinstance(error, SSLError):
+                    raise self._unreachable(error) from error
+                wait = _jitter(attempt)
+            else:
+                if last or answer.status not in _AGAIN:
+                    return answer
+                wait = _told(answer, attempt)
+                answer.drain_conn()
+                answer.release_conn()
+            self._pause(wait)
+
+    def _connections(self) -> urllib3.PoolManager:
+        with self._lock:
+            if self._pool is None:
+                self._pool = pool_manager(self.ca)
+            return self._pool
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        hint = "is the address right, and the server running?"
+        if "certificate verify failed" in str(error):
+            hint = "its certificate is not trusted: SSL_CERT_FILE names a file with your own authority"
+        elif isinstance(error, LocationParseError):
+            hint = "it reads like https://host"
+        return UnreachableError(f"no answer from {self.url}: {_reason(error)}", subject=self.url, hint=hint)
+
+    def _check(self, answer: BaseHTTPResponse) -> None:
+        if not 200 <= answer.status < 300:
+            raise self._refused(answer)
+
+    def _refused(self, answer: BaseHTTPResponse) -> HoldfastError:
+        if 300 <= answer.status < 400:
+            place = answer.headers.get("Location", "another address")
+            return UnreachableError(
+                f"{self.url} sends us to {place.partition('?')[0]}, which is not followed with a token",
+                subject=self.url,
+                hint="name the server by the address at which it answers",
+            )
+        reply = decode_reply(_read(answer, self.url), ErrorReply)
+        if answer.status == 401:
+            message = reply.error.message if reply is not None else "not signed in"
+            return AccessError(f"{self.url}: {message}", subject=self.url, hint=f"asset login {self.url}")
+        if reply is not None:
+            told = reply.error
+            return raised_elsewhere(told.kind, told.message, name=told.name, subject=told.subject, hint=told.hint)
+        if answer.status == 429:
+            return BusyError(f"{self.url} is asked too much", subject=self.url, hint="try again later")
+        return UnreachableError(
+            f"{self.url} answers with status {answer.status}, and not as a Holdfast server",
+            subject=self.url,
+            hint="is the address right? A project's is SERVER/PROJECT",
+        )
+
+
+class Pushes:
+    """Which push writes which keys: a server asks for it, and the seam for bytes does not tell."""
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+        self._below: dict[str, str] = {}
+
+    def opened(self, push: str) -> None:
+        """A push begins: it writes what is under nobody's claim."""
+        self._last = push
+
+    def claimed(self, prefix: str, push: str) -> None:
+        """A push has a number now: what lies under it is this push's."""
+        self._below[prefix] = push
+
+    def of(self, key: str) -> str | None:
+        """The push that writes this key."""
+        piece = key
+        while piece:
+            if piece in self._below:
+                return self._below[piece]
+            piece = piece.rpartition("/")[0]
+        return self._last
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One project on a server: what catalog and store of a client have in common."""
+
+    server: Server
+    name: str
+    pushes: Pushes
+
+    @property
+    def url(self) -> str:
+        """The project's URL, by which the client knows the store."""
+        return f"{self.server.url}/{self.name}"
+
+    def route(self, route: str) -> str:
+        """A route of the project as one of the server."""
+        return f"projects/{quote(self.name, safe='')}/{route}"
+
+    def ask(
+        self,
+        method: str,
+        route: str,
+        reply: type[Reply],
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Any = None,
+        again: bool = True,
+    ) -> Reply:
+        """As :meth:`Server.ask`, of the project."""
+        return self.server.ask(method, self.route(route), reply, query=query, body=body, again=again)
+
+
+def _query(query: Mapping[str, object] | None) -> str:
+    given = {name: _text(value) for name, value in (query or {}).items() if value is not None}
+    return f"?{urlencode(given, quote_via=quote)}" if given else ""
+
+
+def _text(value: object) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _read(answer: BaseHTTPResponse, subject: str) -> bytes:
+    """The body, if it is of a sane length."""
+    pieces: list[bytes] = []
+    length = 0
+    while piece := answer.read(_STEP, decode_content=True):
+        pieces.append(piece)
+        length += len(piece)
+        if length > _LONGEST:
+            raise UnreachableError(f"the answer of {subject} has no end", subject=subject)
+    return b"".join(pieces)
+
+
+def _told(answer: BaseHTTPResponse, attempt: int) -> float:
+    """How long the server asks to wait."""
+    after = answer.headers.get("Retry-After", "")
+    return min(float(after), _LONGEST_PAUSE) + _jitter(1) if after.isdigit() else _jitter(attempt)
+
+
+def _jitter(attempt: int) -> float:
+    return random.uniform(0.05, 0.2) * (1 << attempt)  # noqa: S311 - jitter, no secret
+
+
+def _never_left(error: BaseException) -> bool:
+    return isinstance(error, NewConnectionError) or isinstance(getattr(error, "reason", None), NewConnectionError)
+
+
+def _reason(error: BaseException) -> str:
+    """The cause in a few words, without an object's address."""
+    inner = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
+    text = str(inner).rpartition(">: ")[2] or type(inner).__name__
+    return text.removeprefix("Failed to establish a new connection: ")
