@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from holdfast.cache.checkouts import Checkouts
 from holdfast.cache.leases import LeasedFile
+from holdfast.catalog.base import Distant
 from holdfast.collecting import plan_prune
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
 from holdfast.local import Local
@@ -179,6 +180,8 @@ class Repository:
         """Every asset, or those whose name fits the glob pattern; one that cannot be read is listed with its problem."""
         from fnmatch import fnmatchcase
 
+        if isinstance(self.catalog, Distant):
+            return [*self.catalog.summaries(pattern)]
         names = [n for n in self.catalog.names(self.engine.run) if pattern is None or fnmatchcase(n, pattern)]
         return self.engine.run(self._summary, names)
 

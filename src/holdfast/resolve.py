@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from holdfast.catalog.base import Distant
 from holdfast.errors import AssetNotFoundError, HoldfastError, IntegrityError, VersionNotFoundError, nearest
 from holdfast.formats import layout as keys
 from holdfast.model.version import BUILT_IN, all_schemes
@@ -42,12 +43,22 @@ class Resolver:
         self._catalog = catalog
         self._engine = engine
 
+    def find(self, spec: AssetSpec) -> tuple[str, Published | None]:
+        """The full version that a spec names now, and its meta where that came with the answer; a pinned spec asks nobody."""
+        if spec.version is not None and is_pinned(spec.version):
+            return spec.version, None
+        if isinstance(self._catalog, Distant):
+            return self._catalog.resolve(str(replace(spec, sub_path=None)))
+        return self.resolve(spec), None
+
     def resolve(self, spec: AssetSpec) -> str:
         """The full version that a spec names now, by the list and the asset's record.
 
         Raises:
             AssetNotFoundError, VersionNotFoundError: with the nearest names.
         """
+        if isinstance(self._catalog, Distant):
+            return self._catalog.resolve(str(replace(spec, sub_path=None)))[0]
         listed, record = self._engine.both(lambda: self.listed(spec.name), lambda: self._catalog.record(spec.name))
         alive = tuple(v for v in listed.versions if not self._catalog.is_removed(spec.name, v, record))
         listed = replace(listed, versions=alive)
@@ -97,6 +108,8 @@ class Resolver:
     def published(self, name: str, version: str) -> Published:
         """The meta of a version that was not removed."""
         spec = f"{name}:{version}"
+        if isinstance(self._catalog, Distant):
+            return self._catalog.resolve(spec)[1]
         try:
             published, record = self._engine.both(
                 lambda: self._catalog.published(name, version), lambda: self._catalog.record(name)

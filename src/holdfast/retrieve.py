@@ -27,7 +27,6 @@ from holdfast.formats import layout as keys
 from holdfast.local import fetched
 from holdfast.model.digest import digest_of
 from holdfast.model.manifest import Entry, Manifest
-from holdfast.resolve import is_pinned
 from holdfast.selection import Selection
 from holdfast.transfer.plan import plan_objects
 
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from holdfast.transfer.engine import Engine
     from holdfast.unpacked import PackedVersion
 
-__all__ = ["PATIENCE", "Retriever", "is_pinned"]
+__all__ = ["PATIENCE", "Retriever"]
 
 #: How long to wait for another process that fetches the same version, in seconds.
 PATIENCE: Final = 3600.0
@@ -90,14 +89,13 @@ class Retriever:
                 with self._assets.leases.hold(spec.name, local):
                     return self._from_cache(spec.name, local, selection, Path(to), force=force)
             return self.local.serve(spec.name, local, selection)
-        version = spec.version if is_pinned(spec.version) else self._resolver.resolve(spec)
-        assert version is not None  # noqa: S101 - a pinned spec has a version
+        version, found = self._resolver.find(spec)
         reach("fetch.resolved")
-        if to is not None:
-            return self._fetch_to(spec.name, version, selection, Path(to), force=force)
-        if not force and self.local.is_hit(spec.name, version, selection):
+        if to is None and not force and self.local.is_hit(spec.name, version, selection):
             return self.local.serve(spec.name, version, selection)
-        published = self._resolver.published(spec.name, version)
+        published = found or self._resolver.published(spec.name, version)
+        if to is not None:
+            return self._fetch_to(spec.name, version, published, selection, Path(to), force=force)
         done = partial(self.local.is_hit, spec.name, version, selection) if not force else _never
         with self._assets.lock(spec.name, version, self._patience, done):
             if not force and self.local.is_hit(spec.name, version, selection):
@@ -165,9 +163,10 @@ class Retriever:
         scratch = (size or 0) if meta.layout == "tar.gz" else 0
         return room(self._assets, (name, version), final, size, files, scratch=scratch, patience=self._patience)
 
-    def _fetch_to(self, name: str, version: str, selection: Selection, to: Path, *, force: bool) -> Fetched:
+    def _fetch_to(
+        self, name: str, version: str, published: Published, selection: Selection, to: Path, *, force: bool
+    ) -> Fetched:
         """Laid out in a folder of the user's choice, the cache untouched."""
-        published = self._resolver.published(name, version)
         meta = published.meta
         found: list[tuple[int, Verified]] = []
 

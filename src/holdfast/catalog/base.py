@@ -7,7 +7,7 @@ list. Errors are those of :mod:`holdfast.errors`; a version is whole once :meth:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from holdfast.model.version import newest_first, newest_matching
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from holdfast.formats.convention import Meta
     from holdfast.formats.records import AssetRecord, Claim, StoreRecord
+    from holdfast.model.result import AssetSummary
     from holdfast.model.version import VersionScheme
 
-__all__ = ["Catalog", "Clock", "Listed", "OpenPush", "Published", "Taken"]
+__all__ = ["Catalog", "Clock", "Distant", "Listed", "OpenPush", "Published", "Taken"]
 
 
 class Clock(Protocol):
@@ -163,3 +164,18 @@ class Catalog(Protocol):
 
     def restore(self, name: str, version: str) -> None:
         """Take a tombstone back and list the version again, within the undo window."""
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """What a catalog whose every answer costs a request offers beside: one question in the place of several."""
+
+    def resolve(self, spec: str) -> tuple[str, Published]:
+        """The full version that ``name[:version]`` names now, and its meta, if it was not removed: what a fetch begins with.
+
+        Raises:
+            AssetNotFoundError, VersionNotFoundError: with the nearest names.
+        """
+
+    def summaries(self, pattern: str | None) -> Iterator[AssetSummary]:
+        """Every asset whose name fits the glob pattern, by name."""
