@@ -19,7 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -36,7 +36,10 @@ __all__ = [
     "Promises",
     "PutMode",
     "Replace",
+    "SignedUpload",
+    "SignsUploads",
     "Store",
+    "UploadWish",
 ]
 
 #: The largest object put with a condition, in bytes (design §3).
@@ -200,3 +203,39 @@ class Bulk(Protocol):
 
     def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
         """Overwrite small objects, each of a different key, as they go; False for one that is to be written by ``put``."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadWish:
+    """An object to be: its length, and the MD5 of its bytes in base64 where it is known."""
+
+    key: str
+    size: int
+    md5: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUpload:
+    """A URL to PUT to, with headers that are part of the signature and must be sent as they are."""
+
+    url: str
+    headers: dict[str, str]
+
+
+@runtime_checkable
+class SignsUploads(Protocol):
+    """What a store offers beside that signs in batches, on this machine, without asking anybody."""
+
+    @property
+    def signs_uploads(self) -> bool:
+        """Whether a PUT can be signed that creates and never overwrites, of one length."""
+
+    def sign_downloads(self, keys: Sequence[str], seconds: int) -> list[str]:
+        """URLs with which anybody may GET the objects for so long."""
+
+    def sign_uploads(self, wishes: Sequence[UploadWish], seconds: int) -> list[SignedUpload]:
+        """URLs with which anybody may create each object once, with bytes of just that length, within so long.
+
+        Raises:
+            UnsupportedError: the store cannot, see ``signs_uploads``.
+        """

@@ -24,20 +24,34 @@ from holdfast.errors import (
 )
 from holdfast.formats.layout import probe_key
 from holdfast.store import probe
-from holdfast.store.base import CREATE, OVERWRITE, SMALL, Listing, Object, ObjectInfo, Promises, PutMode, Replace
-from holdfast.store.clients import sign
+from holdfast.store.base import (
+    CREATE,
+    OVERWRITE,
+    SMALL,
+    Listing,
+    Object,
+    ObjectInfo,
+    Promises,
+    PutMode,
+    Replace,
+    SignedUpload,
+)
+from holdfast.store.clients import sign, sign_many
 from holdfast.store.direct import Direct
 from holdfast.store.exchange import ETAG, Exchange, PastEndError, quoted
 from holdfast.store.keys import checked_key
 from holdfast.store.parts import Feed, blocks, part_plan
+from holdfast.store.presign import CREATE_ONLY, Presigner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import builtins
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
 
+    from holdfast.store.base import UploadWish
     from holdfast.store.settings import BucketSettings
 
 __all__ = ["BucketStore"]
@@ -59,6 +73,7 @@ class BucketStore:
         self._lock = threading.Lock()
         self._conditions: probe.Conditions | None = None
         self._shortcut: Direct | None = None
+        self._presigner: Presigner | None = None
 
     @property
     def url(self) -> str:
@@ -211,6 +226,44 @@ class BucketStore:
             raise UnsupportedError(f"the credentials for {self.url} cannot sign URLs", subject=key)
         with self._exchange.mapped("sign", key):
             return sign(clients.quick, method, self._exchange.path(key), seconds)
+
+    @property
+    def signs_uploads(self) -> bool:
+        """On S3, where the server keeps the condition that is signed along, and a write needs nothing else."""
+        presigner = self._signer()
+        return presigner is not None and presigner.site.plain and self._probed().create
+
+    def sign_downloads(self, keys: Sequence[str], seconds: int) -> builtins.list[str]:
+        """URLs to GET the objects."""
+        clients, paths = self._exchange.clients(), [self._exchange.path(key) for key in keys]
+        presigner = self._signer()
+        if presigner is not None:
+            return [presigner.url("GET", path, seconds) for path in paths]
+        if not clients.can_sign:
+            raise UnsupportedError(f"the credentials for {self.url} cannot sign URLs", subject=self.url)
+        with self._exchange.mapped("sign", self.url):
+            return sign_many(clients.quick, paths, seconds)
+
+    def sign_uploads(self, wishes: Sequence[UploadWish], seconds: int) -> builtins.list[SignedUpload]:
+        """URLs to create objects of one length each."""
+        presigner = self._signer()
+        if presigner is None or not self.signs_uploads:
+            raise UnsupportedError(f"{self.url} cannot sign a PUT that only creates", subject=self.url)
+        signed = []
+        for wish in wishes:
+            headers = CREATE_ONLY | {"content-length": str(wish.size)}
+            if wish.md5 is not None:
+                headers["content-md5"] = wish.md5
+            url = presigner.url("PUT", self._exchange.path(wish.key), seconds, headers)
+            signed.append(SignedUpload(url, headers))
+        return signed
+
+    def _signer(self) -> Presigner | None:
+        with self._lock:
+            site = self._exchange.clients().site
+            if self._presigner is None and site is not None:
+                self._presigner = Presigner(site)
+            return self._presigner
 
     def _direct(self) -> Direct | None:
         with self._lock:

@@ -23,6 +23,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from holdfast.errors import AccessError, HoldfastError, UsageError
 from holdfast.store.credentials import AwsChain, StaticKeys, from_config_file
+from holdfast.store.presign import Site
 from holdfast.store.signing import Route
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Client = S3Store | GCSStore | AzureStore
 
-__all__ = ["FAILURES", "Clients", "open_clients", "sign"]
+__all__ = ["FAILURES", "Clients", "open_clients", "sign", "sign_many"]
 
 #: Everything obstore raises: its own errors, and built-in ones for missing objects, bad paths and the like.
 FAILURES: Final = (BaseError, FileNotFoundError, PermissionError, ValueError, NotImplementedError)
@@ -52,6 +53,7 @@ class Clients:
     can_sign: bool
     failure: Callable[[], HoldfastError | None]
     route: Route | None = None
+    site: Site | None = None
 
 
 def open_clients(settings: BucketSettings) -> Clients:
@@ -77,6 +79,11 @@ def open_clients(settings: BucketSettings) -> Clients:
 def sign(client: Client, method: str, path: str, seconds: int) -> str:
     """A signed URL for the path; made locally, but for service accounts on GCS that hold no key."""
     return obstore.sign(client, cast(Literal["GET", "PUT"], method), path, timedelta(seconds=seconds))
+
+
+def sign_many(client: Client, paths: list[str], seconds: int) -> list[str]:
+    """Signed URLs to GET what is at these paths."""
+    return list(obstore.sign(client, "GET", paths, timedelta(seconds=seconds)))
 
 
 def _s3(settings: BucketSettings) -> Clients:
@@ -108,7 +115,8 @@ def _s3(settings: BucketSettings) -> Clients:
 
     shown = settings.endpoint or f"https://s3.{config['region']}.amazonaws.com"
     found = _both(settings, client, shown, not settings.anonymous, lambda: provider.failure if provider else None)
-    return replace(found, route=_route(settings, config["region"], provider))
+    region = config["region"]
+    return replace(found, route=_route(settings, region, provider), site=_site(settings, region, provider))
 
 
 def _route(settings: BucketSettings, region: str, provider: AwsChain | StaticKeys | None) -> Route | None:
@@ -125,6 +133,23 @@ def _route(settings: BucketSettings, region: str, provider: AwsChain | StaticKey
         credentials=provider,
         unsigned_payload=_unsigned(settings),
         writes=not (settings.kms_key or settings.checksum),
+    )
+
+
+def _site(settings: BucketSettings, region: str, provider: AwsChain | StaticKeys | None) -> Site | None:
+    """What URLs are signed for; none without credentials."""
+    if provider is None:
+        return None
+    path_style = _path_style(settings)
+    parts = urlsplit(settings.endpoint.rstrip("/") if settings.endpoint else f"https://s3.{region}.amazonaws.com")
+    authority = parts.netloc if path_style else f"{settings.bucket}.{parts.netloc}"
+    return Site(
+        origin=f"{parts.scheme}://{authority}",
+        authority=authority,
+        base=parts.path + (f"/{settings.bucket}" if path_style else ""),
+        region=region,
+        credentials=provider,
+        plain=not (settings.kms_key or settings.checksum),
     )
 
 

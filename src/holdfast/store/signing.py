@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from holdfast.store.credentials import Credential
 
-__all__ = ["Route", "Signer"]
+__all__ = ["Moment", "Route", "Signer", "moment_of"]
 
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
@@ -51,7 +51,7 @@ class Signer:
     def __init__(self, route: Route, clock: Callable[[], float] = time.time) -> None:
         self._route = route
         self._clock = clock
-        self._now = _Moment(0, "", "", "", b"", "")
+        self._now = Moment(0, "", "", "", b"", "")
 
     def head(self, method: str, path: str, extra: str = "", body: ReadableBuffer | None = None) -> bytes:
         """The head of a request for the object at this path of the bucket, with further header lines, up to the empty line."""
@@ -85,16 +85,16 @@ class Signer:
             f"SignedHeaders={names},Signature={proof}\r\n"
         )
 
-    def _moment(self) -> _Moment:
+    def _moment(self) -> Moment:
         second = int(self._clock())
         if second != self._now.second:
             assert self._route.credentials is not None  # noqa: S101 - only signed requests come here
-            self._now = _moment(second, self._route.region, self._route.credentials())
+            self._now = moment_of(second, self._route.region, self._route.credentials())
         return self._now
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
+class Moment:
     """What all signatures of one second have in common."""
 
     second: int
@@ -105,10 +105,11 @@ class _Moment:
     token: str
 
 
-def _moment(second: int, region: str, credential: Credential) -> _Moment:
+def moment_of(second: int, region: str, credential: Credential) -> Moment:
+    """What the signatures of this second have in common."""
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
     scope = f"{date[:8]}/{region}/s3/aws4_request"
     key = b"AWS4" + credential["secret_access_key"].encode()
     for piece in scope.split("/"):
         key = hmac.digest(key, piece.encode(), "sha256")
-    return _Moment(second, date, scope, credential["access_key_id"], key, credential.get("token") or "")
+    return Moment(second, date, scope, credential["access_key_id"], key, credential.get("token") or "")
