@@ -273,6 +273,19 @@ _KEYS = (
         ("S3_FORCE_PATH_STYLE", "AWS_S3_FORCE_PATH_STYLE"),
     ),
     Key("mounts", "Mounted buckets: bucket URL and path.", parse_mounts, ("ASSET_BUCKET_MT_CONFIG",)),
+    Key(
+        "mount_atomic",
+        "Whether file systems of mounts create a file only if it is absent, for all their clients; not set: known by their type.",
+        _switch,
+        ("HOLDFAST_MOUNT_ATOMIC",),
+    ),
+    Key(
+        "mount_timeout",
+        "Seconds that a call below a mount may take.",
+        _seconds,
+        ("HOLDFAST_MOUNT_TIMEOUT",),
+        default=60.0,
+    ),
 )
 
 #: Every setting by name, in the order in which they are shown.

@@ -63,6 +63,8 @@ class Settings:
     s3_checksum: str | None
     s3_path_style: bool | None
     mounts: Mapping[str, str]
+    mount_atomic: bool | None
+    mount_timeout: float
     cache_dir: Path
     profile: str | None
     file: Path
