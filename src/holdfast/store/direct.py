@@ -6,14 +6,13 @@ by :mod:`~holdfast.store.exchange`, with its retries, its renewed credentials an
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from holdfast.store.base import Object, ObjectInfo
 from holdfast.store.many import Done, Request, drive
 from holdfast.store.signing import Signer
-from holdfast.store.wire import Answer, Connection, HungUpError, WireError, seconds_of
+from holdfast.store.wire import Answer, Kept, WireError, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,10 +22,7 @@ if TYPE_CHECKING:
     from holdfast.store.settings import BucketSettings
     from holdfast.store.signing import Route
 
-__all__ = ["Direct"]
-
-#: Idle connections kept for the next range.
-_KEPT: Final = 16
+__all__ = ["Direct", "info_told", "range_told"]
 
 
 class Direct:
@@ -37,7 +33,7 @@ class Direct:
         self._settings = settings
         self._path = path
         self._signer = Signer(route)
-        self._idle: deque[Connection] = deque()
+        self._kept = Kept((route.host, route.port), settings.connect_timeout, settings.read_timeout)
 
     @property
     def writes(self) -> bool:
@@ -50,10 +46,10 @@ class Direct:
         if etag is not None:
             extra += f"If-Match: {etag}\r\n"
         with suppress(WireError):
-            answer = self._ask(self._signer.head("GET", self._path(key), extra), view)
-            begin, end, whole = _content_range(answer)
+            answer = self._kept.receive(self._signer.head("GET", self._path(key), extra), view)
+            begin, end, whole = range_told(answer)
             if answer.status == 206 and begin == start and end == start + answer.length:
-                info = _info(key, answer, whole)
+                info = info_told(key, answer, whole)
                 return info if answer.length == min(len(view), whole - start) else None
         return None
 
@@ -63,7 +59,7 @@ class Direct:
             found = None
             if done.answer is not None and done.answer.status == 200:
                 with suppress(WireError):
-                    found = Object(done.body, _info(done.request.name, done.answer, done.answer.length))
+                    found = Object(done.body, info_told(done.request.name, done.answer, done.answer.length))
             yield done.request.name, found
 
     def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
@@ -87,36 +83,13 @@ class Direct:
             silence=settings.read_timeout,
         )
 
-    def _ask(self, head: bytes, view: memoryview) -> Answer:
-        """Over a connection that is there, else a new one; one that was idle may have been given up by the server."""
-        while True:
-            try:
-                connection, kept = self._idle.pop(), True
-            except IndexError:
-                connection, kept = self._connect(), False
-            try:
-                answer = connection.receive(head, view)
-            except HungUpError:
-                connection.close()
-                if not kept:
-                    raise
-                continue
-            except WireError:
-                connection.close()
-                raise
-            if connection.stays and len(self._idle) < _KEPT:
-                self._idle.append(connection)
-            else:
-                connection.close()
-            return answer
 
-    def _connect(self) -> Connection:
-        settings = self._settings
-        return Connection((self._route.host, self._route.port), settings.connect_timeout, settings.read_timeout)
+def range_told(answer: Answer) -> tuple[int, int, int]:
+    """First byte, the one after the last, and the size of the whole.
 
-
-def _content_range(answer: Answer) -> tuple[int, int, int]:
-    """First byte, the one after the last, and the size of the whole."""
+    Raises:
+        WireError: the answer does not tell.
+    """
     span, _, whole = answer.header(b"content-range").removeprefix(b"bytes ").partition(b"/")
     first, _, last = span.partition(b"-")
     if not (first.isdigit() and last.isdigit() and whole.isdigit()):
@@ -124,7 +97,12 @@ def _content_range(answer: Answer) -> tuple[int, int, int]:
     return int(first), int(last) + 1, int(whole)
 
 
-def _info(key: str, answer: Answer, size: int) -> ObjectInfo:
+def info_told(key: str, answer: Answer, size: int) -> ObjectInfo:
+    """What an answer tells of the object.
+
+    Raises:
+        WireError: no strong tag, or bytes that are encoded.
+    """
     etag = answer.header(b"etag").decode("latin-1")
     if not etag.startswith('"') or answer.header(b"content-encoding"):
         raise WireError("no strong tag, or bytes that are not the object's")

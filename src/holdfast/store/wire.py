@@ -1,23 +1,30 @@
 """HTTP/1.1 in the small: just what answers of an object store to GET and PUT need, at the cost of a few system calls.
 
-Owns connections and the reading of answers. It has no retries, no redirects, no TLS and no chunked bodies: whatever is not a
-plain success of known length is a :class:`WireError`, upon which the caller asks again by the full client, which knows why.
+Owns connections and the reading of answers. It has no retries, no redirects and no chunked bodies: whatever is not a plain
+success of known length is a :class:`WireError`, upon which the caller asks again by the full client, which knows why.
 
-:class:`Connection` waits, and puts one large body where it is wanted; :mod:`~holdfast.store.many` serves many small requests.
+:class:`Connection` waits, and puts one large body where it is wanted, :class:`Kept` keeps such connections;
+:mod:`~holdfast.store.many` serves many small requests.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
+from collections import deque
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["LONGEST_HEAD", "Answer", "Connection", "HungUpError", "WireError", "seconds_of"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["LONGEST_HEAD", "Answer", "Connection", "HungUpError", "Kept", "WireError", "seconds_of"]
 
 #: Bytes of an answer's head, at most.
 LONGEST_HEAD: Final = 64 * 1024
+#: Idle connections kept for the next range.
+_KEPT: Final = 16
 
 
 class WireError(Exception):
@@ -55,9 +62,13 @@ class Answer:
 class Connection:
     """One kept-alive connection whose calls wait, for large bodies. Not for two threads at a time."""
 
-    def __init__(self, address: tuple[str, int], connect: float, silence: float) -> None:
+    def __init__(
+        self, address: tuple[str, int], connect: float, silence: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         try:
             self._socket = socket.create_connection(address, connect)
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname=address[0])
             self._socket.settimeout(None)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # The kernel's timeouts, for a socket with one of Python's cannot wait for all of a large body in one call.
@@ -67,6 +78,7 @@ class Connection:
         except OSError as error:
             raise WireError(str(error)) from error
         self.stays = True
+        self._flags = socket.MSG_WAITALL if tls is None else 0  # what is decrypted comes in records
 
     def receive(self, head: bytes, view: memoryview) -> Answer:
         """Send a request without a body; the answer's body, which must fill the view or be shorter, goes straight into it.
@@ -83,7 +95,7 @@ class Connection:
             view[: len(rest)] = rest
             got = len(rest)
             while got < answer.length:
-                count = self._socket.recv_into(view[got : answer.length], 0, socket.MSG_WAITALL)
+                count = self._socket.recv_into(view[got : answer.length], 0, self._flags)
                 if not count:
                     raise WireError("the answer broke off")
                 got += count
@@ -123,6 +135,46 @@ class Connection:
     def __del__(self) -> None:
         if hasattr(self, "_socket"):
             self._socket.close()
+
+
+class Kept:
+    """Connections to one address, kept for the next range. Safe to use from several threads."""
+
+    def __init__(
+        self, address: tuple[str, int], connect: float, silence: float, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._address = address
+        self._connect = connect
+        self._silence = silence
+        self._tls = tls
+        self._idle: deque[Connection] = deque()
+
+    def receive(self, head: bytes, view: memoryview) -> Answer:
+        """Over a connection that is there, else a new one; one that was idle may have been given up by the server.
+
+        Raises:
+            WireError: no plain success; what is in the view is undefined.
+        """
+        while True:
+            try:
+                connection, kept = self._idle.pop(), True
+            except IndexError:
+                connection, kept = Connection(self._address, self._connect, self._silence, self._tls), False
+            try:
+                answer = connection.receive(head, view)
+            except HungUpError:
+                connection.close()
+                if not kept:
+                    raise
+                continue
+            except WireError:
+                connection.close()
+                raise
+            if connection.stays and len(self._idle) < _KEPT:
+                self._idle.append(connection)
+            else:
+                connection.close()
+            return answer
 
 
 @lru_cache(64)
