@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from holdfast.model.result import Progress
     from holdfast.store.base import Store
+    from holdfast.store.mountpoint import MountPoint
 
 __all__ = ["open", "open_settings", "open_store", "store_place"]
 
@@ -88,7 +89,7 @@ def open_on(
     from holdfast.transfer.engine import Engine
 
     clock, who = SystemClock(), _who()
-    _refuse_overlap(store.url, settings.assets_dir)
+    _refuse_overlap(getattr(store, "mount", None) or store.url, settings.assets_dir)
     if "assets_dir" not in settings.origins or settings.origins["assets_dir"] == "default":
         settings.assets_dir.mkdir(parents=True, exist_ok=True)
     scheme = scheme_named(settings.versioning)
@@ -112,6 +113,8 @@ def open_store(url: str, settings: Settings) -> Store:
     Raises:
         UsageError: a scheme that no store has, or a URL without a folder or bucket.
     """
+    if settings.mounts and (mounted := _mounted(url, settings)) is not None:
+        return _mounted_store(mounted, settings)
     scheme = url.partition("://")[0]
     if scheme == "file":
         from holdfast.store.path import PathStore
@@ -134,6 +137,30 @@ def open_store(url: str, settings: Settings) -> Store:
     raise UsageError(f"no store has URLs like {url!r}", subject=url, hint=hint)
 
 
+def _mounted(url: str, settings: Settings) -> MountPoint | None:
+    """Where the store lies below a mount, by its URL or its path; None where no mount covers it."""
+    from holdfast.config.mounts import mount_of, url_of
+    from holdfast.store.mountpoint import MountPoint, followed
+
+    seconds = settings.mount_timeout
+    if url.startswith("file://"):
+        roots = {known: followed(path, seconds) for known, path in settings.mounts.items()}
+        url = url_of(followed(str(_folder_of(url)), seconds), roots) or ""
+    covered = mount_of(url, settings.mounts)
+    return None if covered is None else MountPoint(covered.url, covered.root, covered.folder, seconds)
+
+
+def _mounted_store(mount: MountPoint, settings: Settings) -> Store:
+    """A mount without a server: a directory store where its file system creates atomically, else one that is only read."""
+    from holdfast.store.mount import MountStore
+    from holdfast.store.mountpath import MountPath
+
+    atomic = settings.mount_atomic
+    if atomic is None:
+        atomic = mount.file_system.is_atomic
+    return MountPath(mount, sure=settings.mount_atomic is True) if atomic else MountStore(mount)
+
+
 def store_place(url: str, settings: Settings) -> str:
     """The store's URL with the endpoint, where one is set: two clouds may have buckets of one name."""
     return f"{url}@{settings.endpoint}" if settings.endpoint and not url.startswith(("file:", "memory:")) else url
@@ -146,11 +173,14 @@ def _folder_of(url: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def _refuse_overlap(url: str, assets_dir: Path) -> None:
+def _refuse_overlap(place: str | MountPoint, assets_dir: Path) -> None:
     """A store inside the assets folder, or the other way round, would be eaten by it (faults W2 and #105 of modelkit)."""
-    if not url.startswith("file://"):
+    if isinstance(place, str) and not place.startswith("file://"):
         return
-    store, assets = _folder_of(url).resolve(), assets_dir.resolve()
+    if isinstance(place, str):
+        store, assets = _folder_of(place).resolve(), assets_dir.resolve()
+    else:  # a mount may hang: what it is compared with is not looked up
+        store, assets = Path(place.folder), Path(os.path.abspath(assets_dir))
     if store.is_relative_to(assets) or assets.is_relative_to(store):
         raise UsageError(
             f"the store {store} and assets_dir {assets} overlap",

@@ -309,3 +309,10 @@ def test_file_systems__here(tmp_path):
     """The kernel's own table is read, and a file system nobody knows is not relied on."""
     assert file_system_of(str(tmp_path)).root
     assert not file_system_of("/x", "").is_atomic
+
+
+def test_a_link_to_a_mount(root, tmp_path):
+    """A mount that is named by a link is of the file system that the link leads to, not of the link's own."""
+    (tmp_path / "link").symlink_to("/proc")
+    assert point(tmp_path / "link").file_system.type == "proc"
+    assert not point(tmp_path / "link").file_system.is_atomic

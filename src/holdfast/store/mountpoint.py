@@ -43,11 +43,14 @@ _SLOWEST: Final = 256 * 1024
 
 
 def followed(path: str, seconds: float) -> str:
-    """The path with its links followed, as far as it exists.
+    """The path with its links followed, as far as it exists; one where something is mounted has none, and is not touched.
 
     Raises:
         UnreachableError: that takes longer than it may.
     """
+    path = os.path.normpath(path)
+    if file_system_of(path).root == path:
+        return path
     try:
         return within(seconds, lambda: os.path.realpath(path))
     except LateError:
@@ -66,7 +69,7 @@ class MountPoint:
     @property
     def file_system(self) -> FileSystem:
         """What is mounted there."""
-        return file_system_of(os.path.normpath(self.root))
+        return file_system_of(followed(self.root, self.seconds))
 
     def call(self, call: Callable[[], T], size: int = 0) -> T:
         """The result of a call below the mount, which moves so many bytes, or what it raises.
@@ -84,12 +87,12 @@ class MountPoint:
                 raise self.broken(error.strerror or str(error)) from error
             raise
 
-    def broken(self, reason: str) -> UnreachableError:
+    def broken(self, reason: str, hint: str | None = None) -> UnreachableError:
         """The error for a mount that does not work."""
         return UnreachableError(
             f"the mount of {self.url} at {self.root} does not work: {reason}",
             subject=self.root,
-            hint=f"mount it again, or do without it: asset config unmount {self.url}",
+            hint=hint or f"mount it again, or do without it: asset config unmount {self.url}",
         )
 
     def check(self) -> int:
@@ -108,10 +111,9 @@ class MountPoint:
 
     def is_empty(self) -> bool:
         """Whether nothing is mounted: the folder is an empty one of a disk."""
-        if self.file_system.root == os.path.normpath(self.root):
-            return False
-        with_entries = self.call(lambda: os.listdir(self.root))
-        return not with_entries
+        return self.file_system.root != followed(self.root, self.seconds) and not self.call(
+            lambda: os.listdir(self.root)
+        )
 
 
 class PatientFile(io.RawIOBase):
