@@ -1,0 +1,215 @@
+"""Accounts and groups: who there is. A password is kept as an argon2 hash; a service account has none and never signs in with one.
+
+Every change is one transaction of its caller's connection. Names are lower case, so that no two differ by case alone.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError as TakenError
+
+from holdfast.errors import AlreadyExistsError, ConflictError, NotFoundError, UsageError
+from holdfast.server.tables import accounts, group_roles, groups, members, projects, tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Row
+
+__all__ = [
+    "AccountRow",
+    "add_account",
+    "add_group",
+    "change_members",
+    "check_password",
+    "find_account",
+    "find_group",
+    "groups_of",
+    "list_accounts",
+    "list_groups",
+    "remove_group",
+    "set_disabled",
+    "set_password",
+]
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
+_SHORTEST, _LONGEST = 10, 1000
+_hasher: Final = PasswordHasher()
+#: Verified when there is no such account, so that the answer takes as long as one about an account.
+_nobody: Final = _hasher.hash(secrets.token_hex(16))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """An account as it is listed."""
+
+    name: str
+    admin: bool
+    service: bool
+    disabled: bool
+    groups: list[str]
+
+
+def add_account(
+    connection: Connection, name: str, password: str | None, now: float, *, admin: bool = False, service: bool = False
+) -> int:
+    """A new account; its id. A service has no password, everybody else has one (or signs in elsewhere).
+
+    Raises:
+        UsageError: a name or password that is none.
+        AlreadyExistsError: the name is taken.
+    """
+    _check_name(name)
+    if service and password is not None:
+        raise UsageError("a service account has no password", subject=name, hint="asset token create gives it a token")
+    values = {"name": name, "password": None if password is None else _hashed(password), "admin": admin}
+    try:
+        new = insert(accounts).values(**values, service=service, disabled=False, created=now)
+        number: int = connection.execute(new.returning(accounts.c.id)).scalar_one()
+    except TakenError:
+        raise AlreadyExistsError(f"there is an account {name} already", subject=name) from None
+    return number
+
+
+def find_account(connection: Connection, name: str) -> Row[tuple[object, ...]]:
+    """An account's row.
+
+    Raises:
+        NotFoundError: nobody has that name.
+    """
+    found = connection.execute(select(accounts).where(accounts.c.name == name)).first()
+    if found is None:
+        raise NotFoundError(f"no account {name!r}", subject=name, hint="asset server user list")
+    return found
+
+
+def check_password(connection: Connection, name: str, password: str) -> int | None:
+    """The account whose name and password these are, or None; as slow for a name that nobody has."""
+    row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
+    kept = None if row is None or row.disabled or row.service else row.password
+    try:
+        _hasher.verify(kept or _nobody, password[: _LONGEST + 1])
+    except (VerificationError, InvalidHashError):
+        return None
+    if row is None or kept is None:
+        return None
+    return int(row.id)
+
+
+def set_password(connection: Connection, name: str, password: str) -> None:
+    """Another password; the account's tokens are revoked, for whoever knew the old one may hold some."""
+    row = find_account(connection, name)
+    if row.service:
+        raise UsageError("a service account has no password", subject=name)
+    connection.execute(update(accounts).where(accounts.c.id == row.id).values(password=_hashed(password)))
+    _revoke_all(connection, int(row.id))
+
+
+def set_disabled(connection: Connection, name: str, *, disabled: bool) -> None:
+    """Shut an account out, or let it in again. The last admin stays."""
+    row = find_account(connection, name)
+    if disabled and row.admin:
+        others = select(func.count()).where(accounts.c.admin, ~accounts.c.disabled, accounts.c.id != row.id)
+        if not connection.execute(others).scalar_one():
+            raise ConflictError(f"{name} is the last admin", subject=name, hint="make another admin first")
+    connection.execute(update(accounts).where(accounts.c.id == row.id).values(disabled=disabled))
+
+
+def list_accounts(connection: Connection) -> list[AccountRow]:
+    """Every account, by name."""
+    named = (
+        select(members.c.account, groups.c.name).join(groups, groups.c.id == members.c.group).order_by(groups.c.name)
+    )
+    grouped: dict[int, list[str]] = {}
+    for account, group in connection.execute(named):
+        grouped.setdefault(account, []).append(group)
+    rows = connection.execute(select(accounts).order_by(accounts.c.name))
+    return [AccountRow(row.name, row.admin, row.service, row.disabled, grouped.get(row.id, [])) for row in rows]
+
+
+def groups_of(connection: Connection, account: int) -> list[str]:
+    """The groups of an account."""
+    statement = select(groups.c.name).join(members, members.c.group == groups.c.id).where(members.c.account == account)
+    return list(connection.execute(statement.order_by(groups.c.name)).scalars())
+
+
+def add_group(connection: Connection, name: str) -> int:
+    """A new group; its id."""
+    _check_name(name)
+    try:
+        number: int = connection.execute(insert(groups).values(name=name).returning(groups.c.id)).scalar_one()
+    except TakenError:
+        raise AlreadyExistsError(f"there is a group {name} already", subject=name) from None
+    return number
+
+
+def find_group(connection: Connection, name: str) -> int:
+    """A group's id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = connection.execute(select(groups.c.id).where(groups.c.name == name)).scalar()
+    if found is None:
+        raise NotFoundError(f"no group {name!r}", subject=name, hint="asset server group list")
+    return int(found)
+
+
+def remove_group(connection: Connection, name: str) -> None:
+    """Take a group away, and the roles that it gave."""
+    connection.execute(delete(groups).where(groups.c.id == find_group(connection, name)))
+
+
+def change_members(connection: Connection, name: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> list[str]:
+    """Accounts into a group and out of it; those that it then has."""
+    group = find_group(connection, name)
+    for each in remove:
+        gone = delete(members).where(members.c.group == group, members.c.account == find_account(connection, each).id)
+        connection.execute(gone)
+    present = set(_members_of(connection, group))
+    for each in dict.fromkeys(add):
+        row = find_account(connection, each)
+        if each not in present:
+            connection.execute(insert(members).values(account=row.id, group=group))
+    return _members_of(connection, group)
+
+
+def list_groups(connection: Connection) -> dict[str, dict[str, object]]:
+    """Every group with its members and the roles that it gives, by project."""
+    roles: dict[int, dict[str, int]] = {}
+    given = select(group_roles.c.group, projects.c.name, group_roles.c.role)
+    for group, project, role in connection.execute(given.join(projects, projects.c.id == group_roles.c.project)):
+        roles.setdefault(group, {})[project] = role
+    rows = connection.execute(select(groups).order_by(groups.c.name)).all()
+    return {row.name: {"members": _members_of(connection, row.id), "roles": roles.get(row.id, {})} for row in rows}
+
+
+def _members_of(connection: Connection, group: int) -> list[str]:
+    statement = select(accounts.c.name).join(members, members.c.account == accounts.c.id)
+    found: Sequence[str] = (
+        connection.execute(statement.where(members.c.group == group).order_by(accounts.c.name)).scalars().all()
+    )
+    return list(found)
+
+
+def _revoke_all(connection: Connection, account: int) -> None:
+    connection.execute(delete(tokens).where(tokens.c.account == account))
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        hint = "lower-case letters, digits and . _ @ + -, at most 100, a letter or digit first"
+        raise UsageError(f"{name[:100]!r} is no name for an account or group", subject=name[:100], hint=hint)
+
+
+def _hashed(password: str) -> str:
+    if not _SHORTEST <= len(password) <= _LONGEST:
+        raise UsageError(f"a password has {_SHORTEST} to {_LONGEST} characters", subject="password")
+    return _hasher.hash(password)

@@ -1,0 +1,78 @@
+"""The application: every route with its rule, what handlers are given, and how errors are answered.
+
+Handlers take what ``given`` names: ``service: given.Service``, ``principal: given.Principal``, ``actor: given.Actor`` and, below a
+project, ``project: given.Project``. A body is ``data: JSONBody[SomeRequest]`` of ``formats.api``; replies are returned as they are.
+
+Example::
+
+    app = make_app(Service(load_settings({"data": "/srv/holdfast"})))
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from holdfast.server import guard
+from holdfast.server.failures import HANDLERS
+from holdfast.server.given import DEPENDENCIES
+from holdfast.server.routes import people, projects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.server.service import Service
+
+__all__ = ["API", "PROJECT", "make_app"]
+
+API: Final = "/api/v1"
+#: Where the routes of one project lie; handlers there have a role as their rule.
+PROJECT: Final = "/api/v1/projects/{project_name:str}"
+#: Bodies that hold no meta are smaller than this; a route that takes more says so by ``request_max_body_size``.
+SMALL_BODY: Final = 1 << 20
+
+
+def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
+    """The application over these parts. ``more`` are further handlers with whole paths, for tests.
+
+    Raises:
+        RuntimeError: a route has no rule.
+    """
+    app = Litestar(
+        [
+            Router(API, route_handlers=[*people.handlers, *projects.handlers]),
+            Router(PROJECT, route_handlers=_project_handlers()),
+            *more,
+        ],
+        guards=[guard.guard],
+        dependencies=DEPENDENCIES,
+        exception_handlers=HANDLERS,
+        request_max_body_size=SMALL_BODY,
+        state=State({"service": service}),
+        on_shutdown=[service.close],
+        openapi_config=_openapi(),
+        debug=False,
+        logging_config=None,
+    )
+    guard.require_rules(app)
+    return app
+
+
+def _project_handlers() -> list[Any]:
+    """The handlers of one project's routes, paths relative to the project."""
+    return []
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Holdfast",
+        version=version("holdfast"),
+        use_handler_docstrings=True,
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        openapi_router=Router(API, route_handlers=[], opt={"public": True}),
+    )

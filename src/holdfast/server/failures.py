@@ -1,0 +1,93 @@
+"""Errors as answers: the status that ``errors.KINDS`` gives a kind, and an ErrorReply; never a traceback, never a secret.
+
+An error that nobody raised on purpose is logged under a number, and the answer holds that number and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar.exceptions import HTTPException
+from litestar.response import Response
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from holdfast.errors import KINDS, HoldfastError
+from holdfast.formats.api import ErrorBody, ErrorReply, encode
+from holdfast.server.access import NotSignedInError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar import Request
+
+__all__ = ["HANDLERS", "failure"]
+
+_log: Final = logging.getLogger("holdfast.server")
+_KIND_OF_STATUS: Final = {401: "not_allowed", 403: "not_allowed", 404: "not_found", 409: "conflict", 503: "unreachable"}
+_WORDS: Final = {404: "no such route", 405: "no such method here", 413: "the request is too large"}
+
+
+def failure(status: int, body: ErrorBody, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    """The answer of a failure."""
+    return Response(
+        encode(ErrorReply(body)), status_code=status, media_type="application/json", headers=dict(headers or {})
+    )
+
+
+def _ours(_request: Request[Any, Any, Any], error: HoldfastError) -> Response[bytes]:
+    body = ErrorBody(error.kind, error.message, error.hint, error.subject, type(error).__name__)
+    status, headers = KINDS[error.kind][1], {}
+    if isinstance(error, NotSignedInError):
+        status, headers = 401, {"WWW-Authenticate": "Bearer"}
+    retry = getattr(error, "retry_after", None)
+    if retry is not None:
+        status, headers = 429, {"Retry-After": str(int(retry) + 1)}
+    return failure(status, body, headers)
+
+
+def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework refuses by itself: no such route, an argument that is missing or of another type."""
+    status = error.status_code
+    if status >= 500:
+        return _unknown(request, error)
+    kind = _KIND_OF_STATUS.get(status, "usage")
+    message = _WORDS.get(status) or _told(error)
+    headers = {"Allow": error.headers["Allow"]} if status == 405 and error.headers and "Allow" in error.headers else {}
+    return failure(status, ErrorBody(kind, message), headers)
+
+
+def _told(error: HTTPException) -> str:
+    extra = error.extra if isinstance(error.extra, list) else []
+    details = [f"{each.get('key', 'body')}: {each.get('message')}" for each in extra if isinstance(each, dict)]
+    return f"the request is not as it must be: {'; '.join(details) or error.detail}"
+
+
+def _database(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The database is gone or busy: nothing is lost, and trying again is right."""
+    if isinstance(error, DBAPIError) and type(error).__name__ not in ("OperationalError", "InterfaceError"):
+        return _unknown(request, error)
+    _log.error("the database does not answer: %s", type(getattr(error, "orig", error)).__name__)
+    return failure(503, ErrorBody("unreachable", "the server's database does not answer", "try again later"))
+
+
+def _unknown(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    if isinstance(error, RecursionError):
+        return failure(400, ErrorBody("usage", "the request is nested too deeply"))
+    number = secrets.token_hex(8)
+    _log.error("error %s in %s %s", number, request.method, request.scope["path"], exc_info=error)
+    return failure(500, ErrorBody("failed", f"the server failed; its log has more under {number}"))
+
+
+#: What the application answers to each class of error, the nearest class first.
+HANDLERS: Final[dict[Any, Any]] = {
+    HoldfastError: _ours,
+    HTTPException: _http,
+    DBAPIError: _database,
+    sqlite3.OperationalError: _database,
+    PoolTimeoutError: _database,
+    Exception: _unknown,
+}

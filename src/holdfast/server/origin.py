@@ -1,0 +1,57 @@
+"""Where a request comes from: the peer's address, or what a trusted proxy says of it; and the token that it carries."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Network, IPv6Network
+
+    from litestar.connection import ASGIConnection
+
+__all__ = ["bearer", "client_address"]
+
+_LONGEST = 500
+
+
+def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+    """The token of the Authorization header, or None."""
+    scheme, _, token = (connection.headers.get("authorization") or "").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and 0 < len(token) <= _LONGEST else None
+
+
+def client_address(
+    connection: ASGIConnection[Any, Any, Any, Any], proxies: Sequence[IPv4Network | IPv6Network]
+) -> str | None:
+    """The client's address. ``X-Forwarded-For`` is read from its end, and only as far as trusted proxies wrote it."""
+    peer = connection.client.host if connection.client else None
+    if peer is None or not proxies:
+        return peer
+    hops = [each.strip() for each in ",".join(connection.headers.getall("x-forwarded-for", [])).split(",")]
+    address = peer
+    while _is_within(address, proxies) and hops:
+        hop = hops.pop()
+        if not _is_address(hop):
+            break
+        address = hop
+    return address
+
+
+def _is_within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return any((mapped or parsed) in network for network in networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

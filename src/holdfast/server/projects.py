@@ -1,0 +1,188 @@
+"""Projects: a store under a name. What a URL, an endpoint and credentials may be, and the rows that hold them.
+
+Only an admin of the server comes here, and even he cannot point a project at the server's own disk or network by mistake: ``places`` has the
+rules. Credentials are sealed before they are written, and nothing here gives them back.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, insert, select, update
+
+from holdfast.errors import AlreadyExistsError, NotFoundError, UsageError
+from holdfast.formats.api import encode
+from holdfast.server.credentials import checked_credentials
+from holdfast.server.places import Place, place_of
+from holdfast.server.stores import environment, purpose_of
+from holdfast.server.tables import projects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection, Row
+
+    from holdfast.server.secret import Vault
+    from holdfast.server.settings import ServerSettings
+
+__all__ = [
+    "RESERVED",
+    "Described",
+    "add_project",
+    "change_project",
+    "find_project",
+    "list_projects",
+    "remove_project",
+    "reseal",
+]
+
+#: Names that are routes of the server, or may become ones.
+RESERVED: Final = frozenset(
+    {
+        "about",
+        "account",
+        "accounts",
+        "admin",
+        "api",
+        "assets",
+        "audit",
+        "auth",
+        "callback",
+        "device",
+        "docs",
+        "favicon.ico",
+        "groups",
+        "healthz",
+        "help",
+        "index.html",
+        "info",
+        "login",
+        "logout",
+        "members",
+        "metrics",
+        "oidc",
+        "openapi",
+        "openapi.json",
+        "projects",
+        "readyz",
+        "robots.txt",
+        "search",
+        "settings",
+        "signin",
+        "signout",
+        "static",
+        "status",
+        "tokens",
+        "users",
+        "whoami",
+    }
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A project as an admin describes it. ``credentials`` are a cloud's own variables by name, None for none of its own;
+    ``server`` says that those of the server's process are used.
+    """
+
+    name: str
+    url: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    credentials: Mapping[str, str] | None = None
+    server: bool = False
+
+
+def add_project(connection: Connection, settings: ServerSettings, vault: Vault, wanted: Described, now: float) -> int:
+    """A new project; its id.
+
+    Raises:
+        UsageError: a name, URL, endpoint or credentials that may not be.
+        AlreadyExistsError: the name is taken, or its place overlaps another project's.
+    """
+    if not _NAME.fullmatch(wanted.name) or wanted.name.lower() in RESERVED:
+        hint = (
+            "letters, digits and . _ -, at most 100, a letter or digit first; and no word that is a route of the server"
+        )
+        raise UsageError(f"{wanted.name[:100]!r} is no name for a project", subject=wanted.name[:100], hint=hint)
+    if connection.execute(select(projects.c.id).where(projects.c.name == wanted.name)).first():
+        raise AlreadyExistsError(f"there is a project {wanted.name} already", subject=wanted.name)
+    values = _values(connection, settings, vault, wanted, None)
+    new = insert(projects).values(name=wanted.name, revision=1, created=now, **values)
+    return int(connection.execute(new.returning(projects.c.id)).scalar_one())
+
+
+def change_project(connection: Connection, settings: ServerSettings, vault: Vault, wanted: Described) -> None:
+    """Give a project another place or other credentials, checked as a new one's; open stores are opened anew."""
+    row = find_project(connection, wanted.name)
+    values = _values(connection, settings, vault, wanted, row.id)
+    connection.execute(
+        update(projects).where(projects.c.id == row.id).values(revision=projects.c.revision + 1, **values)
+    )
+
+
+def find_project(connection: Connection, name: str) -> Row[Any]:
+    """A project's row.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = connection.execute(select(projects).where(projects.c.name == name)).first()
+    if found is None:
+        raise NotFoundError(f"no project {name!r}", subject=name, hint="asset server project list")
+    return found
+
+
+def list_projects(connection: Connection) -> list[Described]:
+    """Every project by name, without its credentials."""
+    rows = connection.execute(select(projects).order_by(projects.c.name))
+    return [Described(r.name, r.url, r.endpoint, r.region, None, r.credentials == "server") for r in rows]
+
+
+def remove_project(connection: Connection, name: str) -> None:
+    """Forget a project, its roles and the tokens for it alone; its store stays as it is."""
+    row = find_project(connection, name)
+    connection.execute(delete(projects).where(projects.c.id == row.id))
+
+
+def reseal(connection: Connection, old: Vault, new: Vault) -> int:
+    """Seal every project's credentials with another key; how many."""
+    rows = connection.execute(select(projects).where(projects.c.sealed.is_not(None))).all()
+    for row in rows:
+        purpose = purpose_of(row.name)
+        sealed = new.seal(old.open(row.sealed, purpose), purpose)
+        connection.execute(update(projects).where(projects.c.id == row.id).values(sealed=sealed))
+    return len(rows)
+
+
+def _values(
+    connection: Connection, settings: ServerSettings, vault: Vault, wanted: Described, own: int | None
+) -> dict[str, Any]:
+    url = wanted.url or _default_url(settings, wanted.name)
+    own_credentials = None if wanted.credentials is None else checked_credentials(url, wanted.credentials)
+    if own_credentials is not None and wanted.server:
+        raise UsageError("a project has its own credentials or the server's", subject="credentials")
+    sealed = None if own_credentials is None else vault.seal(encode(own_credentials), purpose_of(wanted.name))
+    kind = "server" if wanted.server else "none" if sealed is None else "own"
+    values: dict[str, Any] = {"endpoint": wanted.endpoint, "region": wanted.region}
+    values |= {"credentials": kind, "sealed": sealed}
+    variables = environment({**values, "name": wanted.name}, vault, settings.environ)
+    place = place_of(url, wanted.endpoint, variables, settings)
+    for row in connection.execute(select(projects).where(projects.c.id != (own or 0))).mappings():
+        other = _place_of_row(row, vault, settings)
+        if place.overlaps(other):
+            raise AlreadyExistsError(f"{url} overlaps the store of project {row['name']}", subject=url)
+    return {**values, "url": place.url}
+
+
+def _place_of_row(row: Mapping[Any, Any], vault: Vault, settings: ServerSettings) -> Place:
+    return place_of(row["url"], row["endpoint"], environment(row, vault, settings.environ), settings, judge=False)
+
+
+def _default_url(settings: ServerSettings, name: str) -> str:
+    if settings.stores is None:
+        raise UsageError("which store?", subject="url", hint="s3://bucket/prefix (a server with --data has a default)")
+    return (settings.stores / name).as_uri()

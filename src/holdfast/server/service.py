@@ -1,0 +1,65 @@
+"""What the routes stand on: settings, database, secret, open stores, access and the clock, made once for a process."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from holdfast.clock import SystemClock
+from holdfast.server.access import Access
+from holdfast.server.database import Database
+from holdfast.server.limits import Attempts
+from holdfast.server.secret import Vault, read_secret
+from holdfast.server.stores import Stores
+from holdfast.server.tokens import note_use
+
+if TYPE_CHECKING:
+    from holdfast.catalog.base import Clock
+    from holdfast.server.settings import ServerSettings
+
+__all__ = ["Service"]
+
+_log: Final = logging.getLogger("holdfast.server")
+
+
+class Service:
+    """The parts of a running server. ``make`` says that a secret may be made where there is none."""
+
+    def __init__(self, settings: ServerSettings, *, clock: Clock | None = None, make: bool = False) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.vault = Vault(read_secret(settings.secret, make=make))
+        self.database = Database(settings.database)
+        self.stores = Stores(self.database, self.vault, settings.data, settings.environ)
+        self.access = Access(self.database, self.clock, self.stores.store, self._used)
+        self.attempts = Attempts(settings.login_attempts, settings.login_window, self.clock)
+        self._later = ThreadPoolExecutor(1, "holdfast-notes")
+
+    def now(self) -> float:
+        """This moment, in seconds since the epoch."""
+        return self.clock.now().timestamp()
+
+    def later(self, act: Any, *arguments: Any) -> None:
+        """Do something small after the answer; that it fails is logged and no more."""
+        self._later.submit(self._try, act, *arguments)
+
+    def close(self) -> None:
+        """End what was begun and let go of everything."""
+        self._later.shutdown()
+        self.database.close()
+
+    def _used(self, token: str, now: float) -> None:
+        self.later(self._note_use, token, now)
+
+    def _note_use(self, token: str, now: float) -> None:
+        with self.database.write() as connection:
+            note_use(connection, token, now)
+
+    def _try(self, act: Any, *arguments: Any) -> None:
+        try:
+            act(*arguments)
+        except SQLAlchemyError as error:
+            _log.warning("%s was not done: %s", getattr(act, "__name__", "work"), type(error).__name__)

@@ -1,0 +1,97 @@
+"""Opening the stores of projects: with the project's own credentials only, once per state of its row.
+
+The environment of the server's process is no project's, unless its row says ``credentials = "server"``. A store is kept open under
+the project's id and revision; when an admin changes the row, the next request finds another revision and opens it anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import select
+
+from holdfast.errors import AccessError
+from holdfast.formats.api import decode_request
+from holdfast.server.tables import projects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdfast.server.database import Database
+    from holdfast.server.secret import Vault
+    from holdfast.store.base import Store
+
+__all__ = ["Stores", "environment", "open_bucket", "purpose_of"]
+
+#: Requests are not signed at all, so that no library looks for credentials on this machine.
+_NOBODY: Final = {f"{cloud}_SKIP_SIGNATURE": "true" for cloud in ("AWS", "GOOGLE", "AZURE")}
+
+
+def purpose_of(project: str) -> str:
+    """What a project's credentials are sealed for."""
+    return f"credentials of {project}"
+
+
+class Stores:
+    """The open stores of this process. ``environ`` is the server's own, for projects whose row says so."""
+
+    def __init__(
+        self, database: Database, vault: Vault, state: Path | None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._state = state
+        self._environ = environ or {}
+        self._open: dict[int, tuple[int, Store]] = {}
+        self._lock = threading.Lock()
+
+    def store(self, project: int, revision: int) -> Store:
+        """The store of a project, as its row is at this revision.
+
+        Raises:
+            AccessError: the project went, or changed, at this moment.
+        """
+        found = self._open.get(project)
+        if found is not None and found[0] == revision:
+            return found[1]
+        with self._lock:
+            found = self._open.get(project)
+            if found is None or found[0] != revision:
+                found = self._open[project] = (revision, self._opened(project, revision))
+            return found[1]
+
+    def _opened(self, project: int, revision: int) -> Store:
+        with self._database.read() as connection:
+            row = connection.execute(select(projects).where(projects.c.id == project)).mappings().first()
+        if row is None or row["revision"] != revision:
+            raise AccessError("the project has just been changed", hint="try again")
+        environ = environment(row, self._vault, self._environ)
+        return open_bucket(row["url"], environ, row["endpoint"], row["region"], self._state)
+
+
+def environment(row: Mapping[Any, Any], vault: Vault, server: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables that a project's store is opened with: its own credentials, the server's, or those of nobody."""
+    if row["credentials"] == "server":
+        return server
+    if row["sealed"] is None:
+        return _NOBODY
+    return decode_request(vault.open(row["sealed"], purpose_of(row["name"])), dict[str, str])
+
+
+def open_bucket(
+    url: str, environ: Mapping[str, str], endpoint: str | None, region: str | None, state: Path | None
+) -> Store:
+    """The store at a URL that has been checked; nothing is asked of it yet."""
+    if url.startswith("file://"):
+        from holdfast.store.path import PathStore
+
+        return PathStore(Path(unquote(urlsplit(url).path)))
+    from holdfast.store.bucket import BucketStore
+    from holdfast.store.settings import bucket_settings
+
+    options: dict[str, Any] = {"endpoint": endpoint, "region": region}
+    described = bucket_settings(url, environ, **options)
+    return BucketStore(described, probe_cache=None if state is None else state / "probes.json")

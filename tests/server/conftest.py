@@ -1,0 +1,98 @@
+"""A server for tests: the whole application in this process, on a SQLite database and a project on a folder.
+
+``server`` is made anew for each test and costs some tens of milliseconds; nothing of it is a fake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from litestar.testing import TestClient
+
+from holdfast.server import accounts, memberships, projects, tokens
+from holdfast.server.access import Role, TokenScope
+from holdfast.server.app import make_app
+from holdfast.server.migrate import upgrade
+from holdfast.server.service import Service
+from holdfast.server.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PASSWORD = "correct horse battery"
+DAY = 86400
+
+
+@dataclass
+class Server:
+    """A server with the project ``p`` (on ``folder``) and a token for each kind of people.
+
+    ``root`` is an admin of the server, with a password; ``reader``, ``writer`` and ``keeper`` have these roles in ``p`` (keeper is its
+    admin), ``stranger`` has none.
+    """
+
+    service: Service
+    client: TestClient
+    folder: Path
+    tokens: dict[str, str] = field(default_factory=dict)
+    api: str = "/api/v1"
+    p: str = "/api/v1/projects/p"
+
+    def headers(self, who: str | None) -> dict[str, str]:
+        """The headers of a request of somebody; none for None."""
+        return {} if who is None else {"Authorization": f"Bearer {self.tokens.get(who, who)}"}
+
+    def get(self, path: str, who: str | None = "reader", **more):
+        """GET a path, below the project where it does not start with a slash."""
+        return self.request("GET", path, who, **more)
+
+    def post(self, path: str, who: str | None = "writer", **more):
+        """POST to a path; ``json=`` is its body."""
+        return self.request("POST", path, who, **more)
+
+    def request(self, method: str, path: str, who: str | None, **more):
+        """Any request."""
+        url = path if path.startswith("/") else f"{self.p}/{path}"
+        return self.client.request(method, url, headers=self.headers(who) | more.pop("headers", {}), **more)
+
+    def account(self, name: str, role: Role | None = None, *, project: str = "p", **more) -> str:
+        """A new account with a role in a project; a token of it."""
+        with self.service.database.write() as connection:
+            number = accounts.add_account(connection, name, None, self.service.now(), **more)
+            if role is not None:
+                memberships.set_role(connection, projects.find_project(connection, project).id, name, role)
+        self.tokens[name] = self.token(number)
+        return self.tokens[name]
+
+    def token(self, account: int | str, *, seconds: int = DAY, scope: TokenScope | None = None) -> str:
+        """A further token of an account, by number or name."""
+        with self.service.database.write() as connection:
+            number = accounts.find_account(connection, account).id if isinstance(account, str) else account
+            made = tokens.create_token(connection, number, self.service.now(), seconds=seconds, scope=scope)
+        return made.text
+
+    def project(self, name: str, url: str | None = None) -> int:
+        """A further project, on a folder of the server's own unless told."""
+        with self.service.database.write() as connection:
+            described = projects.Described(name, url)
+            return projects.add_project(connection, self.service.settings, self.service.vault, described, 0.0)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """The server, its client and its people."""
+    service = Service(load_settings({"data": tmp_path / "data"}), make=True)
+    upgrade(service.database)
+    with TestClient(make_app(service), raise_server_exceptions=False) as client:
+        made = Server(service, client, tmp_path / "data" / "stores" / "p")
+        made.project("p")
+        with service.database.write() as connection:
+            root = accounts.add_account(connection, "root", PASSWORD, service.now(), admin=True)
+        made.tokens["root"] = made.token(root)
+        for name, role in (("reader", Role.READER), ("writer", Role.WRITER), ("keeper", Role.ADMIN)):
+            made.account(name, role)
+        made.account("stranger")
+        yield made
