@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
-__all__ = ["CONNECT", "Pushes", "Remote", "Server", "pool_manager"]
+__all__ = ["CONNECT", "Pushes", "Remote", "Server", "jitter", "pool_manager", "reason", "tls_context"]
 
 #: Seconds until a server is held to be unreachable, and silences that are waited out.
 CONNECT: Final = 5.0
@@ -130,6 +130,14 @@ class Server:
             )
         return cast(Reply, found)
 
+    def address(self, route: str, query: Mapping[str, object] | None = None) -> str:
+        """The URL of a route."""
+        return f"{self.url}/api/v1/{route}{_query(query)}"
+
+    def authorization(self) -> dict[str, str]:
+        """The header that says who asks; for this server's own address alone."""
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+
     @contextmanager
     def open(
         self,
@@ -142,10 +150,8 @@ class Server:
         again: bool = True,
     ) -> Iterator[BaseHTTPResponse]:
         """A successful answer whose body is still to be read. ``body`` is bytes, or blocks of a length that the headers tell."""
-        url = f"{self.url}/api/v1/{route}{_query(query)}"
-        sent = {"User-Agent": _AGENT, "Accept-Encoding": "gzip", **(headers or {})}
-        if self._token is not None:
-            sent["Authorization"] = f"Bearer {self._token}"
+        url = self.address(route, query)
+        sent = {"User-Agent": _AGENT, "Accept-Encoding": "gzip", **(headers or {}), **self.authorization()}
         answer = self._answered(method, url, body, sent, again=again)
         try:
             self._check(answer)
@@ -179,7 +185,7 @@ class Server:
                 # A request that never left may be sent again whatever it is.
                 if (last and not (_never_left(error) and attempt < _TRIES)) or isinstance(error, SSLError):
                     raise self._unreachable(error) from error
-                wait = _jitter(attempt)
+                wait = jitter(attempt)
             else:
                 if last or answer.status not in _AGAIN:
                     return answer
@@ -200,7 +206,7 @@ class Server:
             hint = "its certificate is not trusted: SSL_CERT_FILE names a file with your own authority"
         elif isinstance(error, LocationParseError):
             hint = "it reads like https://host"
-        return UnreachableError(f"no answer from {self.url}: {_reason(error)}", subject=self.url, hint=hint)
+        return UnreachableError(f"no answer from {self.url}: {reason(error)}", subject=self.url, hint=hint)
 
     def _check(self, answer: BaseHTTPResponse) -> None:
         if not 200 <= answer.status < 300:
@@ -310,10 +316,11 @@ def _read(answer: BaseHTTPResponse, subject: str) -> bytes:
 def _told(answer: BaseHTTPResponse, attempt: int) -> float:
     """How long the server asks to wait."""
     after = answer.headers.get("Retry-After", "")
-    return min(float(after), _LONGEST_PAUSE) + _jitter(1) if after.isdigit() else _jitter(attempt)
+    return min(float(after), _LONGEST_PAUSE) + jitter(1) if after.isdigit() else jitter(attempt)
 
 
-def _jitter(attempt: int) -> float:
+def jitter(attempt: int) -> float:
+    """Seconds before another try."""
     return random.uniform(0.05, 0.2) * (1 << attempt)  # noqa: S311 - jitter, no secret
 
 
@@ -321,7 +328,7 @@ def _never_left(error: BaseException) -> bool:
     return isinstance(error, NewConnectionError) or isinstance(getattr(error, "reason", None), NewConnectionError)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The cause in a few words, without an object's address."""
     inner = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
     text = str(inner).rpartition(">: ")[2] or type(inner).__name__

@@ -29,6 +29,7 @@ __all__ = [
     "OVERWRITE",
     "SMALL",
     "Bulk",
+    "Expects",
     "Listing",
     "Object",
     "ObjectInfo",
@@ -203,6 +204,14 @@ class Bulk(Protocol):
 
     def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
         """Overwrite small objects, each of a different key, as they go; False for one that is to be written by ``put``."""
+
+
+@runtime_checkable
+class Expects(Protocol):
+    """What a store offers beside that must ask for leave to read: it then asks for many keys at once, ahead of their use."""
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """These keys will be read soon, in about this order, besides those that were told before."""
 
 
 @dataclass(frozen=True, slots=True)
