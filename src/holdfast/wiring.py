@@ -20,11 +20,14 @@ from holdfast.store.absent import absent_store, none_set
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from holdfast.catalog.base import Catalog
     from holdfast.model.result import Progress
+    from holdfast.model.version import VersionScheme
+    from holdfast.remote import Remote, Server
     from holdfast.store.base import Store
     from holdfast.store.mountpoint import MountPoint
 
-__all__ = ["open", "open_settings", "open_store", "store_place"]
+__all__ = ["open", "open_project", "open_server", "open_settings", "open_store", "store_place"]
 
 _memory: dict[str, Store] = {}
 
@@ -72,6 +75,9 @@ def open_settings(
     """The repository that these settings describe; one for what is cached where none is set and ``offline`` is."""
     if settings.store is None and not offline:
         raise none_set()
+    if settings.store is not None and settings.store.startswith(("http://", "https://")):
+        remote = open_project(settings.store, settings)
+        return _open_remote(remote, settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
     store = absent_store() if settings.store is None else open_store(settings.store, settings)
     return open_on(store, settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
 
@@ -86,23 +92,77 @@ def open_on(
 ) -> Repository:
     """A repository on a store that is open already."""
     from holdfast.catalog.bucket import BucketCatalog
-    from holdfast.transfer.engine import Engine
 
     clock, who = SystemClock(), _who()
+    catalog = BucketCatalog(store, clock, who, _scheme_set(settings))
+    return _repository(store, catalog, settings, who, progress=progress, jobs=jobs, limit_rate=limit_rate)
+
+
+def _open_remote(
+    remote: Remote, settings: Settings, *, progress: Progress | None, jobs: int | None, limit_rate: int | None
+) -> Repository:
+    """The server's door: its catalog, and the bucket by URLs that it signs."""
+    from holdfast.catalog.remote import RemoteCatalog
+    from holdfast.store.signed import SignedStore
+
+    store = SignedStore(remote)
+    catalog = RemoteCatalog(remote, SystemClock(), _scheme_set(settings), store.offer)
+    return _repository(store, catalog, settings, _who(), progress=progress, jobs=jobs, limit_rate=limit_rate)
+
+
+def open_project(url: str, settings: Settings) -> Remote:
+    """A project on a server, by ``https://host/project``, with the token for that server. Nothing is asked yet.
+
+    Raises:
+        UsageError: the URL names no project.
+    """
+    from holdfast.remote import Pushes, Remote
+
+    address, _, name = url.rstrip("/").rpartition("/")
+    if not name or not urlsplit(address).hostname:
+        hint = "it reads like https://host/project; asset project list tells the projects"
+        raise UsageError(f"{url!r} names no project on a server", subject=url, hint=hint)
+    return Remote(open_server(address, settings), unquote(name), Pushes())
+
+
+def open_server(url: str, settings: Settings, *, signed_in: bool = True) -> Server:
+    """A server, with the token for it where there is one and ``signed_in`` is set. Nothing is asked yet."""
+    from holdfast.config.tokens import token_for
+    from holdfast.remote import Server
+
+    return Server(url, token_for(settings, url) if signed_in else None, ca=settings.certificates)
+
+
+def _scheme_set(settings: Settings) -> VersionScheme | None:
+    """The scheme of new assets, where it was set."""
+    return None if settings.origins.get("versioning") == "default" else scheme_named(settings.versioning)
+
+
+def _repository(
+    store: Store,
+    catalog: Catalog,
+    settings: Settings,
+    who: str,
+    *,
+    progress: Progress | None,
+    jobs: int | None,
+    limit_rate: int | None,
+) -> Repository:
+    from holdfast.transfer.engine import Engine
+
     _refuse_overlap(getattr(store, "mount", None) or store.url, settings.assets_dir)
     if "assets_dir" not in settings.origins or settings.origins["assets_dir"] == "default":
         settings.assets_dir.mkdir(parents=True, exist_ok=True)
-    scheme = scheme_named(settings.versioning)
     return Repository(
         store,
-        BucketCatalog(store, clock, who, None if settings.origins.get("versioning") == "default" else scheme),
+        catalog,
         Engine(jobs, limit_rate, progress),
         AssetsDir(settings.assets_dir, limit=settings.cache_max_size, keep_free=settings.cache_keep_free),
-        clock=clock,
+        clock=SystemClock(),
         who=who,
         state=settings.cache_dir,
         place=store_place(store.url, settings),
-        scheme=scheme,
+        scheme=scheme_named(settings.versioning),
         patience=settings.cache_timeout,
     )
 
@@ -163,7 +223,8 @@ def _mounted_store(mount: MountPoint, settings: Settings) -> Store:
 
 def store_place(url: str, settings: Settings) -> str:
     """The store's URL with the endpoint, where one is set: two clouds may have buckets of one name."""
-    return f"{url}@{settings.endpoint}" if settings.endpoint and not url.startswith(("file:", "memory:")) else url
+    elsewhere = url.startswith(("file:", "memory:", "http:", "https:"))
+    return f"{url}@{settings.endpoint}" if settings.endpoint and not elsewhere else url
 
 
 def _folder_of(url: str) -> Path:

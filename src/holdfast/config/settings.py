@@ -75,9 +75,15 @@ class Settings:
     @property
     def place(self) -> str | None:
         """Which store it is: its URL, and the endpoint where one is set, for two clouds may have buckets of one name."""
-        if self.store is None or self.endpoint is None or self.store.startswith(("file:", "memory:")):
+        if self.store is None or self.endpoint is None or self.store.startswith(("file:", "memory:", "http")):
             return self.store
         return f"{self.store}@{self.endpoint}"
+
+    @property
+    def certificates(self) -> str | None:
+        """The file of one's own certificate authorities, by the variables that other programs read."""
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
+        return next((self.environ[name] for name in names if self.environ.get(name)), None)
 
     def bucket_options(self) -> dict[str, Any]:
         """What ``store.settings.bucket_settings`` does not see in the environment: values given, or set in the file."""
