@@ -21,7 +21,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from holdfast.server import guard
 from holdfast.server.failures import HANDLERS
 from holdfast.server.given import DEPENDENCIES
-from holdfast.server.routes import people, projects
+from holdfast.server.logs import watched
+from holdfast.server.routes import admin, catalog, objects, operation, people, projects, pushes, resolving, transfers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +46,9 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
     """
     app = Litestar(
         [
-            Router(API, route_handlers=[*people.handlers, *projects.handlers]),
+            Router(API, route_handlers=[*people.handlers, *projects.handlers, *admin.handlers]),
             Router(PROJECT, route_handlers=_project_handlers()),
+            *operation.handlers,
             *more,
         ],
         guards=[guard.guard],
@@ -60,12 +62,20 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
         logging_config=None,
     )
     guard.require_rules(app)
+    app.asgi_handler = watched(app.asgi_handler, service)
     return app
 
 
 def _project_handlers() -> list[Any]:
     """The handlers of one project's routes, paths relative to the project."""
-    return []
+    return [
+        *catalog.handlers,
+        *objects.handlers,
+        *projects.project_handlers,
+        *pushes.handlers,
+        *resolving.handlers,
+        *transfers.handlers,
+    ]
 
 
 def _openapi() -> OpenAPIConfig:

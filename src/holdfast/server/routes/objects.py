@@ -1,0 +1,116 @@
+"""Objects that go through the server: where the store cannot sign, and for whoever cannot reach the bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, cast
+
+from litestar import Request, Response, get, head, put
+from litestar.params import FromQuery
+from litestar.response import Stream as StreamResponse
+
+from holdfast.errors import ChangedError, SourceChangedError, UsageError
+from holdfast.formats.api import ErrorBody, ObjectStat
+from holdfast.server import given, streams, transfers
+from holdfast.server.access import Role
+from holdfast.server.borders import readable
+from holdfast.server.failures import failure
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from holdfast.store.base import ObjectInfo
+
+__all__ = ["handlers"]
+
+_READER = {"role": Role.READER}
+#: In memory while it is received; what is larger lies on the disk.
+_IN_MEMORY = 1 << 20
+
+
+@get("/objects", opt=_READER, sync_to_thread=True, media_type="application/octet-stream")
+def get_object(project: given.Project, request: Request[Any, Any, Any], key: FromQuery[str]) -> Response[Any]:
+    """An object or one range of it; ``If-Match`` pins the version that ``ETag`` told."""
+    try:
+        span, version = streams.parse_range(request.headers.get("range")), _version(request.headers.get("if-match"))
+        found = streams.open_stream(project.store, key, span, version)
+    except ChangedError as error:
+        return failure(412, ErrorBody(error.kind, error.message, None, key, type(error).__name__))
+    headers = _headers(found.info)
+    if found.length < 0:
+        refused = failure(416, ErrorBody("usage", f"{key} has {found.info.size} bytes", None, key))
+        refused.headers["Content-Range"] = f"bytes */{found.info.size}"
+        return refused
+    headers["Content-Length"] = str(found.length)
+    partly = found.length != found.info.size or found.start > 0
+    if partly:
+        headers["Content-Range"] = f"bytes {found.start}-{found.start + found.length - 1}/{found.info.size}"
+    return StreamResponse(
+        found.blocks, status_code=206 if partly else 200, headers=headers, media_type="application/octet-stream"
+    )
+
+
+@head("/objects", opt=_READER, sync_to_thread=True)
+def head_object(project: given.Project, key: FromQuery[str]) -> Response[None]:
+    """What is known of an object: its length, version and date."""
+    info = project.store.head(readable(key))
+    headers = _headers(info) | {"Content-Length": str(info.size)}
+    return Response(None, headers=headers, media_type="application/octet-stream")
+
+
+@put("/objects", opt={"role": Role.WRITER}, status_code=200, request_max_body_size=None)
+async def put_object(
+    project: given.Project,
+    service: given.Service,
+    request: Request[Any, Any, Any],
+    key: FromQuery[str],
+    push: FromQuery[str],
+) -> ObjectStat:
+    """Create an object; what is there is never overwritten."""
+    length = request.headers.get("content-length", "")
+    if not (length.isascii() and length.isdigit()):
+        raise UsageError("the length of the object must be told", subject=key, hint="send Content-Length")
+    allowed = await asyncio.to_thread(transfers.to_write, project, push)
+    await asyncio.to_thread(allowed, key)
+    folder = None if service.settings.data is None else str(service.settings.data)
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=folder) as spool:
+        file = cast("BinaryIO", spool)
+        await _receive(request, file, key, int(length))
+        return await asyncio.to_thread(streams.write, project, allowed, key, file, int(length))
+
+
+async def _receive(request: Request[Any, Any, Any], file: BinaryIO, key: str, size: int) -> None:
+    """All of a body into a file; one of another length than was told is refused."""
+    got, held = 0, bytearray()
+    async for piece in request.stream():
+        got += len(piece)
+        held += piece
+        if got > size:
+            break
+        if len(held) >= _IN_MEMORY:
+            await asyncio.to_thread(file.write, bytes(held))
+            held.clear()
+    if got != size:
+        raise SourceChangedError(f"{key} was sent with other than {size} bytes", subject=key)
+    file.write(held)
+    file.seek(0)
+
+
+def _headers(info: ObjectInfo) -> dict[str, str]:
+    return {
+        "ETag": f'"{info.version}"',
+        "Last-Modified": formatdate(info.modified, usegmt=True),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-store",
+        "Content-Disposition": "attachment",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _version(if_match: str | None) -> str | None:
+    return None if if_match is None else if_match.strip().strip('"')
+
+
+handlers = [get_object, head_object, put_object]
