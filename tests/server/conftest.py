@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from litestar.testing import TestClient
 
+from holdfast.formats.people import ProjectRequest
 from holdfast.server import accounts, memberships, projects, tokens
 from holdfast.server.access import Role, TokenScope
 from holdfast.server.app import make_app
@@ -77,7 +78,7 @@ class Server:
     def project(self, name: str, url: str | None = None) -> int:
         """A further project, on a folder of the server's own unless told."""
         with self.service.database.write() as connection:
-            described = projects.Described(name, url)
+            described = ProjectRequest(name, url)
             return projects.add_project(connection, self.service.settings, self.service.vault, described, 0.0)
 
 

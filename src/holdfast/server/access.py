@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
 
     from holdfast.catalog.base import Clock
+    from holdfast.formats.api import Role as RoleName
     from holdfast.server.database import Database
     from holdfast.store.base import Store
 
@@ -42,14 +43,17 @@ class Role(IntEnum):
     ADMIN = 3
 
     @property
-    def word(self) -> str:
+    def word(self) -> RoleName:
         """As it is written: ``reader``."""
-        return self.name.lower()
+        return _WORDS[self]
 
     @classmethod
     def named(cls, word: str) -> Role:
         """The role of a name, which the API's types have checked."""
         return cls[word.upper()]
+
+
+_WORDS: Final[dict[Role, RoleName]] = {Role.READER: "reader", Role.WRITER: "writer", Role.ADMIN: "admin"}
 
 
 class NotSignedInError(AccessError):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -16,15 +15,15 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError as TakenError
 
 from holdfast.errors import AlreadyExistsError, ConflictError, NotFoundError, UsageError
+from holdfast.formats.people import UserRow
 from holdfast.server.tables import accounts, group_roles, groups, members, projects, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection, Row
 
 __all__ = [
-    "AccountRow",
     "add_account",
     "add_group",
     "change_members",
@@ -44,17 +43,6 @@ _SHORTEST, _LONGEST = 10, 1000
 _hasher: Final = PasswordHasher()
 #: Verified when there is no such account, so that the answer takes as long as one about an account.
 _nobody: Final = _hasher.hash(secrets.token_hex(16))
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRow:
-    """An account as it is listed."""
-
-    name: str
-    admin: bool
-    service: bool
-    disabled: bool
-    groups: list[str]
 
 
 def add_account(
@@ -122,7 +110,7 @@ def set_disabled(connection: Connection, name: str, *, disabled: bool) -> None:
     connection.execute(update(accounts).where(accounts.c.id == row.id).values(disabled=disabled))
 
 
-def list_accounts(connection: Connection) -> list[AccountRow]:
+def list_accounts(connection: Connection) -> list[UserRow]:
     """Every account, by name."""
     named = (
         select(members.c.account, groups.c.name).join(groups, groups.c.id == members.c.group).order_by(groups.c.name)
@@ -131,7 +119,7 @@ def list_accounts(connection: Connection) -> list[AccountRow]:
     for account, group in connection.execute(named):
         grouped.setdefault(account, []).append(group)
     rows = connection.execute(select(accounts).order_by(accounts.c.name))
-    return [AccountRow(row.name, row.admin, row.service, row.disabled, grouped.get(row.id, [])) for row in rows]
+    return [UserRow(row.name, row.admin, row.service, row.disabled, grouped.get(row.id, [])) for row in rows]
 
 
 def groups_of(connection: Connection, account: int) -> list[str]:
@@ -181,14 +169,14 @@ def change_members(connection: Connection, name: str, add: Iterable[str] = (), r
     return _members_of(connection, group)
 
 
-def list_groups(connection: Connection) -> dict[str, dict[str, object]]:
-    """Every group with its members and the roles that it gives, by project."""
+def list_groups(connection: Connection) -> Iterator[tuple[str, list[str], dict[str, int]]]:
+    """Every group by name, with its members and the roles that it gives by project."""
     roles: dict[int, dict[str, int]] = {}
     given = select(group_roles.c.group, projects.c.name, group_roles.c.role)
     for group, project, role in connection.execute(given.join(projects, projects.c.id == group_roles.c.project)):
         roles.setdefault(group, {})[project] = role
-    rows = connection.execute(select(groups).order_by(groups.c.name)).all()
-    return {row.name: {"members": _members_of(connection, row.id), "roles": roles.get(row.id, {})} for row in rows}
+    for row in connection.execute(select(groups).order_by(groups.c.name)).all():
+        yield row.name, _members_of(connection, row.id), roles.get(row.id, {})
 
 
 def _members_of(connection: Connection, group: int) -> list[str]:

@@ -46,7 +46,7 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
     """
     app = Litestar(
         [
-            Router(API, route_handlers=[*people.handlers, *projects.handlers, *admin.handlers]),
+            Router(API, route_handlers=[*people.handlers, *projects.handlers, *admin.handlers, operation.openapi]),
             Router(PROJECT, route_handlers=_project_handlers()),
             *operation.handlers,
             *more,
@@ -84,5 +84,5 @@ def _openapi() -> OpenAPIConfig:
         version=version("holdfast"),
         use_handler_docstrings=True,
         render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        openapi_router=Router(API, route_handlers=[], opt={"public": True}),
+        openapi_router=Router(f"{API}/openapi", route_handlers=[], opt={"public": True}),
     )

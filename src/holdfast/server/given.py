@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from litestar import Request  # noqa: TC002 - read by the framework
 from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
 
-from holdfast.server import access, audit, service
+from holdfast.server import access, admin, audit, service
 from holdfast.server.origin import client_address
 
 if TYPE_CHECKING:
     from litestar import Litestar
 
-__all__ = ["DEPENDENCIES", "PRINCIPAL", "PROJECT", "Actor", "Principal", "Project", "Service", "service_of"]
+__all__ = ["DEPENDENCIES", "PRINCIPAL", "PROJECT", "Actor", "Admin", "Principal", "Project", "Service", "service_of"]
 
-Service: TypeAlias = NamedDependency[service.Service]
-Principal: TypeAlias = NamedDependency[access.Principal]
-Project: TypeAlias = NamedDependency[access.OpenProject]
-Actor: TypeAlias = NamedDependency[audit.Actor]
+Service: TypeAlias = NamedDependency[SkipValidation[service.Service]]
+Principal: TypeAlias = NamedDependency[SkipValidation[access.Principal]]
+Project: TypeAlias = NamedDependency[SkipValidation[access.OpenProject]]
+Actor: TypeAlias = NamedDependency[SkipValidation[audit.Actor]]
+Admin: TypeAlias = NamedDependency[SkipValidation[admin.Administration]]
 
 #: Where the guard leaves what it found, in the state of the request.
 PRINCIPAL: Final = "holdfast_principal"
@@ -59,9 +61,14 @@ def _actor(request: Request[Any, Any, Any]) -> audit.Actor:
     return audit.Actor(None if principal is None else principal.name, address)
 
 
+def _admin(request: Request[Any, Any, Any]) -> admin.Administration:
+    return service_of(request.app).administration(_actor(request))
+
+
 DEPENDENCIES: Final = {
     "service": Provide(_service, sync_to_thread=False),
     "principal": Provide(_principal, sync_to_thread=False),
     "project": Provide(_project, sync_to_thread=False),
     "actor": Provide(_actor, sync_to_thread=False),
+    "admin": Provide(_admin, sync_to_thread=False),
 }

@@ -1,4 +1,5 @@
-"""The rule of each route, enforced before anything of it runs: public, signed in, admin of the server, or a role in the project.
+"""The rule of each route, enforced before anything of it runs: public, signed in, an admin of the server (or, for ``operator``,
+whoever is on its machine), or a role in the project.
 
 A handler says its rule in ``opt``; an application with a handler that says none, or more than one, does not start.
 """
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.server.access import Role, refused
 from holdfast.server.given import PRINCIPAL, PROJECT, service_of
-from holdfast.server.origin import bearer
+from holdfast.server.origin import bearer, is_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "guard", "require_rules", "routes", "rule_of"]
 
 #: The options that say a rule; ``role`` holds a Role, the others True.
-RULES: Final = ("role", "signed_in", "server_admin", "public")
+RULES: Final = ("role", "signed_in", "server_admin", "operator", "public")
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -45,8 +46,10 @@ def _admit(service: Service, connection: ASGIConnection[Any, Any, Any, Any], rul
         project = service.access.open(token, connection.path_params["project_name"], value)
         state[PROJECT], state[PRINCIPAL] = project, project.principal
         return
+    if rule == "operator" and is_here(connection.scope, service.settings.behind_proxy):
+        return
     principal = state[PRINCIPAL] = service.access.principal(token)
-    if rule == "server_admin" and not principal.admin:
+    if rule in ("server_admin", "operator") and not principal.admin:
         raise refused()
 
 

@@ -62,5 +62,5 @@ def projects_of(connection: Connection, who: Principal) -> list[ProjectReply]:
     for number, name, url in connection.execute(select(projects.c.id, projects.c.name, projects.c.url)):
         if number in best and scope.project in (None, number):
             role = Role(min(best[number], scope.role or Role.ADMIN))
-            found.append(ProjectReply(name, role.word, url))  # type: ignore[arg-type]
+            found.append(ProjectReply(name, role.word, url))
     return sorted(found, key=lambda each: each.name)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from litestar.connection import ASGIConnection
 
-__all__ = ["bearer", "client_address"]
+__all__ = ["address_of", "bearer", "client_address", "is_here"]
 
 _LONGEST = 500
 
@@ -27,17 +27,30 @@ def client_address(
     connection: ASGIConnection[Any, Any, Any, Any], proxies: Sequence[IPv4Network | IPv6Network]
 ) -> str | None:
     """The client's address. ``X-Forwarded-For`` is read from its end, and only as far as trusted proxies wrote it."""
-    peer = connection.client.host if connection.client else None
+    return address_of(connection.scope, proxies)
+
+
+def address_of(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> str | None:
+    """The same, from what the server knows of a request."""
+    peer: str | None = scope["client"][0] if scope.get("client") else None
     if peer is None or not proxies:
         return peer
-    hops = [each.strip() for each in ",".join(connection.headers.getall("x-forwarded-for", [])).split(",")]
+    said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    hops = [each.strip() for each in ",".join(said).split(",")]
     address = peer
-    while _is_within(address, proxies) and hops:
+    while hops and _is_within(address, proxies):
         hop = hops.pop()
         if not _is_address(hop):
             break
         address = hop
     return address
+
+
+def is_here(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether a request comes from this machine itself, and not from a proxy on it."""
+    peer = address_of(scope, proxies)
+    forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+    return not forwarded and peer is not None and _is_address(peer) and ip_address(peer).is_loopback
 
 
 def _is_within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:

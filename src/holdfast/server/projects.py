@@ -7,7 +7,6 @@ rules. Credentials are sealed before they are written, and nothing here gives th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+    from holdfast.formats.people import ProjectRequest
     from holdfast.server.secret import Vault
     from holdfast.server.settings import ServerSettings
 
 __all__ = [
     "RESERVED",
-    "Described",
     "add_project",
     "change_project",
     "find_project",
@@ -82,21 +81,9 @@ RESERVED: Final = frozenset(
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A project as an admin describes it. ``credentials`` are a cloud's own variables by name, None for none of its own;
-    ``server`` says that those of the server's process are used.
-    """
-
-    name: str
-    url: str | None = None
-    endpoint: str | None = None
-    region: str | None = None
-    credentials: Mapping[str, str] | None = None
-    server: bool = False
-
-
-def add_project(connection: Connection, settings: ServerSettings, vault: Vault, wanted: Described, now: float) -> int:
+def add_project(
+    connection: Connection, settings: ServerSettings, vault: Vault, wanted: ProjectRequest, now: float
+) -> int:
     """A new project; its id.
 
     Raises:
@@ -115,7 +102,7 @@ def add_project(connection: Connection, settings: ServerSettings, vault: Vault, 
     return int(connection.execute(new.returning(projects.c.id)).scalar_one())
 
 
-def change_project(connection: Connection, settings: ServerSettings, vault: Vault, wanted: Described) -> None:
+def change_project(connection: Connection, settings: ServerSettings, vault: Vault, wanted: ProjectRequest) -> None:
     """Give a project another place or other credentials, checked as a new one's; open stores are opened anew."""
     row = find_project(connection, wanted.name)
     values = _values(connection, settings, vault, wanted, row.id)
@@ -136,10 +123,9 @@ def find_project(connection: Connection, name: str) -> Row[Any]:
     return found
 
 
-def list_projects(connection: Connection) -> list[Described]:
-    """Every project by name, without its credentials."""
-    rows = connection.execute(select(projects).order_by(projects.c.name))
-    return [Described(r.name, r.url, r.endpoint, r.region, None, r.credentials == "server") for r in rows]
+def list_projects(connection: Connection) -> list[Row[Any]]:
+    """Every project's row, by name."""
+    return list(connection.execute(select(projects).order_by(projects.c.name)))
 
 
 def remove_project(connection: Connection, name: str) -> None:
@@ -159,7 +145,7 @@ def reseal(connection: Connection, old: Vault, new: Vault) -> int:
 
 
 def _values(
-    connection: Connection, settings: ServerSettings, vault: Vault, wanted: Described, own: int | None
+    connection: Connection, settings: ServerSettings, vault: Vault, wanted: ProjectRequest, own: int | None
 ) -> dict[str, Any]:
     url = wanted.url or _default_url(settings, wanted.name)
     own_credentials = None if wanted.credentials is None else checked_credentials(url, wanted.credentials)

@@ -10,14 +10,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.clock import SystemClock
 from holdfast.server.access import Access
+from holdfast.server.admin import Administration
 from holdfast.server.database import Database
 from holdfast.server.limits import Attempts
+from holdfast.server.metrics import Metrics
 from holdfast.server.secret import Vault, read_secret
 from holdfast.server.stores import Stores
 from holdfast.server.tokens import note_use
 
 if TYPE_CHECKING:
     from holdfast.catalog.base import Clock
+    from holdfast.server.audit import Actor
     from holdfast.server.settings import ServerSettings
 
 __all__ = ["Service"]
@@ -36,6 +39,7 @@ class Service:
         self.stores = Stores(self.database, self.vault, settings.data, settings.environ)
         self.access = Access(self.database, self.clock, self.stores.store, self._used)
         self.attempts = Attempts(settings.login_attempts, settings.login_window, self.clock)
+        self.metrics = Metrics()
         self._later = ThreadPoolExecutor(1, "holdfast-notes")
 
     def now(self) -> float:
@@ -45,6 +49,10 @@ class Service:
     def later(self, act: Any, *arguments: Any) -> None:
         """Do something small after the answer; that it fails is logged and no more."""
         self._later.submit(self._try, act, *arguments)
+
+    def administration(self, actor: Actor) -> Administration:
+        """What an admin does, in somebody's name."""
+        return Administration(self.database, self.settings, self.vault, self.clock, actor)
 
     def close(self) -> None:
         """End what was begun and let go of everything."""

@@ -106,7 +106,7 @@ def revoke_token(
 
 def _row(row: Any) -> TokenRow:
     role = None if row.role is None else Role(row.role).word
-    return TokenRow(row.id, row.label, row.created, row.expires, row.project_name, role, row.used)  # type: ignore[arg-type]
+    return TokenRow(row.id, row.label, row.created, row.expires, row.project_name, role, row.used)
 
 
 handlers = [info, login, logout, whoami, list_tokens, create_token, revoke_token]

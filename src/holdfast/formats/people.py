@@ -1,0 +1,138 @@
+"""What a server and its admins say to each other: accounts, groups, roles, projects, the audit log. As ``formats.api``.
+
+Routes below ``/api/v1/admin`` (an admin of the server)::
+
+    GET  users                     [UserRow]
+    POST users                     UserRequest
+    POST users/{name}/enable|disable
+    POST users/{name}/password     PasswordRequest    the account's tokens end
+    GET  groups                    [GroupRow]
+    POST groups                    MembersRequest     a new group
+    POST groups/{name}/members     MembersRequest     GroupRow
+    DELETE groups/{name}
+    GET  projects                  [ProjectRow]
+    POST projects                  ProjectRequest     ProjectRow
+    PUT  projects/{name}           ProjectRequest     ProjectRow; another place or other credentials
+    DELETE projects/{name}
+    GET  audit?before&limit        AuditReply
+
+Below ``/api/v1/projects/{project}`` (an admin of the project)::
+
+    GET  members                   [MemberRow]
+    PUT  members                   MemberRequest      [MemberRow]
+"""
+
+from __future__ import annotations
+
+from holdfast.formats.api import Reply, Request, Role
+
+__all__ = [
+    "AuditReply",
+    "AuditRow",
+    "GroupRow",
+    "MemberRequest",
+    "MemberRow",
+    "MembersRequest",
+    "PasswordRequest",
+    "ProjectRequest",
+    "ProjectRow",
+    "UserRequest",
+    "UserRow",
+]
+
+
+class UserRequest(Request):
+    """A new account; a service has no password."""
+
+    name: str
+    password: str | None = None
+    admin: bool = False
+    service: bool = False
+
+
+class PasswordRequest(Request):
+    """Another password."""
+
+    password: str
+
+
+class UserRow(Reply, omit_defaults=False):
+    """An account as it is listed."""
+
+    name: str
+    admin: bool
+    service: bool
+    disabled: bool
+    groups: list[str]
+
+
+class MembersRequest(Request):
+    """Accounts into a group and out of it; ``name`` is that of a new group."""
+
+    name: str | None = None
+    add: list[str] = []  # noqa: RUF012 - msgspec copies it
+    remove: list[str] = []  # noqa: RUF012
+
+
+class GroupRow(Reply, omit_defaults=False):
+    """A group, its members, and the roles that it gives by project."""
+
+    name: str
+    members: list[str]
+    roles: dict[str, Role]
+
+
+class MemberRequest(Request):
+    """A role in the project for a person, or a group as ``@name``; None takes it away."""
+
+    whom: str
+    role: Role | None = None
+
+
+class MemberRow(Reply):
+    """Somebody with a role in a project."""
+
+    whom: str
+    role: Role
+
+
+class ProjectRequest(Request):
+    """A project: its store, and the credentials of its own (a cloud's variables by name), or the server's own."""
+
+    name: str
+    url: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    credentials: dict[str, str] | None = None
+    server: bool = False
+
+
+class ProjectRow(Reply, omit_defaults=False):
+    """A project as it is listed; never its credentials, only whose they are: ``none``, ``own`` or ``server``."""
+
+    name: str
+    url: str
+    endpoint: str | None
+    region: str | None
+    credentials: str
+    members: dict[str, Role]
+
+
+class AuditRow(Reply):
+    """A line of the audit log."""
+
+    id: int
+    at: float
+    action: str
+    who: str | None = None
+    address: str | None = None
+    project: str | None = None
+    subject: str | None = None
+    detail: str | None = None
+
+
+class AuditReply(Reply):
+    """Lines, the newest first; ``next`` is what to give as ``before``, None at the end."""
+
+    lines: list[AuditRow]
+    next: int | None = None
