@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from holdfast.config.active import activate, deactivate, project
     from holdfast.errors import (
         AccessError,
         AlreadyExistsError,
@@ -50,14 +51,20 @@ __all__ = [
     "UnreachableError",
     "UnsupportedError",
     "UsageError",
+    "activate",
+    "deactivate",
     "open",
+    "project",
 ]
 
 _HOME: Final = {
     "AssetSpec": "holdfast.model.spec",
     "AssetsManager": "holdfast.modelkit.manager",
     "Repository": "holdfast.repository",
+    "activate": "holdfast.config.active",
+    "deactivate": "holdfast.config.active",
     "open": "holdfast.wiring",
+    "project": "holdfast.config.active",
 }
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.config import active
 from holdfast.config.keys import KEYS, Key, key_named
 from holdfast.errors import LocalError, UsageError, nearest
 
@@ -143,6 +144,7 @@ def load(
     variables = dict(os.environ if environ is None else environ)
     path = file or config_file(variables)
     given = {(_known(name)): value for name, value in arguments.items() if value is not None}
+    _take_chosen(given)
     prefix = given.pop("storage_prefix", None)
     document = _read(path) if os.path.lexists(path) else {}
     chosen = profile or variables.get(_PROFILE_VARIABLE) or document.get("profile")
@@ -162,6 +164,15 @@ def load(
         environ=variables,
         unknown=unknown,
     )
+
+
+def _take_chosen(given: dict[str, object]) -> None:
+    """The project that was chosen in Python, where the caller names neither a store nor a project."""
+    chosen = active.chosen()
+    if chosen is not None and "store" not in given and "project" not in given:
+        given["project"] = chosen[0]
+        if chosen[1] is not None:
+            given.setdefault("server", chosen[1])
 
 
 def _known(name: str) -> str:
