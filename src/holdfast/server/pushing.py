@@ -7,6 +7,7 @@ name and start are those of its record. The order of the steps is the client's, 
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from holdfast.formats.convention import decode_meta
 from holdfast.formats.records import PushRecord, decode, moment, stamp
 from holdfast.model.name import check_new, check_readable
 from holdfast.model.version import all_schemes, check_text
+from holdfast.server.alone import alone
 from holdfast.server.presence import check_objects
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.formats.api import NumberRequest, PublishRequest, PushRequest
     from holdfast.formats.convention import Meta
     from holdfast.server.access import OpenProject
+    from holdfast.server.database import Database
     from holdfast.store.base import Store
 
 __all__ = ["check_claim", "claim", "close", "found", "open_push", "publish", "renew", "withdraw"]
@@ -114,7 +117,7 @@ def withdraw(project: OpenProject, push_id: str, asked: NumberRequest) -> None:
     project.catalog.withdraw(push, asked.version)
 
 
-def publish(project: OpenProject, push_id: str, asked: PublishRequest) -> MetaReply:
+def publish(project: OpenProject, database: Database, push_id: str, asked: PublishRequest) -> MetaReply:
     """The commit: the meta is written once every object that it promises was found with its size; done again, it is the same.
 
     Raises:
@@ -130,11 +133,13 @@ def publish(project: OpenProject, push_id: str, asked: PublishRequest) -> MetaRe
     if done is not None and done.id == push.id:
         return MetaReply(done.id, done.data)
     project.catalog.check_claim(push, asked.version)
-    if asked.parent is not None:
-        _check_parent(project, asked)
+    project.catalog.renew(push)
     check_objects(project.store, asked.name, asked.version, meta)
-    project.catalog.check_claim(push, asked.version)
-    written = project.catalog.publish(push, asked.version, meta)
+    with alone(database, project.id, asked.name) if asked.parent is not None else nullcontext():
+        if asked.parent is not None:
+            _check_parent(project, asked)
+        project.catalog.check_claim(push, asked.version)
+        written = project.catalog.publish(push, asked.version, meta)
     if written.id != push.id:
         raise ConflictError(f"{spec} is another push's", subject=spec)
     return MetaReply(written.id, written.data)

@@ -57,7 +57,7 @@ def head_object(project: given.Project, key: FromQuery[str]) -> Response[None]:
     """What is known of an object: its length, version and date."""
     info = project.store.head(readable(key))
     headers = _headers(info) | {"Content-Length": str(info.size)}
-    return Response(None, headers=headers, media_type="application/octet-stream")
+    return Response(None, headers=headers, media_type="text/plain")
 
 
 @put("/objects", opt={"role": Role.WRITER}, status_code=200, request_max_body_size=None)

@@ -55,9 +55,11 @@ def withdraw(project: given.Project, push: FromPath[str], data: JSONBody[NumberR
 
 
 @post("/pushes/{push:str}/publish", opt=_WRITER, status_code=200, sync_to_thread=True, request_max_body_size=_META_BODY)
-def publish(project: given.Project, push: FromPath[str], data: JSONBody[PublishRequest]) -> MetaReply:
+def publish(
+    project: given.Project, service: given.Service, push: FromPath[str], data: JSONBody[PublishRequest]
+) -> MetaReply:
     """The commit: every object is looked for, then the meta is written."""
-    return pushing.publish(project, push, data)
+    return pushing.publish(project, service.database, push, data)
 
 
 handlers = [open_push, renew, close, claim, check, withdraw, publish]

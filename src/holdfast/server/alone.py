@@ -1,0 +1,37 @@
+"""One at a time: commits of one asset that name a parent, of which only the first may find it newest.
+
+In one process by a lock; between processes on PostgreSQL by its advisory locks, which end with their connection. A server that
+stands on SQLite is one process.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.server.database import Database
+
+__all__ = ["alone"]
+
+#: Assets that share a lock wait for each other now and then, which does no harm.
+_locks: Final = tuple(threading.Lock() for _ in range(64))
+
+
+@contextmanager
+def alone(database: Database, project: int, name: str) -> Iterator[None]:
+    """While the block runs, nobody else is in one for this asset."""
+    number = int.from_bytes(blake2b(f"{project}/{name}".encode(), digest_size=8).digest(), "big", signed=True)
+    with _locks[number % len(_locks)]:
+        if database.local:
+            yield
+            return
+        with database.write() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+            yield
