@@ -19,6 +19,7 @@ from holdfast.failpoint import reach
 from holdfast.formats.convention import Meta
 from holdfast.freshness import Freshness, stands
 from holdfast.model.result import Pushed
+from holdfast.store.base import Settles
 
 if TYPE_CHECKING:
     from holdfast.cache.journal import Journal
@@ -161,6 +162,7 @@ class Commit:
             fresh.start()
             try:
                 sent = source.send(self._name, version, partial(catalog.renew, push))
+                self._settle(push)
             except AlreadyExistsError:  # something lies under this number, which is not this push's: it goes to nobody
                 self._earlier = None
                 self._withdrawn.add(version)
@@ -187,6 +189,12 @@ class Commit:
             self._close(push)  # it is beyond its limit, in which it could not be renewed
             push = catalog.open_push(self._name, secrets.token_hex(16), self._desk.clock.now())
             fresh = self._desk.freshness(push)
+
+    def _settle(self, push: OpenPush) -> None:
+        """See that what was sent is in the store, where sending only prepares it."""
+        store = self._desk.store
+        if isinstance(store, Settles):
+            store.settle(partial(self._catalog.renew, push))
 
     def _close(self, push: OpenPush) -> None:
         self._catalog.close_push(push)

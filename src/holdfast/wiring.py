@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -12,15 +13,15 @@ from urllib.parse import unquote, urlsplit
 from holdfast.cache.assets import AssetsDir
 from holdfast.clock import SystemClock
 from holdfast.config import Settings, load
-from holdfast.errors import UsageError
+from holdfast.errors import HoldfastError, UnreachableError, UsageError
 from holdfast.model.version import scheme_named
 from holdfast.repository import Repository
 from holdfast.store.absent import absent_store, none_set
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from holdfast.catalog.base import Catalog
+    from holdfast.catalog.base import Catalog, Published
     from holdfast.model.result import Progress
     from holdfast.model.version import VersionScheme
     from holdfast.remote import Remote, Server
@@ -77,7 +78,15 @@ def open_settings(
         raise none_set()
     if settings.store is not None and settings.store.startswith(("http://", "https://")):
         remote = open_project(settings.store, settings)
+        mount = _mount_of_project(remote, settings)
+        if mount is not None:
+            return _open_mounted(mount, lambda: remote, settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
         return _open_remote(remote, settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
+    if settings.store is not None and settings.server is not None and settings.mounts:
+        mount = _mounted(settings.store, settings)
+        if mount is not None and not _is_atomic(mount, settings):
+            find = _project_finder(mount.url, settings.server, settings)
+            return _open_mounted(mount, find, settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
     store = absent_store() if settings.store is None else open_store(settings.store, settings)
     return open_on(store, settings, progress=progress, jobs=jobs, limit_rate=limit_rate)
 
@@ -210,15 +219,111 @@ def _mounted(url: str, settings: Settings) -> MountPoint | None:
     return None if covered is None else MountPoint(covered.url, covered.root, covered.folder, seconds)
 
 
+def _is_atomic(mount: MountPoint, settings: Settings) -> bool:
+    """Whether its file system creates a file only if it is absent: as set, else as its type is known for."""
+    return mount.file_system.is_atomic if settings.mount_atomic is None else settings.mount_atomic
+
+
 def _mounted_store(mount: MountPoint, settings: Settings) -> Store:
     """A mount without a server: a directory store where its file system creates atomically, else one that is only read."""
     from holdfast.store.mount import MountStore
     from holdfast.store.mountpath import MountPath
 
-    atomic = settings.mount_atomic
-    if atomic is None:
-        atomic = mount.file_system.is_atomic
-    return MountPath(mount, sure=settings.mount_atomic is True) if atomic else MountStore(mount)
+    if _is_atomic(mount, settings):
+        return MountPath(mount, sure=settings.mount_atomic is True)
+    return MountStore(mount)
+
+
+def _mount_of_project(remote: Remote, settings: Settings) -> MountPoint | None:
+    """Where the bucket of a project is mounted; the server is asked for the bucket once, and it is remembered."""
+    if not settings.mounts:
+        return None
+    from holdfast.cache.projects import Projects
+    from holdfast.formats.api import StoreReply
+
+    projects = Projects(settings.cache_dir)
+    url = projects.find(remote.url)
+    if url is None:
+        try:
+            url = remote.ask("GET", "store", StoreReply).url
+        except HoldfastError:  # it is told when the store is used
+            return None
+        projects.remember(remote.url, url)
+    return None if url.startswith("file:") else _mounted(url, settings)
+
+
+def _project_finder(bucket: str, server: str, settings: Settings) -> Callable[[], Remote]:
+    """Finds the project whose store lies at a bucket URL, when it is first asked."""
+    from functools import cache
+
+    @cache
+    def find() -> Remote:
+        from holdfast.config.mounts import normal_url
+        from holdfast.formats.api import ProjectReply
+        from holdfast.remote import Pushes, Remote
+
+        known = open_server(server, settings)
+        for project in known.ask("GET", "projects", list[ProjectReply]):
+            if normal_url(project.url) == bucket:
+                return Remote(known, project.name, Pushes())
+        raise UnreachableError(
+            f"no project on {server} that you have a role in has its store at {bucket}",
+            subject=bucket,
+            hint="asset project list tells the projects; without one, a mounted bucket is only read",
+        )
+
+    return find
+
+
+def _open_mounted(
+    mount: MountPoint,
+    remote: Callable[[], Remote],
+    settings: Settings,
+    *,
+    progress: Progress | None,
+    jobs: int | None,
+    limit_rate: int | None,
+) -> Repository:
+    """A mount with a server: read below the mount, written by the server; what the mount shows alone while the server is silent."""
+    from holdfast.cache.projects import Projects
+    from holdfast.catalog.bucket import BucketCatalog
+    from holdfast.catalog.mounted import MountedCatalog
+    from holdfast.catalog.remote import RemoteCatalog
+    from holdfast.model.spec import AssetSpec
+    from holdfast.store.far import Far
+    from holdfast.store.mount import MountStore
+    from holdfast.store.signed import SignedStore
+    from holdfast.store.staged import StagedStore, prove
+
+    signed = Far(lambda: SignedStore(remote(), streamed=True))
+    catalog = Far(lambda: RemoteCatalog(remote(), SystemClock(), _scheme_set(settings)))
+
+    def proved(store: MountStore) -> None:
+        try:
+            prove(store, lambda: signed.ask(lambda far: far.told))
+        except HoldfastError:
+            with suppress(HoldfastError):
+                Projects(settings.cache_dir).forget(remote().url)
+            raise
+
+    def near_resolved(text: str) -> tuple[str, Published]:
+        spec = AssetSpec.parse(text)
+        version = near.resolver.resolve(spec)
+        return version, near.resolver.published(spec.name, version)
+
+    who = _who()
+    near_store = MountStore(mount, None, proved)
+    near_catalog = BucketCatalog(near_store, SystemClock(), who, _scheme_set(settings))
+    near = _repository(near_store, near_catalog, settings, who, progress=None, jobs=jobs, limit_rate=None)
+    return _repository(
+        StagedStore(mount, signed, remote, proved),
+        MountedCatalog(catalog, near_catalog, near_resolved, near.list),
+        settings,
+        who,
+        progress=progress,
+        jobs=jobs,
+        limit_rate=limit_rate,
+    )
 
 
 def store_place(url: str, settings: Settings) -> str:

@@ -20,6 +20,7 @@ from holdfast.errors import (
 )
 from holdfast.store.base import CREATE, OpensFiles
 from holdfast.store.deadline import LateError, within
+from holdfast.store.far import Far
 from holdfast.store.filesystem import file_system_of
 from holdfast.store.memory import MemoryStore
 from holdfast.store.mount import MountStore
@@ -203,7 +204,7 @@ def test_not_found__asked_elsewhere(root):
     """What the mount does not show is asked of the server, who knows better."""
     far = MemoryStore("far")
     far.put("a/2", b"two" * 5)
-    store = MountStore(point(root), far)
+    store = MountStore(point(root), Far(lambda: far))
     assert bytes(store.get("a/2").data) == b"two" * 5
     assert bytes(store.get_range("a/2", 3, 3).data) == b"two"
     assert store.head("a/2").size == 15
@@ -224,11 +225,28 @@ def test_not_found__nobody_answers(root):
 
             return silent
 
-    store = MountStore(point(root), Silent())
+    store = MountStore(point(root), Far(Silent))
     with pytest.raises(ObjectNotFoundError):
         store.get("a/2")
     assert store.head("a/1").size == 3
     assert [info.key for info in store.list("a")] == ["a/1"]
+
+
+def test_far__left_alone_after_silence():
+    """A server that does not answer is not asked again for half a minute, so that not every question waits for it."""
+    now, asked = [0.0], []
+
+    def ask(_):
+        asked.append(now[0])
+        raise UnreachableError("no answer", hint="look")
+
+    far = Far(lambda: None, lambda: now[0])
+    for moment in (0.0, 1.0, 29.0, 31.0):
+        now[0] = moment
+        with pytest.raises(UnreachableError, match="no answer") as caught:
+            far.ask(ask)
+        assert caught.value.hint == "look"
+    assert asked == [0.0, 31.0]
 
 
 def test_proved_once(root):

@@ -74,7 +74,7 @@ class RemoteCatalog:
 
     def resolve(self, spec: str) -> tuple[str, Published]:
         """One request, which brings what a fetch begins with."""
-        query = {"spec": spec, "grants": True}
+        query = {"spec": spec, "grants": self._offer is not None}
         found = self._remote.ask("GET", "resolve", ResolveReply, query=query)
         if self._offer is not None:
             self._offer(found.grants, found.now)

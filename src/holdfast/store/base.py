@@ -37,6 +37,7 @@ __all__ = [
     "Promises",
     "PutMode",
     "Replace",
+    "Settles",
     "SignedUpload",
     "SignsUploads",
     "Store",
@@ -212,6 +213,19 @@ class Expects(Protocol):
 
     def expect(self, keys: Iterable[str]) -> None:
         """These keys will be read soon, in about this order, besides those that were told before."""
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """What a store offers beside whose puts are only prepared: nothing may rely on them before this was called."""
+
+    def settle(self, alive: Callable[[], None]) -> None:
+        """Everything that was put is under its key now. ``alive`` is called while it waits, and stops it by raising.
+
+        Raises:
+            AlreadyExistsError: something else is there under a key.
+            UnreachableError: it has not come about within its deadline.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["copy_shown", "write_all"]
+__all__ = ["copy_shown", "steps", "write_all"]
 
 #: Bytes that the kernel copies at a time, and so how far the copy is ahead of what was shown.
 _AHEAD: Final = 8 * 1024 * 1024
@@ -45,7 +45,7 @@ def copy_shown(source: BinaryIO, target: BinaryIO, size: int, seen: Callable[[Re
         SourceChangedError: the source ends earlier, or goes on.
     """
     if not (_is_plain(source) and size > _AHEAD and _copy_in_kernel(source, target, size, seen)):
-        for piece in _steps(source, size, seen):
+        for piece in steps(source, size, seen):
             write_all(target, piece)
     if source.read(1):
         raise SourceChangedError("the source is longer than it was")
@@ -112,7 +112,12 @@ def _show(file: int, begin: int, end: int, buffer: memoryview, seen: Callable[[R
         begin += count
 
 
-def _steps(source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> Iterator[memoryview]:
+def steps(source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> Iterator[memoryview]:
+    """Exactly ``size`` bytes of the source, in pieces of one buffer, each shown before it is given out.
+
+    Raises:
+        SourceChangedError: the source ends earlier.
+    """
     buffer = memoryview(bytearray(min(_STEP, size + 1)))
     left = size
     while left:

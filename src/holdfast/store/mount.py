@@ -17,6 +17,7 @@ import re
 import stat
 import tempfile
 import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.errors import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from holdfast.store.base import Store
+    from holdfast.store.far import Far
     from holdfast.store.mountpoint import MountPoint
 
 __all__ = ["MountStore"]
@@ -57,7 +59,7 @@ class MountStore:
     """A :class:`holdfast.store.base.Store` that reads below a mount. ``prove`` is called once, before the first reading."""
 
     def __init__(
-        self, mount: MountPoint, authority: Store | None = None, prove: Callable[[MountStore], None] | None = None
+        self, mount: MountPoint, authority: Far[Store] | None = None, prove: Callable[[MountStore], None] | None = None
     ) -> None:
         self.mount = mount
         self._authority = authority
@@ -170,20 +172,16 @@ class MountStore:
         except ObjectNotFoundError:
             if self._authority is None or ask is None:
                 raise
-            try:
-                return ask(self._authority)
-            except UnreachableError:
-                pass
+            with suppress(UnreachableError, AccessError):
+                return self._authority.ask(ask)
             raise
 
     def _told(self, ask: Callable[[Store], T], look: Callable[[], T]) -> T:
         """What the authority says, else what the mount shows."""
         self._ready()
         if self._authority is not None:
-            try:
-                return ask(self._authority)
-            except UnreachableError:
-                pass
+            with suppress(UnreachableError, AccessError):
+                return self._authority.ask(ask)
         return look()
 
     def _at(self, key: str, read: Callable[[str], T], *, size: int = 0) -> T:
@@ -247,6 +245,16 @@ class MountStore:
                 self._check_still_mounted()
                 return Listing((), ())
             raise _refused(error, prefix) from error
+
+    @contextmanager
+    def _refusals(self, key: str) -> Iterator[None]:
+        """What the system refuses of a key, as our errors."""
+        try:
+            yield
+        except HoldfastError:
+            raise
+        except OSError as error:
+            raise _refused(error, key) from error
 
     def _refusal(self, what: str) -> UnsupportedError:
         return UnsupportedError(

@@ -41,11 +41,15 @@ Result = TypeVar("Result")
 
 
 class SignedStore:
-    """A :class:`holdfast.store.base.Store`, with its ``Bulk`` and ``Expects``, over one project of a server."""
+    """A :class:`holdfast.store.base.Store`, with its ``Bulk`` and ``Expects``, over one project of a server.
 
-    def __init__(self, remote: Remote) -> None:
+    ``streamed``: nothing is asked to be signed, and what is read comes through the server.
+    """
+
+    def __init__(self, remote: Remote, *, streamed: bool = False) -> None:
         self._remote = remote
         self._grants = Grants(remote)
+        self._grants.streams = streamed
         self._granted = Granted(remote.server.ca)
 
     @property
