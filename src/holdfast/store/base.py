@@ -41,6 +41,7 @@ __all__ = [
     "SignedUpload",
     "SignsUploads",
     "Store",
+    "TellsChecksums",
     "UploadWish",
 ]
 
@@ -262,3 +263,11 @@ class SignsUploads(Protocol):
         Raises:
             UnsupportedError: the store cannot, see ``signs_uploads``.
         """
+
+
+@runtime_checkable
+class TellsChecksums(Protocol):
+    """What a store offers beside that keeps checksums of its objects."""
+
+    def checksums(self, key: str) -> dict[str, str]:
+        """The checksums that the store keeps of an object, by algorithm, as it writes them; none where it has none."""

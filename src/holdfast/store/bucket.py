@@ -36,6 +36,7 @@ from holdfast.store.base import (
     Replace,
     SignedUpload,
 )
+from holdfast.store.checksums import checksums
 from holdfast.store.clients import sign, sign_many
 from holdfast.store.direct import Direct
 from holdfast.store.exchange import ETAG, Exchange, PastEndError, quoted
@@ -257,6 +258,11 @@ class BucketStore:
             url = presigner.url("PUT", self._exchange.path(wish.key), seconds, headers)
             signed.append(SignedUpload(url, headers))
         return signed
+
+    def checksums(self, key: str) -> dict[str, str]:
+        """On S3, by a HEAD that asks for them."""
+        presigner = self._signer()
+        return {} if presigner is None else checksums(presigner, self._exchange.path(key), self._settings)
 
     def _signer(self) -> Presigner | None:
         with self._lock:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from litestar import post
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
-from holdfast.formats.api import GrantsReply, KeysRequest, UploadsRequest
-from holdfast.server import given, transfers
+from holdfast.formats.api import (
+    GrantsReply,
+    KeysRequest,
+    MetadataReply,
+    MetadataRequest,
+    TakeReply,
+    TakeRequest,
+    UploadsRequest,
+)
+from holdfast.server import given, taking, transfers
 from holdfast.server.access import Role
+from holdfast.server.metadata import metadata as objects_by_url
 
 __all__ = ["handlers"]
 
@@ -24,4 +33,16 @@ def uploads(project: given.Project, data: JSONBody[UploadsRequest], service: giv
     return transfers.uploads(project, data, service.now())
 
 
-handlers = [downloads, uploads]
+@post("/metadata", opt={"role": Role.READER}, status_code=200, sync_to_thread=True)
+def metadata(project: given.Project, data: JSONBody[MetadataRequest]) -> MetadataReply:
+    """What is known of objects by their bucket URLs."""
+    return objects_by_url(project, data.urls)
+
+
+@post("/pushes/{push:str}/take", opt={"role": Role.WRITER}, status_code=200)
+async def take(project: given.Project, push: FromPath[str], data: JSONBody[TakeRequest]) -> TakeReply:
+    """What the push wrote through a mount, to its keys; waits for it."""
+    return await taking.take(project, push, data)
+
+
+handlers = [downloads, uploads, metadata, take]
