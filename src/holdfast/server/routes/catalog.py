@@ -115,27 +115,35 @@ def list_objects(
 
 
 @post("/enlist", opt=_WRITER, status_code=200, sync_to_thread=True)
-def enlist(project: given.Project, data: JSONBody[EnlistRequest]) -> ListedReply:
+def enlist(project: given.Project, data: JSONBody[EnlistRequest], service: given.Service) -> ListedReply:
     """Whole versions into the list, and removed ones out of it."""
-    return changing.enlist(project, data)
+    now, reply = service.now(), changing.enlist(project, data)
+    service.copies.follow(project, data.name, now, data.versions)
+    return reply
 
 
 @post("/aliases", opt=_WRITER, status_code=200, sync_to_thread=True)
-def aliases(project: given.Project, data: JSONBody[AliasesRequest]) -> AssetRecord:
+def aliases(project: given.Project, data: JSONBody[AliasesRequest], service: given.Service) -> AssetRecord:
     """Set or remove aliases."""
-    return changing.set_aliases(project, data)
+    now, reply = service.now(), changing.set_aliases(project, data)
+    service.copies.follow(project, data.name, now)
+    return reply
 
 
 @post("/remove", opt=_WRITER, status_code=200, sync_to_thread=True)
-def remove(project: given.Project, data: JSONBody[VersionsRequest]) -> AssetRecord:
+def remove(project: given.Project, data: JSONBody[VersionsRequest], service: given.Service) -> AssetRecord:
     """Tombstones, then the list."""
-    return changing.remove(project, data)
+    now, reply = service.now(), changing.remove(project, data)
+    service.copies.follow(project, data.name, now)
+    return reply
 
 
 @post("/restore", opt=_WRITER, status_code=200, sync_to_thread=True)
-def restore(project: given.Project, data: JSONBody[VersionsRequest]) -> AssetRecord:
+def restore(project: given.Project, data: JSONBody[VersionsRequest], service: given.Service) -> AssetRecord:
     """Tombstones taken back, within the undo window."""
-    return changing.restore(project, data)
+    now, reply = service.now(), changing.restore(project, data)
+    service.copies.follow(project, data.name, now, data.versions)
+    return reply
 
 
 @post("/configure", opt={"role": Role.ADMIN}, status_code=200, sync_to_thread=True)

@@ -49,9 +49,13 @@ def check(project: given.Project, push: FromPath[str], data: JSONBody[NumberRequ
 
 
 @post("/pushes/{push:str}/withdraw", opt=_WRITER, status_code=204, sync_to_thread=True)
-def withdraw(project: given.Project, push: FromPath[str], data: JSONBody[NumberRequest]) -> None:
+def withdraw(
+    project: given.Project, service: given.Service, push: FromPath[str], data: JSONBody[NumberRequest]
+) -> None:
     """Say for ever that the push's own version must not be used."""
+    now = service.now()
     pushing.withdraw(project, push, data)
+    service.copies.follow(project, data.name, now)
 
 
 @post("/pushes/{push:str}/publish", opt=_WRITER, status_code=200, sync_to_thread=True, request_max_body_size=_META_BODY)
