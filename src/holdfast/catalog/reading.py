@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from holdfast.model.version import VersionScheme
-    from holdfast.store.base import Listing, Object, Store
+    from holdfast.store.base import Listing, Object, ObjectInfo, Store
 
 __all__ = ["BucketReader"]
 
@@ -45,11 +45,16 @@ class BucketReader:
 
     def found(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[str]:
         """The names as the walk meets them."""
+        for _, listing in self.walk(run):
+            yield from (name for info in listing.objects if (name := layout.name_of_versions_key(info.key)))
+
+    def walk(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[tuple[str, Listing]]:
+        """Every prefix that may hold lists or metas, with what is on its level; what is below a version is not entered."""
         level = [""]
         while level:
             below: list[str] = []
             for prefix, listing in zip(level, run(self._store.list_level, level), strict=True):
-                yield from (name for info in listing.objects if (name := layout.name_of_versions_key(info.key)))
+                yield prefix, listing
                 below += _to_enter(prefix, listing)
             level = below
 
@@ -75,6 +80,10 @@ class BucketReader:
         except AccessError:
             return AssetRecord()
         return self._read_record(name, found)
+
+    def records(self) -> Iterator[ObjectInfo]:
+        """What the store tells of the objects that hold records of assets."""
+        return iter(self._store.list_level(layout.ASSETS).objects)
 
     def published(self, name: str, version: str) -> Published:
         """The meta of a version."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from holdfast.server.access import OpenProject
     from holdfast.server.database import Database
 
-__all__ = ["Copies", "Marks", "Row", "State", "keep", "version_row"]
+__all__ = ["Copies", "Marks", "Row", "State", "keep", "new_revision", "version_row"]
 
 #: Larger metas are read from the bucket when they are asked for.
 LARGE: Final = 64 * 1024
@@ -223,6 +223,11 @@ def keep(connection: Connection, asset: int, version: str, mark: str | None, pub
         connection.execute(insert(metas).values(**at, id=published.id, data=published.data))
 
 
+def new_revision() -> int:
+    """A number that no other state of a row has had."""
+    return secrets.randbits(62)
+
+
 def version_row(published: Published) -> dict[str, Any]:
     """What lists show and searches find of a version."""
     meta = published.meta
@@ -263,7 +268,7 @@ def _same(one: State, other: State) -> bool:
 def _values(state: State, marks: Marks | None) -> dict[str, Any]:
     alive = [version for version in state.listed.versions if version not in state.record.tombstones]
     return {
-        "revision": secrets.randbits(62),
+        "revision": new_revision(),
         "checked": state.checked,
         "list_mark": marks.listed if marks else None,
         "record_mark": marks.record if marks else None,

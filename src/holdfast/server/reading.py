@@ -17,7 +17,6 @@ from holdfast.formats.api import (
     FilesReply,
     ListedReply,
     MetaReply,
-    NamesReply,
     ObjectsReply,
     ObjectStat,
     StoreReply,
@@ -54,7 +53,6 @@ __all__ = [
     "listed",
     "listed_reply",
     "meta",
-    "names",
     "objects",
     "record",
     "resolve",
@@ -101,13 +99,6 @@ def resolve(store: Store, catalog: Catalog, text: str) -> tuple[str, str, Publis
     version = spec.version if is_pinned(spec.version) else resolver.resolve(spec)
     assert version is not None  # noqa: S101 - a pinned spec has a version
     return spec.name, version, resolver.published(spec.name, version)
-
-
-def names(catalog: Catalog, after: str | None, limit: int | None) -> NamesReply:
-    """A page of names, in order."""
-    most = _limit(limit)
-    found = list(islice((name for name in catalog.names() if after is None or name > after), most + 1))
-    return NamesReply(found[:most], found[most - 1] if len(found) > most else None)
 
 
 def listed(catalog: Catalog, name: str) -> ListedReply:

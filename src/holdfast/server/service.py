@@ -11,9 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from holdfast.clock import SystemClock
 from holdfast.server.access import Access
 from holdfast.server.admin import Administration
+from holdfast.server.copies import Copies
 from holdfast.server.database import Database
 from holdfast.server.limits import Attempts
 from holdfast.server.metrics import Metrics
+from holdfast.server.resolving import Resolving
+from holdfast.server.scanning import Scans
 from holdfast.server.secret import Vault, read_secret
 from holdfast.server.stores import Stores
 from holdfast.server.tokens import note_use
@@ -34,12 +37,16 @@ class Service:
     def __init__(self, settings: ServerSettings, *, clock: Clock | None = None, make: bool = False) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
-        self.vault = Vault(read_secret(settings.secret, make=make))
+        read_secret(settings.secret, make=make)
+        self.vault = Vault(lambda: read_secret(settings.secret))
         self.database = Database(settings.database)
         self.stores = Stores(self.database, self.vault, settings.data, settings.environ)
         self.access = Access(self.database, self.clock, self.stores.store, self._used)
         self.attempts = Attempts(settings.login_attempts, settings.login_window, self.clock)
         self.metrics = Metrics()
+        self.copies = Copies(self.database)
+        self.resolving = Resolving(self.copies, self.clock, settings.freshness)
+        self.scans = Scans(self.copies, self.clock)
         self._later = ThreadPoolExecutor(1, "holdfast-notes")
 
     def now(self) -> float:
@@ -56,6 +63,7 @@ class Service:
 
     def close(self) -> None:
         """End what was begun and let go of everything."""
+        self.scans.stop()
         self._later.shutdown()
         self.database.close()
 

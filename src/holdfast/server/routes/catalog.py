@@ -7,6 +7,7 @@ from litestar.params import FromQuery, JSONBody
 
 from holdfast.formats.api import (
     AliasesRequest,
+    AssetsReply,
     ConfigureRequest,
     DiffReply,
     EnlistRequest,
@@ -20,7 +21,7 @@ from holdfast.formats.api import (
     VersionsRequest,
 )
 from holdfast.formats.records import AssetRecord, Claim
-from holdfast.server import changing, given, reading
+from holdfast.server import changing, given, reading, searching
 from holdfast.server.access import Role
 
 __all__ = ["handlers"]
@@ -43,10 +44,41 @@ def make_store(project: given.Project, service: given.Service) -> StoreReply:
 
 @get("/names", opt=_READER, sync_to_thread=True)
 def names(
-    project: given.Project, after: FromQuery[str | None] = None, limit: FromQuery[int | None] = None
+    project: given.Project,
+    service: given.Service,
+    after: FromQuery[str | None] = None,
+    limit: FromQuery[int | None] = None,
 ) -> NamesReply:
     """Names in order."""
-    return reading.names(project.catalog, after, limit)
+    service.scans.ensure(project)
+    return searching.names(service.database, project.id, after, limit)
+
+
+@get("/assets", opt=_READER, sync_to_thread=True)
+def list_assets(
+    project: given.Project,
+    service: given.Service,
+    pattern: FromQuery[str | None] = None,
+    after: FromQuery[str | None] = None,
+    limit: FromQuery[int | None] = None,
+) -> AssetsReply:
+    """Assets in order, with what a list shows of them."""
+    service.scans.ensure(project)
+    return searching.list_assets(service.database, project.id, pattern, after, limit)
+
+
+@get("/search", opt=_READER, sync_to_thread=True)
+def search(
+    project: given.Project,
+    service: given.Service,
+    q: FromQuery[str] = "",
+    label: FromQuery[str | None] = None,
+    after: FromQuery[str | None] = None,
+    limit: FromQuery[int | None] = None,
+) -> AssetsReply:
+    """Assets in whose names, messages or labels all the words are found."""
+    service.scans.ensure(project)
+    return searching.search(service.database, project.id, q, label, after, limit)
 
 
 @get("/listed", opt=_READER, sync_to_thread=True)
@@ -157,6 +189,8 @@ handlers = [
     get_store,
     make_store,
     names,
+    list_assets,
+    search,
     listed,
     record,
     meta,

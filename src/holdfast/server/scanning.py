@@ -1,0 +1,225 @@
+"""Brings the copy of a project's catalog up to date with its bucket, whoever wrote there: what lists and searches answer from.
+
+A scan lists the levels that hold lists and metas, and the records; only what has another mark than last time is read. Scans of projects
+that somebody asks about are made again in the background, so that lists and searches are a minute old at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from holdfast.catalog.bucket import BucketCatalog
+from holdfast.errors import HoldfastError, IntegrityError, VersionNotFoundError
+from holdfast.formats import layout
+from holdfast.model.version import is_text
+from holdfast.server.copies import Marks, keep, new_revision
+from holdfast.server.tables import assets, copies, metas, projects, versions
+from holdfast.transfer.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.catalog.base import Clock, Published
+    from holdfast.server.access import OpenProject
+    from holdfast.server.copies import Copies
+    from holdfast.server.service import Service
+
+__all__ = ["Scans", "rebuild", "scan"]
+
+_log: Final = logging.getLogger("holdfast.server")
+_AT_ONCE: Final = 16
+#: Metas that are read, and then written in one transaction.
+_BATCH: Final = 500
+#: Seconds: between two scans in the background, how old an answer may be, and how long after the last question scans go on.
+_EVERY: Final = 20.0
+_OLDEST: Final = 60.0
+_ASKED_WITHIN: Final = 900.0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a walk of the bucket found: marks of lists, records and metas."""
+
+    lists: dict[str, str] = field(default_factory=dict)
+    records: dict[str, str] = field(default_factory=dict)
+    metas: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+
+
+def scan(database: Copies, project: int, catalog: BucketCatalog, clock: Clock, *, whole: bool = False) -> int:
+    """Bring the copy of a project up to date; ``whole`` makes it anew. How many assets it has.
+
+    Raises:
+        HoldfastError: the bucket cannot be read.
+    """
+    now = clock.now().timestamp()
+    if whole:
+        database.forget(project)
+    engine = Engine(_AT_ONCE)
+    seen = _walk(catalog, engine)
+    _copy_assets(database, project, catalog, seen, engine, now)
+    _copy_metas(database, project, catalog, seen, engine)
+    with database.database.write() as connection:
+        done = connection.execute(update(copies).where(copies.c.project == project).values(scanned=now)).rowcount
+        if not done:
+            connection.execute(insert(copies).values(project=project, scanned=now))
+    return len(seen.lists)
+
+
+def rebuild(service: Service) -> dict[str, int]:
+    """Make the copies of all projects anew from their buckets; how many assets each has. What ``asset server rebuild`` does.
+
+    Raises:
+        HoldfastError: a bucket cannot be read; the copies of the projects before it are made.
+    """
+    with service.database.read() as connection:
+        found = connection.execute(select(projects.c.id, projects.c.name, projects.c.revision)).all()
+    made = {}
+    for number, name, revision in found:
+        catalog = BucketCatalog(service.stores.store(number, revision), service.clock, "server")
+        made[name] = scan(service.copies, number, catalog, service.clock, whole=True)
+    return made
+
+
+def _walk(catalog: BucketCatalog, engine: Engine) -> _Seen:
+    seen = _Seen()
+    for prefix, listing in catalog.walk(engine.run):
+        for info in listing.objects:
+            name = layout.name_of_versions_key(info.key)
+            if name is not None:
+                seen.lists[name] = info.version
+            elif info.key.endswith(layout.META_END) and prefix:
+                version = info.key[len(prefix) + 1 :].removesuffix(layout.META_END)
+                if is_text(version):
+                    seen.metas[prefix][version] = info.version
+    for info in catalog.records():
+        seen.records[layout.decode_name(info.key.rpartition("/")[2])] = info.version
+    return seen
+
+
+def _copy_assets(
+    database: Copies, project: int, catalog: BucketCatalog, seen: _Seen, engine: Engine, now: float
+) -> None:
+    """Read the assets whose list or record changed, and drop those that are gone."""
+    columns = (assets.c.name, assets.c.list_mark, assets.c.record_mark)
+    with database.database.read() as connection:
+        found = connection.execute(select(*columns).where(assets.c.project == project)).all()
+    known = {name: Marks(listed, record) for name, listed, record in found}
+    wanted = {name: Marks(mark, seen.records.get(name)) for name, mark in seen.lists.items()}
+    stale = [name for name, marks in wanted.items() if known.get(name) != marks]
+    gone = [name for name in known if name not in wanted]
+
+    def refresh(name: str) -> None:
+        with database.turn(project, name):
+            database.refresh(project, catalog, name, now, wanted.get(name))
+
+    engine.run(refresh, [*stale, *gone])
+
+
+def _copy_metas(database: Copies, project: int, catalog: BucketCatalog, seen: _Seen, engine: Engine) -> None:
+    """Read the metas that are new or were written over; forget those that are gone."""
+    with database.database.read() as connection:
+        named = connection.execute(select(assets.c.name, assets.c.id).where(assets.c.project == project)).all()
+        ids = {name: number for name, number in named}  # noqa: C416 - rows are no pairs to a type checker
+        columns = (versions.c.asset, versions.c.version, versions.c.mark)
+        of = versions.join(assets, assets.c.id == versions.c.asset)
+        found = connection.execute(select(*columns).select_from(of).where(assets.c.project == project)).all()
+    known = {(asset, version): mark for asset, version, mark in found}
+    wanted = {(ids[n], v): (n, mark) for n, those in seen.metas.items() if n in ids for v, mark in those.items()}
+    stale = [(asset, version, *at) for (asset, version), at in wanted.items() if known.get((asset, version)) != at[1]]
+    for start in range(0, len(stale), _BATCH):
+        _copy_batch(database, stale[start : start + _BATCH], known, catalog, engine)
+    gone = [key for key in known if key not in wanted]
+    with database.database.write() as connection:
+        for asset, version in gone:
+            for table in (versions, metas):
+                connection.execute(delete(table).where(table.c.asset == asset, table.c.version == version))
+
+
+def _copy_batch(
+    database: Copies,
+    batch: Sequence[tuple[int, str, str, str]],
+    known: dict[tuple[int, str], Any],
+    catalog: BucketCatalog,
+    engine: Engine,
+) -> None:
+    """Read some metas side by side and write them in one transaction."""
+
+    def read(item: tuple[int, str, str, str]) -> Published | None:
+        try:
+            return catalog.published(item[2], item[1])
+        except (IntegrityError, VersionNotFoundError):
+            return None
+
+    found = engine.run(read, batch)
+    with database.database.write() as connection:
+        for (asset, version, _, mark), published in zip(batch, found, strict=True):
+            if published is not None:
+                keep(connection, asset, version, mark, published)
+            if (asset, version) in known:  # what was decided by the old one is decided anew
+                connection.execute(update(assets).where(assets.c.id == asset).values(revision=new_revision()))
+
+
+class Scans:
+    """Scans in time: before the first answer about a project, and in the background while it is asked about."""
+
+    def __init__(self, database: Copies, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._asked: dict[int, tuple[float, BucketCatalog]] = {}
+        self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def ensure(self, project: OpenProject) -> None:
+        """See that the copy of a project is a minute old at most.
+
+        Raises:
+            HoldfastError: the bucket cannot be read, and there is no copy yet.
+        """
+        self._asked[project.id] = (time.monotonic(), project.catalog)
+        self._start()
+        if self._age(project.id) > _OLDEST:
+            with self._locks[project.id]:
+                if self._age(project.id) > _OLDEST:
+                    scan(self._database, project.id, project.catalog, self._clock)
+
+    def stop(self) -> None:
+        """No further scan begins."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(_EVERY)
+
+    def _age(self, project: int) -> float:
+        with self._database.database.read() as connection:
+            at = connection.execute(select(copies.c.scanned).where(copies.c.project == project)).scalar()
+        return float("inf") if at is None else self._clock.now().timestamp() - at
+
+    def _start(self) -> None:
+        if self._thread is None and not self._stopped.is_set():
+            self._thread = threading.Thread(target=self._run, name="holdfast-scans", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_EVERY):
+            for project, (asked, catalog) in list(self._asked.items()):
+                if time.monotonic() - asked > _ASKED_WITHIN:
+                    self._asked.pop(project, None)
+                elif self._age(project) > _EVERY / 2:
+                    self._again(project, catalog)
+
+    def _again(self, project: int, catalog: BucketCatalog) -> None:
+        try:
+            with self._locks[project]:
+                scan(self._database, project, catalog, self._clock)
+        except HoldfastError as error:
+            _log.warning("the bucket of project %d could not be scanned: %s", project, error.kind)
+        except SQLAlchemyError as error:
+            _log.warning("project %d could not be scanned: %s", project, type(error).__name__)
