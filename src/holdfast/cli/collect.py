@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from holdfast.cli.completion import complete_name
-from holdfast.cli.options import Session, command, dry_run
+from holdfast.cli.options import TIME, Session, command, dry_run
 from holdfast.cli.output import human_size, print_json, print_lines
 from holdfast.errors import UsageError
 from holdfast.model.spec import AssetSpec
@@ -18,32 +17,13 @@ if TYPE_CHECKING:
 
     from holdfast.collect import Amount, Collected, Explained
 
-    _ParamType = click.ParamType[float]  # generic for those who check types; older releases are not, when they run
-else:
-    _ParamType = click.ParamType
-
 __all__ = ["collect_command", "prune_command"]
-
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-class _Time(_ParamType):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds from a text such as 90d."""
-        match = re.fullmatch(r"(\d+)([smhdw])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a length of time: 90d, 12h, 2w", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]]
 
 
 @command("prune")
 @click.argument("name", shell_complete=complete_name)
 @click.option("--keep-last", metavar="N", type=click.IntRange(1), help="Keep so many of the newest versions.")
-@click.option(
-    "--keep-within", metavar="TIME", type=_Time(), help="Keep what was pushed within this time: 90d, 12h, 2w."
-)
+@click.option("--keep-within", metavar="TIME", type=TIME, help="Keep what was pushed within this time: 90d, 12h, 2w.")
 @dry_run
 def prune_command(
     session: Session, name: str, *, keep_last: int | None, keep_within: float | None, dry_run: bool

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from holdfast.repository import Repository
 
     _ParamType = click.ParamType[int]  # generic for those who check types; older releases are not, when they run
+    _TimeType = click.ParamType[float]
 else:
-    _ParamType = click.ParamType
+    _ParamType = _TimeType = click.ParamType
 
-__all__ = ["SIZE", "Session", "command", "common", "described", "dry_run", "group", "labels"]
+__all__ = ["SIZE", "TIME", "Session", "command", "common", "described", "dry_run", "group", "labels"]
 
 _MOST_JOBS = 1024
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 #: How help is laid out, everywhere.
@@ -96,6 +99,20 @@ class _Size(_ParamType):
 
 
 SIZE = _Size()
+
+
+class _Time(_TimeType):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds from a text such as 90d."""
+        match = re.fullmatch(r"(\d+)([smhdw])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a length of time: 90d, 12h, 2w", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+TIME = _Time()
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:

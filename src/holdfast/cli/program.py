@@ -37,6 +37,12 @@ COMMANDS: Final[dict[str, str]] = {
     "doctor": "maintain",
     "cache": "cache",
     "config": "config",
+    "login": "signin",
+    "logout": "signin",
+    "whoami": "signin",
+    "token": "token",
+    "project": "project",
+    "env": "project",
     "completion": "completion",
 }
 

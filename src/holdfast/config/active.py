@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from holdfast.config.keys import KEYS
-from holdfast.errors import ConflictError, UsageError
+from holdfast.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from holdfast.config.settings import Settings
 
-__all__ = ["Activation", "activate", "chosen", "deactivate", "process_environment", "project"]
+__all__ = ["Activation", "activate", "chosen", "deactivate", "environment_of", "project"]
 
 _VARIABLES: Final = ("ASSET_SERVER_URL", "ASSET_BUCKET_MT_CONFIG", "ASSET_PROJECT", "HOLDFAST_STORE")
 
@@ -123,7 +123,8 @@ def activate(name: str, *, server: str | None = None, profile: str | None = None
                 hint="end it first: holdfast.deactivate()",
             )
         if _active is None:
-            made = Activation(settings.project, settings.server, process_environment(settings))
+            variables = dict.fromkeys(_VARIABLES) | environment_of(settings)
+            made = Activation(settings.project, settings.server, variables)
             made.enter()
             _active = made
         _active.depth += 1
@@ -152,18 +153,11 @@ def _end(activation: Activation) -> None:
             activation.leave()
 
 
-def process_environment(settings: Settings) -> dict[str, str | None]:
-    """The variables by which a subprocess finds the project of these settings; None for one that must not be there.
-
-    Raises:
-        UsageError: no server or project is set.
-    """
-    if settings.server is None or settings.project is None:
-        missing = "server" if settings.server is None else "project"
-        raise UsageError(f"no {missing} is set", subject=missing, hint=f"asset config set {missing} …")
-    store = f"{settings.server}/{settings.project}"
-    values = (settings.server, json.dumps(dict(settings.mounts)) if settings.mounts else None, settings.project, store)
-    return dict(zip(_VARIABLES, values, strict=True))
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables by which another program finds what these settings name."""
+    mounts = json.dumps(dict(settings.mounts)) if settings.mounts else None
+    values = dict(zip(_VARIABLES, (settings.server, mounts, settings.project, settings.store), strict=True))
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _set(name: str, value: str | None) -> None:

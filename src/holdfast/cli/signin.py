@@ -1,0 +1,244 @@
+"""``asset login``, ``logout`` and ``whoami``: who one is on a server, and the token that this machine keeps for it."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli.options import Session, command
+from holdfast.cli.output import print_json, print_lines
+from holdfast.config import file, key_named
+from holdfast.config.tokens import Kept, Tokens, origin_of
+from holdfast.errors import AccessError, HoldfastError, UnsupportedError, UsageError
+from holdfast.wiring import open_server
+
+if TYPE_CHECKING:
+    from holdfast.config import Settings
+    from holdfast.formats.api import InfoReply, TokenRow, WhoamiReply
+    from holdfast.remote import Server
+
+__all__ = ["day", "login_command", "logout_command", "server_address", "signed_in", "token_value", "whoami_command"]
+
+
+def server_address(settings: Settings) -> str:
+    """The server that the settings name, by itself or as a project's URL.
+
+    Raises:
+        UsageError: they name none.
+    """
+    if settings.store is not None and settings.store.startswith(("http://", "https://")):
+        return settings.store.rpartition("/")[0]
+    if settings.server is None:
+        raise UsageError("no server is set", subject="server", hint="asset login https://HOST")
+    return settings.server
+
+
+def signed_in(session: Session) -> Server:
+    """The server of the settings, with a token for it.
+
+    Raises:
+        AccessError: there is none; nobody is asked then.
+    """
+    address = server_address(session.settings)
+    server = open_server(address, session.settings)
+    if not server.authorization():
+        raise AccessError(f"not signed in to {address}", subject=address, hint=f"asset login {address}")
+    return server
+
+
+@command("login")
+@click.argument("url", required=False)
+@click.option("--user", metavar="NAME", help="The name of a local account.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
+@click.option("--token-stdin", is_flag=True, help="Read a token from stdin, one line, instead of signing in.")
+@click.option("--browser", is_flag=True, help="Sign in with the browser, at the provider of the server.")
+@click.option("--device", is_flag=True, help="Sign in with the browser of another device.")
+def login_command(
+    session: Session,
+    url: str | None,
+    *,
+    user: str | None,
+    password_stdin: bool,
+    token_stdin: bool,
+    browser: bool,
+    device: bool,
+) -> None:
+    """Sign in to a server, and make it the server of the settings.
+
+    The token is kept on this machine for that server alone, in the key ring where there is one, else in a file that only you may
+    read. Without a URL the server of the settings is meant. On a terminal the name and password are asked for.
+
+    Examples:
+      asset login https://assets.example.com
+      asset login https://assets.example.com --user ann --password-stdin < password
+      asset login --token-stdin < token
+    """
+    if sum((password_stdin or user is not None, token_stdin, browser, device)) > 1:
+        raise UsageError("only one way to sign in", hint="--user with --password-stdin, or --token-stdin, …")
+    settings = session.settings
+    address = str(key_named("server").check(url)) if url is not None else server_address(settings)
+    server = open_server(address, settings, signed_in=False)
+    info = _info(server)
+    if browser or device:
+        raise _no_browser(server, info)
+    name, token, number = _by_token(settings, address) if token_stdin else _by_password(session, server, user)
+    place = Tokens(settings.file.parent, settings.environ).keep(address, Kept(token, name, number))
+    if settings.server is None or origin_of(settings.server) != origin_of(address) or settings.server != address:
+        file.set_value(settings.file, "server", address, profile=settings.profile)
+    _warn_of_others(session, address)
+    if session.json:
+        print_json({"server": address, "name": name, "kept": place})
+    elif not session.quiet:
+        print_lines([f"signed in to {address} as {name}; the token is in {place}"])
+
+
+def _info(server: Server) -> InfoReply:
+    from holdfast.formats.api import InfoReply
+
+    return server.ask("GET", "info", InfoReply)
+
+
+def _no_browser(server: Server, info: InfoReply) -> HoldfastError:
+    if "oidc" not in info.login:
+        return UnsupportedError(
+            f"{server.url} offers no sign-in by browser",
+            subject=server.url,
+            hint="asset login URL --user NAME --password-stdin, or --token-stdin",
+        )
+    return UnsupportedError(
+        "this release does not sign in by browser",
+        subject=server.url,
+        hint=f"make a token on the pages of {server.url}, and give it to: asset login URL --token-stdin",
+    )
+
+
+def _by_token(settings: Settings, address: str) -> tuple[str, str, str]:
+    from holdfast.formats.api import WhoamiReply
+    from holdfast.remote import Server
+
+    token = _line("token")
+    found = Server(address, token, ca=settings.certificates).ask("GET", "whoami", WhoamiReply)
+    return found.name, token, found.token.id
+
+
+def _by_password(session: Session, server: Server, user: str | None) -> tuple[str, str, str]:
+    from holdfast.formats.api import LoginRequest, TokenReply
+
+    name = user or _asked(session)
+    password = getpass.getpass(f"Password of {name}: ") if session.interactive else _line("password")
+    label = f"asset login on {socket.gethostname()}"
+    reply = server.ask("POST", "login", TokenReply, body=LoginRequest(name, password, label), again=False)
+    return reply.name, reply.token, reply.row.id
+
+
+def _asked(session: Session) -> str:
+    if not session.interactive:
+        raise UsageError("who are you?", subject="user", hint="--user NAME --password-stdin, or --token-stdin")
+    return str(click.prompt("Name", default=getpass.getuser()))
+
+
+def _line(what: str) -> str:
+    """One line of stdin; a secret is never an argument."""
+    text = "" if sys.stdin is None else sys.stdin.readline().rstrip("\r\n")
+    if not text or not text.isprintable():
+        raise UsageError(f"no {what} on stdin", subject=what, hint=f"one line, as in: … < {what}-file")
+    return text
+
+
+def _warn_of_others(session: Session, address: str) -> None:
+    """What is stronger than what was just set."""
+    settings = session.settings
+    if settings.environ.get("ASSET_SERVER_URL") and settings.server != address:
+        session.progress.warn(f"ASSET_SERVER_URL is set to {settings.server}, and stronger than the settings' file")
+    if settings.token is not None and settings.server is not None and origin_of(settings.server) == origin_of(address):
+        session.progress.warn(
+            f"the setting token ({settings.origins['token']}) is stronger than the token of this sign-in"
+        )
+
+
+@command("logout")
+@click.argument("url", required=False)
+def logout_command(session: Session, url: str | None) -> None:
+    """Sign out of a server: the token that this machine keeps is revoked, and forgotten.
+
+    Where the server does not answer, it is forgotten all the same, and a warning says until when it would be good.
+
+    Examples:
+      asset logout
+    """
+    settings = session.settings
+    address = str(key_named("server").check(url)) if url is not None else server_address(settings)
+    tokens = Tokens(settings.file.parent, settings.environ)
+    kept = tokens.find(address)
+    revoked = kept is not None and _revoked(session, address, kept)
+    tokens.forget(address)
+    if session.json:
+        print_json({"server": address, "name": kept.name if kept else None, "revoked": revoked})
+    elif not session.quiet:
+        print_lines([f"signed out of {address}" if kept else f"was not signed in to {address}"])
+
+
+def _revoked(session: Session, address: str, kept: Kept) -> bool:
+    from holdfast.remote import Server
+
+    try:
+        Server(address, kept.token, ca=session.settings.certificates).ask("POST", "logout", type(None), again=False)
+    except AccessError:  # it is no good any more
+        return True
+    except HoldfastError as error:
+        session.progress.warn(f"the token {kept.id} was not revoked, and lives until it expires: {error.message}")
+        return False
+    return True
+
+
+@command("whoami")
+def whoami_command(session: Session) -> None:
+    """Say who one is on the server, and what one may there.
+
+    Not being signed in is exit 6.
+
+    Examples:
+      asset whoami
+      asset whoami --json
+    """
+    from holdfast.formats.api import WhoamiReply
+
+    server = signed_in(session)
+    found = server.ask("GET", "whoami", WhoamiReply)
+    if session.json:
+        print_json(_whoami(server, found))
+        return
+    kind = " (a service account)" if found.service else " (an administrator)" if found.admin else ""
+    lines = [f"{found.name}{kind} on {server.url}, by token {found.token.id} until {day(found.token.expires)}"]
+    if found.groups:
+        lines.append(f"groups: {', '.join(found.groups)}")
+    lines += [f"{each.role} of {each.name} ({each.url})" for each in found.projects]
+    print_lines(lines)
+
+
+def _whoami(server: Server, found: WhoamiReply) -> dict[str, Any]:
+    return {
+        "server": server.url,
+        "name": found.name,
+        "admin": found.admin,
+        "service": found.service,
+        "groups": list(found.groups),
+        "token": token_value(found.token),
+        "projects": [{"name": each.name, "role": each.role, "url": each.url} for each in found.projects],
+    }
+
+
+def token_value(row: TokenRow) -> dict[str, Any]:
+    """A token as JSON tells it: never its text."""
+    names = ("id", "label", "created", "expires", "project", "role", "used")
+    return {name: getattr(row, name) for name in names}
+
+
+def day(seconds: float | None) -> str:
+    """A moment for people."""
+    return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
