@@ -13,6 +13,7 @@ Example::
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +82,7 @@ class Prepared:
         self._order = tuple(compiled.positiontup) if compiled.positiontup else None
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
         self._raw = database.local
+        self._threads = threading.local()
 
     def one(self, **values: Any) -> tuple[Any, ...] | None:
         """The first row, or None."""
@@ -90,12 +92,17 @@ class Prepared:
             with self._engine.connect() as connection:
                 found = connection.exec_driver_sql(self._text, arguments).first()
             return None if found is None else tuple(found)
-        pooled = self._engine.raw_connection()
-        try:
-            row: tuple[Any, ...] | None = pooled.cursor().execute(self._text, arguments).fetchone()
-            return row
-        finally:
-            pooled.close()
+        rows = self._own().execute(self._text, arguments).fetchall()  # all of them, so that nothing stays open
+        return rows[0] if rows else None
+
+    def _own(self) -> Any:
+        """This thread's own connection to a file, out of the pool: a read is quicker than the pool's bookkeeping."""
+        found = getattr(self._threads, "connection", None)
+        if found is None:
+            pooled = self._engine.raw_connection()
+            found = self._threads.connection = pooled.driver_connection
+            pooled.detach()
+        return found
 
 
 def _engine(url: str) -> Engine:

@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from litestar import get
+from litestar import MediaType, Request, Response, get
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery
 
 from holdfast.errors import UsageError
-from holdfast.formats.api import BATCH, ResolveReply
+from holdfast.formats.api import BATCH, ResolveReply, encode
 from holdfast.server import given, transfers
 from holdfast.server.access import Role
 
 if TYPE_CHECKING:
+    from holdfast.server.access import OpenProject
     from holdfast.server.resolving import Answer
+    from holdfast.server.service import Service
 
 __all__ = ["handlers"]
 
 
-@get("/resolve", opt={"role": Role.READER})
+@get("/resolve", opt={"role": Role.READER}, responses={200: ResponseSpec(ResolveReply, generate_examples=False)})
 async def resolve(
-    project: given.Project, service: given.Service, spec: FromQuery[str], grants: FromQuery[str | None] = None
-) -> ResolveReply:
-    """The version that a spec names now; with ``grants``, leave to GET so many of its first objects."""
+    request: Request[Any, Any, Any], spec: FromQuery[str], grants: FromQuery[str | None] = None
+) -> Response[bytes]:
+    """The version that a spec names now (ResolveReply); with ``grants``, leave to GET so many of its first objects."""
+    # Nothing is injected, and the answer is encoded here: both would cost as much as all the rest.
+    project, service = request.scope["state"][given.PROJECT], given.service_of(request.app)
     most, answer = _most(grants), None
     if service.database.local:
         answer = service.resolving.ready(project, spec)
     if answer is None or most:
-        return await asyncio.to_thread(_resolve, project, service, spec, most, answer)
-    published = answer.published
-    return ResolveReply(answer.name, answer.version, published.id, published.data, [], service.now())
+        reply = await asyncio.to_thread(_resolve, project, service, spec, most, answer)
+    else:
+        published = answer.published
+        reply = ResolveReply(answer.name, answer.version, published.id, published.data, [], service.now())
+    return Response(encode(reply), media_type=MediaType.JSON)
 
 
-def _resolve(
-    project: given.Project, service: given.Service, spec: str, most: int, answer: Answer | None
-) -> ResolveReply:
+def _resolve(project: OpenProject, service: Service, spec: str, most: int, answer: Answer | None) -> ResolveReply:
     """Where the bucket, or a database far away, may have to be asked, or URLs are to be signed."""
     if answer is None and not service.database.local:
         answer = service.resolving.ready(project, spec)
@@ -43,8 +48,8 @@ def _resolve(
         answer = service.resolving.resolve(project, spec)
     name, version, published = answer.name, answer.version, answer.published
     now = service.now()
-    given = transfers.beginning(project.store, published, name, version, most, now) if most else []
-    return ResolveReply(name, version, published.id, published.data, given, now)
+    grants = transfers.beginning(project.store, published, name, version, most, now) if most else []
+    return ResolveReply(name, version, published.id, published.data, grants, now)
 
 
 def _most(grants: str | None) -> int:
