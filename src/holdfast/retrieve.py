@@ -28,6 +28,7 @@ from holdfast.local import fetched
 from holdfast.model.digest import digest_of
 from holdfast.model.manifest import Entry, Manifest
 from holdfast.selection import Selection
+from holdfast.store.base import Expects
 from holdfast.transfer.plan import plan_objects
 
 if TYPE_CHECKING:
@@ -258,6 +259,8 @@ class Retriever:
         if chosen is not None and meta.layout == "tree":
             chosen = self._sized(name, version, chosen)
         plan = plan_objects(name, version, meta.layout, chosen.files if chosen is not None else ())
+        if isinstance(self._store, Expects):
+            self._store.expect(item.key for item in (*plan.small, *plan.large))
         download = Download(self._store, self._engine, work.copy, work.scratch)
         self._engine.progress.start(f"{name}:{version}", plan.size, len(plan.small) + len(plan.large))
         try:

@@ -88,7 +88,9 @@ class PackedVersion:
         path = selection.sub_path.encode()
         local = self._reader.local.find(self._name, self._version, self._root or "")
         if local is None:
-            some = list(self._reader.some(self.root()[0].within(path)))
+            root = self.root()[0]
+            self._reader.expect(root)
+            some = list(self._reader.some(root.within(path)))
         else:
             some = [entry for page in local.root.within(path) for entry in opened(page, local.stored(page))]
         try:

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,21 +38,23 @@ class Running:
     folder: Path
     tokens: dict[str, str]
     password: str = PASSWORD
+    bucket: str = ""
 
     def open(self, home: Path, who: str = "writer", project: str = "p", **more) -> Repository:
         """The door of somebody to a project, with an empty cache."""
+        (home / "assets").mkdir(parents=True, exist_ok=True)
         environ = {"HOME": str(home), "ASSET_SERVER_URL": self.url, "HOLDFAST_TOKEN": self.tokens[who]}
         arguments = {"store": f"{self.url}/{project}", "assets_dir": home / "assets"}
         return wiring.open_settings(load(arguments, environ), **more)
 
 
 @contextmanager
-def running(data: Path, *more: str, environ: dict[str, str] | None = None) -> Iterator[Running]:
-    """A server on this folder; ``more`` are projects (``name=url``) and endpoints that are allowed."""
+def running(data: Path, *more: dict[str, Any], environ: dict[str, str] | None = None) -> Iterator[Running]:
+    """A server on this folder; ``more`` are projects beside ``p``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.client.running", str(data), str(port), *more]
+    command = [sys.executable, "-m", "tests.client.running", str(data), str(port), *map(json.dumps, more)]
     path = f"{ROOT / 'src'}:{ROOT}"
     log = data.with_suffix(".log")
     with (
@@ -96,4 +98,20 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def server(tmp_path_factory) -> Iterator[Running]:
     """A server whose project ``p`` is a folder: it streams."""
     with running(tmp_path_factory.mktemp("server") / "data") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def signing(tmp_path_factory, ceph) -> Iterator[Running]:
+    """A server whose project ``s`` is in a bucket, for which it signs URLs."""
+    env = ceph.env
+    project = {
+        "name": "s",
+        "url": ceph.fresh_store(),
+        "endpoint": env["AWS_ENDPOINT_URL"],
+        "region": "us-east-1",
+        "credentials": {name: env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
+    }
+    with running(tmp_path_factory.mktemp("signing") / "data", project) as found:
+        found.bucket = project["url"]
         yield found

@@ -1,4 +1,5 @@
-"""A server in a process of its own, for tests: ``python -m tests.client.running DATA PORT [URL=STORE …]`` makes projects and serves.
+"""A server in a process of its own, for tests: ``python -m tests.client.running DATA PORT [PROJECT …]`` makes projects (each a
+ProjectRequest in JSON) and serves.
 
 Prints one line of JSON with the tokens of its people once they are made; ``p`` lies in a folder of the server's own.
 """
@@ -14,7 +15,7 @@ from typing import Any
 PASSWORD = "correct horse battery"
 
 
-def make(data: Path, projects: list[str], endpoints: list[str]) -> dict[str, str]:
+def make(data: Path, projects: list[dict[str, Any]]) -> dict[str, str]:
     """Database, secret, people and projects; the token of each of the people."""
     from holdfast.formats.people import ProjectRequest
     from holdfast.server import accounts, memberships, tokens
@@ -23,30 +24,30 @@ def make(data: Path, projects: list[str], endpoints: list[str]) -> dict[str, str
     from holdfast.server.migrate import upgrade
     from holdfast.server.service import Service
 
-    service = Service(_settings(data, endpoints), make=True)
+    service = Service(_settings(data, projects), make=True)
     upgrade(service.database)
     made: dict[str, str] = {}
     with service.database.write() as connection:
-        for each in ["p", *projects]:
-            name, _, url = each.partition("=")
-            known.add_project(connection, service.settings, service.vault, ProjectRequest(name, url or None), 0.0)
+        wanted = [ProjectRequest("p"), *(ProjectRequest(**each) for each in projects)]
+        for each in wanted:
+            known.add_project(connection, service.settings, service.vault, each, 0.0)
         people = {"root": None, "reader": Role.READER, "writer": Role.WRITER, "keeper": Role.ADMIN}
         for name, role in people.items():
             number = accounts.add_account(
                 connection, name, PASSWORD if name == "root" else None, 0.0, admin=name == "root"
             )
-            for each in ["p", *projects] if role is not None else []:
-                project = known.find_project(connection, each.partition("=")[0]).id
-                memberships.set_role(connection, project, name, role)
+            for each in wanted if role is not None else []:
+                memberships.set_role(connection, known.find_project(connection, each.name).id, name, role)
             made[name] = tokens.create_token(connection, number, service.now(), seconds=3600).text
     service.close()
     (data / "stores" / "p").mkdir(parents=True, exist_ok=True)
     return made
 
 
-def _settings(data: Path, endpoints: list[str]) -> Any:
+def _settings(data: Path, projects: list[dict[str, Any]]) -> Any:
     from holdfast.server.settings import load_settings
 
+    endpoints = [each["endpoint"] for each in projects if each.get("endpoint")]
     return load_settings({"data": data, "allow_endpoints": endpoints, "environ": dict(os.environ)})
 
 
@@ -55,8 +56,8 @@ def app() -> Any:
     from holdfast.server.app import make_app
     from holdfast.server.service import Service
 
-    data, _, *endpoints = json.loads(os.environ["HOLDFAST_TEST_SERVER"])
-    return make_app(Service(_settings(Path(data), endpoints)))
+    data, projects = json.loads(os.environ["HOLDFAST_TEST_SERVER"])
+    return make_app(Service(_settings(Path(data), projects)))
 
 
 def main() -> None:
@@ -65,10 +66,9 @@ def main() -> None:
     from granian.constants import Interfaces
 
     data, port, *rest = sys.argv[1:]
-    projects = [each for each in rest if "=" in each]
-    endpoints = [each for each in rest if "=" not in each]
-    made = make(Path(data), projects, endpoints)
-    os.environ["HOLDFAST_TEST_SERVER"] = json.dumps([data, port, *endpoints])
+    projects = [json.loads(each) for each in rest]
+    made = make(Path(data), projects)
+    os.environ["HOLDFAST_TEST_SERVER"] = json.dumps([data, projects])
     print(json.dumps(made), flush=True)
     target = "tests.client.running:app"
     Granian(

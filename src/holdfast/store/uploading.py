@@ -8,9 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import AlreadyExistsError, HoldfastError, IntegrityError, ObjectNotFoundError
+from holdfast.errors import (
+    AlreadyExistsError,
+    HoldfastError,
+    IntegrityError,
+    NotFoundError,
+    ObjectNotFoundError,
+    UnsupportedError,
+)
 from holdfast.formats.api import ObjectStat, PartsDone, PartsReply, PartsRequest, decode_reply
 from holdfast.store.base import ObjectInfo
 from holdfast.store.parts import PART, Feed, blocks
@@ -68,9 +76,16 @@ class Uploading:
         if size <= PART:
             return self._store.put(key, b"".join(blocks(source, size, PART, seen, key)))
         push = self._remote.pushes.of(key)
-        if push is not None and self._signs:
-            return _Parts(self._remote, self._grants, self._granted, push, key, size).send(source, seen)
+        parts = self._parts(push, key, size) if push is not None and self._signs else None
+        if parts is not None:
+            return parts.send(source, seen)
         return self._streamed(key, push, source, size, seen)
+
+    def _parts(self, push: str, key: str, size: int) -> _Parts | None:
+        """An upload in parts that the server has begun; None where it says that it cannot."""
+        with suppress(UnsupportedError, NotFoundError):
+            return _Parts(self._remote, self._grants, self._granted, push, key, size)
+        return None
 
     def _compared(
         self, key: str, info: ObjectInfo, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]

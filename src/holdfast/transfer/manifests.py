@@ -15,6 +15,7 @@ from holdfast.formats.pages import decode_chunks, decode_page
 from holdfast.formats.root import decode_root
 from holdfast.model.chunk import CODEC_ZSTD
 from holdfast.model.digest import digest_of, raw_digest_of
+from holdfast.store.base import Expects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -103,6 +104,7 @@ class ManifestReader:
         if found is not None:
             return found
         root, data = self.root(name, version, digest)
+        self.expect(root)
         recorder = self.local.record(name)
         try:
             for _, stored in self._stored(root.pages):
@@ -116,6 +118,11 @@ class ManifestReader:
         if found is None:
             raise LocalError(f"the manifest of {name}:{version} cannot be kept on this machine", subject=name)
         return found
+
+    def expect(self, root: Root) -> None:
+        """Tell the store, if it wants to know, that pages and packs of this root will be read."""
+        if isinstance(self._store, Expects):
+            self._store.expect([*map(keys.pages_key, root.objects), *map(keys.pack_key, root.packs)])
 
     def entries(self, manifest: LocalManifest) -> Iterator[Placed]:
         """Every entry of a manifest that is here."""

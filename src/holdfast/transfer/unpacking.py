@@ -19,7 +19,7 @@ from holdfast.formats.codec import unpack
 from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
 from holdfast.model.manifest import PERMISSIONS
-from holdfast.store.base import Bulk, OpensFiles
+from holdfast.store.base import Bulk, Expects, OpensFiles
 from holdfast.transfer.dedup import GAP
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Unpacking:
             prepare_copy(self._root, manifest.entries)
             parts = list(self._parts(entries, resumed=resumed))
         ranges = pack_ranges(parts)
+        if isinstance(self._store, Expects):
+            self._store.expect(dict.fromkeys(keys.pack_key(wanted.pack) for wanted in ranges))
         self._engine.run(self._range, ranges, at_once=_AT_ONCE)
         with local_errors(self._copy):
             finished = self._finished
