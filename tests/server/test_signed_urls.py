@@ -5,15 +5,20 @@ from __future__ import annotations
 import secrets
 import time
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import md5
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pytest
 import urllib3
 
+from holdfast.formats.people import ProjectRequest
+from holdfast.server import memberships, projects
+from holdfast.server.access import Role
 from holdfast.store.base import UploadWish
 from holdfast.store.bucket import BucketStore
 from holdfast.store.settings import bucket_settings
+from tests.server.test_push_routes import Push, error
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +120,104 @@ def test_store__that_keeps_no_conditions(rclone_s3):
     store = BucketStore(bucket_settings(rclone_s3.fresh_store(), rclone_s3.env))
     assert not store.signs_uploads
     assert len(store.sign_downloads(["k"], 60)) == 1
+
+
+@pytest.fixture
+def remote(server, ceph, http):
+    """A project on the bucket, with the bucket's own credentials; puts it in the place of ``p``."""
+    service = server.service
+    service.settings = replace(service.settings, allow_endpoints=(ceph.env["AWS_ENDPOINT_URL"],))
+    wanted = ProjectRequest(
+        "s3",
+        ceph.fresh_store(),
+        endpoint=ceph.env["AWS_ENDPOINT_URL"],
+        region="us-east-1",
+        credentials={name: ceph.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
+    )
+    with service.database.write() as connection:
+        number = projects.add_project(connection, service.settings, service.vault, wanted, 0.0)
+        for name, role in (("reader", Role.READER), ("writer", Role.WRITER)):
+            memberships.set_role(connection, number, name, role)
+    server.p = "/api/v1/projects/s3"
+    return server
+
+
+def test_server__signs(remote, http):
+    """Through the server, objects are written and read at the bucket itself; the commit finds them there."""
+    push = Push(remote)
+    push.number("claim", "0.0")
+    told = remote.get("store").json()
+    assert (told["signs_get"], told["signs_put"]) == (True, True)
+    files = {f"d/{number}": secrets.token_bytes(10 + number) for number in range(3)}
+    wanted = [{"key": f"a/b/0.0/{path}", "size": len(data)} for path, data in files.items()]
+    reply = remote.post("uploads", json={"push": push.id, "objects": wanted}).json()
+    for grant, data in zip(reply["grants"], files.values(), strict=True):
+        assert 800 < grant["expires"] - reply["now"] <= 900
+        assert http.request("PUT", grant["url"], body=data, headers=grant["headers"]).status == 200
+        assert http.request("PUT", grant["url"], body=data, headers=grant["headers"]).status == 412
+    assert push.publish("0.0", push.tree(files)).status_code == 200
+    assert remote.post("enlist", json={"name": "a/b", "versions": ["0.0"]}).status_code == 200
+    found = remote.get("resolve", params={"spec": "a/b", "grants": "2"}).json()
+    assert [each["key"] for each in found["grants"]] == ["a/b/0.0/d/0", "a/b/0.0/d/1"]
+    assert http.request("GET", found["grants"][1]["url"]).data == files["d/1"]
+    base = told["url"]
+    row = remote.post("metadata", "reader", json={"urls": [f"{base}/a/b/0.0/d/0"]}).json()["objects"][0]
+    assert (row["size"], row["md5"]) == (10, md5(files["d/0"]).hexdigest())
+    texts = [remote.get("store").text, remote.get("/api/v1/projects").text]
+    assert not any("SKHOLDFAST" in text for text in texts)
+
+
+def test_parts__make_one_object(remote, http):
+    """A large object goes to the bucket in parts of signed lengths; completed again it is the same, and another one is refused."""
+    push = Push(remote)
+    push.number("claim", "0.0")
+    data = secrets.token_bytes(8 * 1024 * 1024 + 5)
+    body = {"push": push.id, "key": "a/b/0.0", "size": len(data)}
+
+    def sent():
+        begun = remote.post("parts", json=body | {"numbers": [1, 2]}).json()
+        tags = []
+        for grant in begun["grants"]:
+            start = (int(grant["key"]) - 1) * begun["part"]
+            piece = data[start : start + begun["part"]]
+            refused = http.request(
+                "PUT", grant["url"], body=piece[:-1], headers={"content-length": str(len(piece) - 1)}
+            )
+            assert refused.status == 403
+            answer = http.request("PUT", grant["url"], body=piece, headers=grant["headers"])
+            assert answer.status == 200
+            tags.append(answer.headers["ETag"].strip('"'))
+        return body | {"upload": begun["upload"], "tags": tags}
+
+    first, second = sent(), sent()
+    assert remote.post("parts/complete", json=first).json()["size"] == len(data)
+    assert remote.post("parts/complete", json=first).json()["size"] == len(data)
+    url = remote.post("downloads", "reader", json={"keys": ["a/b/0.0"]}).json()["grants"][0]["url"]
+    assert http.request("GET", url).data == data
+    other = second | {"tags": [second["tags"][0], "0" * 32]}
+    assert error(remote.post("parts/complete", json=other)) == (409, "already_exists")
+    assert error(remote.post("parts/complete", json=first | {"tags": ["<x/>", "0" * 32]})) == (400, "usage")
+    assert error(remote.post("parts/complete", json=first | {"tags": []})) == (400, "usage")
+
+
+def test_parts__refused(remote):
+    """Parts are for data under the push's own claim; a completion of an upload that is none is a conflict."""
+    push = Push(remote)
+    push.number("claim", "0.0")
+    size = 9 * 1024 * 1024
+    for key in ("a/b/0.1", "a/b.versions", f".holdfast/packs/ab/{'ab' * 32}"):
+        assert error(remote.post("parts", json={"push": push.id, "key": key, "size": size})) == (403, "not_allowed")
+    body = {"push": push.id, "key": "a/b/0.0", "size": size}
+    for more in ({"numbers": [3]}, {"numbers": [0]}, {"size": 0}, {"size": 1 << 60}):
+        assert error(remote.post("parts", json=body | more)) == (400, "usage")
+    done = body | {"upload": "2~GONE0000000000000000000000000000", "tags": ["0" * 32] * 2}
+    reply = remote.post("parts/complete", json=done)
+    assert error(reply) == (409, "conflict"), reply.text
+
+
+def test_parts__of_a_store_that_cannot(server):
+    """A store on a disk takes no parts: the client is told to send the object through the server."""
+    push = Push(server)
+    push.number("claim", "0.0")
+    reply = server.post("parts", json={"push": push.id, "key": "a/b/0.0", "size": 5})
+    assert error(reply) == (501, "unsupported")

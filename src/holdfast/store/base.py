@@ -43,6 +43,7 @@ __all__ = [
     "Store",
     "TellsChecksums",
     "UploadWish",
+    "UploadsParts",
 ]
 
 #: The largest object put with a condition, in bytes (design §3).
@@ -271,3 +272,22 @@ class TellsChecksums(Protocol):
 
     def checksums(self, key: str) -> dict[str, str]:
         """The checksums that the store keeps of an object, by algorithm, as it writes them; none where it has none."""
+
+
+@runtime_checkable
+class UploadsParts(Protocol):
+    """What a store offers beside whose large objects others may send, in parts. All raise UnsupportedError where it cannot."""
+
+    def begin_parts(self, key: str) -> str:
+        """The id of a new upload."""
+
+    def sign_parts(self, key: str, upload: str, parts: Sequence[tuple[int, int]], seconds: int) -> list[SignedUpload]:
+        """URLs to PUT parts, by number and length."""
+
+    def complete_parts(self, key: str, upload: str, tags: Sequence[str]) -> ObjectInfo:
+        """The object of all the parts; asked again for what is there already, the same. The caller has seen that nothing else is.
+
+        Raises:
+            ConflictError: the upload is gone, or a part is missing.
+            AlreadyExistsError: another object is there.
+        """

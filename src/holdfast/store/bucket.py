@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import (
+    AlreadyExistsError,
     ChangedError,
     HoldfastError,
     IntegrityError,
@@ -41,6 +42,7 @@ from holdfast.store.clients import sign, sign_many
 from holdfast.store.direct import Direct
 from holdfast.store.exchange import ETAG, Exchange, PastEndError, quoted
 from holdfast.store.keys import checked_key
+from holdfast.store.multipart import Multipart, tag_of
 from holdfast.store.parts import Feed, blocks, part_plan
 from holdfast.store.presign import CREATE_ONLY, Presigner
 
@@ -258,6 +260,39 @@ class BucketStore:
             url = presigner.url("PUT", self._exchange.path(wish.key), seconds, headers)
             signed.append(SignedUpload(url, headers))
         return signed
+
+    def begin_parts(self, key: str) -> str:
+        """On S3."""
+        return self._multipart().begin(self._exchange.path(key))
+
+    def sign_parts(
+        self, key: str, upload: str, parts: Sequence[tuple[int, int]], seconds: int
+    ) -> builtins.list[SignedUpload]:
+        """Each of one length."""
+        path, url = self._exchange.path(key), self._multipart().presigner.url
+        signed = []
+        for number, size in parts:
+            headers = {"content-length": str(size)}
+            query = {"partNumber": str(number), "uploadId": upload}
+            signed.append(SignedUpload(url("PUT", path, seconds, headers, query), headers))
+        return signed
+
+    def complete_parts(self, key: str, upload: str, tags: Sequence[str]) -> ObjectInfo:
+        """Where an object is there, its tag tells whether it is this one."""
+        try:
+            found = self.head(key)
+        except ObjectNotFoundError:
+            self._multipart().complete(self._exchange.path(key), upload, tags)
+            return self.head(key)
+        if found.etag != tag_of(tags):
+            raise AlreadyExistsError(f"{key} exists", subject=key)
+        return found
+
+    def _multipart(self) -> Multipart:
+        presigner = self._signer()
+        if presigner is None or not presigner.site.plain:
+            raise UnsupportedError(f"{self.url} cannot sign parts of an upload", subject=self.url)
+        return Multipart(presigner, self._settings)
 
     def checksums(self, key: str) -> dict[str, str]:
         """On S3, by a HEAD that asks for them."""

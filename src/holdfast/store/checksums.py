@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from holdfast.store.presign import Presigner
     from holdfast.store.settings import BucketSettings
 
-__all__ = ["checksums"]
+__all__ = ["checksums", "pool"]
 
 _PREFIX: Final = "x-amz-checksum-"
 _SECONDS: Final = 60
@@ -24,7 +24,7 @@ def checksums(presigner: Presigner, path: str, settings: BucketSettings) -> dict
     asked = {"x-amz-checksum-mode": "ENABLED"}
     url = presigner.url("HEAD", path, _SECONDS, asked)
     try:
-        answer = _pool(settings.connect_timeout, settings.read_timeout).request("HEAD", url, headers=asked)
+        answer = pool(settings.connect_timeout, settings.read_timeout).request("HEAD", url, headers=asked)
     except urllib3.exceptions.HTTPError:
         return {}
     if answer.status != 200:
@@ -34,7 +34,8 @@ def checksums(presigner: Presigner, path: str, settings: BucketSettings) -> dict
 
 
 @lru_cache(8)
-def _pool(connect: float, read: float) -> urllib3.PoolManager:
+def pool(connect: float, read: float) -> urllib3.PoolManager:
+    """Connections to stores, for requests that are signed by their URL."""
     import urllib3
 
     return urllib3.PoolManager(maxsize=16, retries=1, timeout=urllib3.Timeout(connect=connect, read=read))

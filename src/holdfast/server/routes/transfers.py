@@ -10,11 +10,15 @@ from holdfast.formats.api import (
     KeysRequest,
     MetadataReply,
     MetadataRequest,
+    ObjectStat,
+    PartsDone,
+    PartsReply,
+    PartsRequest,
     TakeReply,
     TakeRequest,
     UploadsRequest,
 )
-from holdfast.server import given, taking, transfers
+from holdfast.server import given, parts, taking, transfers
 from holdfast.server.access import Role
 from holdfast.server.metadata import metadata as objects_by_url
 
@@ -45,4 +49,16 @@ async def take(project: given.Project, push: FromPath[str], data: JSONBody[TakeR
     return await taking.take(project, push, data)
 
 
-handlers = [downloads, uploads, metadata, take]
+@post("/parts", opt={"role": Role.WRITER}, status_code=200, sync_to_thread=True)
+def begin_parts(project: given.Project, data: JSONBody[PartsRequest], service: given.Service) -> PartsReply:
+    """A large object in parts: begin, or URLs for more of them."""
+    return parts.begin(project, data, service.now())
+
+
+@post("/parts/complete", opt={"role": Role.WRITER}, status_code=200, sync_to_thread=True)
+def complete_parts(project: given.Project, data: JSONBody[PartsDone], service: given.Service) -> ObjectStat:
+    """Make one object of the parts."""
+    return parts.complete(project, service.database, data)
+
+
+handlers = [downloads, uploads, metadata, take, begin_parts, complete_parts]
