@@ -23,7 +23,8 @@ Routes of one project, below ``/api/v1/projects/{project}`` (role: reader, write
     GET  list?prefix&level&after&limit       reader  ObjectsReply      keys relative to the project's store
     POST metadata        MetadataRequest     reader  MetadataReply     for bucket URLs (the seed's "S3 proxy")
     POST downloads       KeysRequest         reader  GrantsReply       at most 1,000 keys
-    GET  objects?key                         reader  bytes; Range and If-Match are understood; ETag and Last-Modified are told
+    GET  objects?key                         reader  bytes; Range and If-Match (else 412) are understood; ETag, the object's version, and
+                                                     Last-Modified are told; HEAD tells them without the bytes
     POST pushes          PushRequest         writer  PushReply
     POST pushes/{id}/renew|close             writer  PushReply         PushRequest
     POST pushes/{id}/claim|check|withdraw    writer  nothing           NumberRequest
@@ -49,17 +50,31 @@ Everybody else's::
     DELETE /api/v1/tokens/{id}               its owner, admins
 """
 
+# ruff: noqa: RUF012 - msgspec gives each value a copy of an empty default
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Literal
 
-import msgspec
-
-from holdfast.errors import UsageError
+from holdfast.formats.messages import Reply, Request, decode_reply, decode_request, encode
 from holdfast.formats.records import StoreRecord  # noqa: TC001 - msgspec reads the annotations
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from holdfast.formats.transfers import (
+    Grant,
+    GrantsReply,
+    KeysRequest,
+    MetadataReply,
+    MetadataRequest,
+    MetadataRow,
+    ObjectsReply,
+    ObjectStat,
+    PartsDone,
+    PartsReply,
+    PartsRequest,
+    Staged,
+    TakeReply,
+    TakeRequest,
+    Upload,
+    UploadsRequest,
+)
 
 __all__ = [
     "BATCH",
@@ -94,7 +109,10 @@ __all__ = [
     "PublishRequest",
     "PushReply",
     "PushRequest",
+    "Reply",
+    "Request",
     "ResolveReply",
+    "Role",
     "Staged",
     "StoreReply",
     "TakeReply",
@@ -103,6 +121,7 @@ __all__ = [
     "TokenReply",
     "TokenRequest",
     "TokenRow",
+    "Upload",
     "UploadsRequest",
     "VersionsRequest",
     "WhoamiReply",
@@ -117,15 +136,7 @@ BATCH = 1000
 Role = Literal["reader", "writer", "admin"]
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a client sends; a field that the server does not know is an error, not a silence."""
-
-
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a server answers; a client ignores fields that it does not know."""
-
-
-class ErrorBody(Reply):
+class ErrorBody(Reply, frozen=True):
     """A failure: kind (see errors.KINDS), what happened, what to do, to what; ``name`` of the class in errors, which is finer."""
 
     kind: str
@@ -135,13 +146,13 @@ class ErrorBody(Reply):
     name: str | None = None
 
 
-class ErrorReply(Reply):
+class ErrorReply(Reply, frozen=True):
     """The body of every answer that is no success."""
 
     error: ErrorBody
 
 
-class StoreReply(Reply):
+class StoreReply(Reply, frozen=True):
     """The store behind a project: ``url`` is the bucket's, by which a client finds its mount of it."""
 
     url: str
@@ -154,28 +165,7 @@ class StoreReply(Reply):
     signs_put: bool = False
 
 
-class Grant(Reply):
-    """Leave to GET or PUT one object until ``expires``. Without a URL, it goes through ``objects?key=`` of the server.
-
-    ``headers`` are part of the signature and must be sent as they are. ``size`` and ``etag`` where the server knows them.
-    """
-
-    key: str
-    url: str | None = None
-    headers: dict[str, str] = {}
-    expires: float = 0.0
-    size: int | None = None
-    etag: str | None = None
-
-
-class GrantsReply(Reply):
-    """In the order of the keys asked for; ``now`` tells the client how far its clock is off."""
-
-    grants: list[Grant]
-    now: float
-
-
-class ResolveReply(Reply):
+class ResolveReply(Reply, frozen=True):
     """The version that a spec names, its meta as it lies in the store, the id that a tombstone of it would name, and
     grants for the objects that a fetch begins with (the file, the archive, the root, or the first files of a tree).
     """
@@ -188,14 +178,14 @@ class ResolveReply(Reply):
     now: float = 0.0
 
 
-class NamesReply(Reply):
+class NamesReply(Reply, frozen=True):
     """Names in order; ``next`` is what to give as ``after``, None at the end."""
 
     names: list[str]
     next: str | None = None
 
 
-class AssetRow(Reply):
+class AssetRow(Reply, frozen=True):
     """An asset in a list: as AssetSummary."""
 
     name: str
@@ -209,14 +199,14 @@ class AssetRow(Reply):
     pushed: str | None = None
 
 
-class AssetsReply(Reply):
+class AssetsReply(Reply, frozen=True):
     """A page of assets by name."""
 
     assets: list[AssetRow]
     next: str | None = None
 
 
-class ListedReply(Reply):
+class ListedReply(Reply, frozen=True):
     """An asset's list: as catalog.base.Listed, the scheme by name; ``token`` is None where there is no such asset."""
 
     versions: list[str]
@@ -226,14 +216,14 @@ class ListedReply(Reply):
     merged: bool = False
 
 
-class MetaReply(Reply):
+class MetaReply(Reply, frozen=True):
     """A meta as it lies in the store, and its id."""
 
     id: str
     data: bytes
 
 
-class TakenReply(Reply):
+class TakenReply(Reply, frozen=True):
     """The numbers in use: as catalog.base.Taken."""
 
     metas: list[str]
@@ -241,7 +231,7 @@ class TakenReply(Reply):
     claims: list[str]
 
 
-class FileRow(Reply):
+class FileRow(Reply, frozen=True):
     """An entry of a version."""
 
     path: str
@@ -253,7 +243,7 @@ class FileRow(Reply):
     target: str | None = None
 
 
-class FilesReply(Reply):
+class FilesReply(Reply, frozen=True):
     """A page of a version's entries, by path."""
 
     name: str
@@ -262,7 +252,7 @@ class FilesReply(Reply):
     next: str | None = None
 
 
-class DiffReply(Reply):
+class DiffReply(Reply, frozen=True):
     """As ``asset diff --json``."""
 
     added: list[str]
@@ -272,58 +262,7 @@ class DiffReply(Reply):
     bytes_removed: int
 
 
-class ObjectStat(Reply):
-    """What a store tells of an object: as store.base.ObjectInfo."""
-
-    key: str
-    size: int
-    version: str
-    modified: float
-    etag: str | None = None
-
-
-class ObjectsReply(Reply):
-    """Objects below a prefix, by key; with ``level`` one level only and the prefixes one piece longer."""
-
-    objects: list[ObjectStat]
-    prefixes: list[str] = []
-    next: str | None = None
-
-
-class MetadataRequest(Request):
-    """Bucket URLs (``s3://bucket/key``) inside the project's own URL."""
-
-    urls: list[str]
-
-
-class MetadataRow(Reply):
-    """What is known of the object at a URL; ``found`` is False where there is none. ``checksums`` by algorithm, as the store
-    writes them.
-    """
-
-    url: str
-    found: bool = True
-    size: int | None = None
-    version: str | None = None
-    etag: str | None = None
-    md5: str | None = None
-    modified: float | None = None
-    checksums: dict[str, str] = {}
-
-
-class MetadataReply(Reply):
-    """In the order of the URLs asked for."""
-
-    objects: list[MetadataRow]
-
-
-class KeysRequest(Request):
-    """Keys relative to the project's store."""
-
-    keys: list[str]
-
-
-class PushRequest(Request):
+class PushRequest(Request, frozen=True):
     """A push: its id (32 hex digits, chosen by the client), the asset, when it began (ISO 8601)."""
 
     id: str
@@ -331,7 +270,7 @@ class PushRequest(Request):
     started: str
 
 
-class PushReply(Reply):
+class PushReply(Reply, frozen=True):
     """An open push; ``limit`` in seconds from its start."""
 
     id: str
@@ -341,14 +280,14 @@ class PushReply(Reply):
     limit: float
 
 
-class NumberRequest(Request):
+class NumberRequest(Request, frozen=True):
     """A number of an asset."""
 
     name: str
     version: str
 
 
-class PublishRequest(Request):
+class PublishRequest(Request, frozen=True):
     """The meta to write (its bytes; who and when are the server's word), after which the version is whole.
 
     ``parent`` is the version that must still be the newest (that of the meta, where the push named one), else ``conflict``.
@@ -360,109 +299,35 @@ class PublishRequest(Request):
     parent: str | None = None
 
 
-class Upload(Request):
-    """An object to be: its key and length; ``md5`` in base64 where the client knows it."""
-
-    key: str
-    size: int
-    md5: str | None = None
-
-
-class UploadsRequest(Request):
-    """Objects that the push will write: packs, pages, or data under its own claim."""
-
-    push: str
-    objects: list[Upload]
-
-
-class Staged(Request):
-    """An object that the push wrote through a mount: ``piece`` of ``layout.staged_key``, the key that it is meant for, its length, and
-    the MD5 of its bytes in hex where the client knows it.
-    """
-
-    piece: str
-    key: str
-    size: int
-    md5: str | None = None
-
-
-class TakeRequest(Request):
-    """Objects to be taken to their keys, at most 1,000, once each shows its length in the store. ``wait``: for so many seconds at most
-    (the server may answer earlier). Asked again for what was taken already, the server says so again.
-    """
-
-    objects: list[Staged]
-    wait: float = 20.0
-
-
-class TakeReply(Reply):
-    """The pieces that are under their keys now, and those that the store does not show whole yet: to be asked for again.
-
-    An object under a key that has another length (or other bytes, where the store tells them apart) is ``already_exists``.
-    """
-
-    taken: list[str]
-    waiting: list[str] = []
-
-
-class PartsRequest(Request):
-    """A large object in parts: begun where ``upload`` is None, else more URLs for these part numbers."""
-
-    push: str
-    key: str
-    size: int
-    upload: str | None = None
-    numbers: list[int] = []
-
-
-class PartsReply(Reply):
-    """The upload's id, the length of each part but the last, and grants for the parts, whose ``key`` is their number."""
-
-    upload: str
-    part: int
-    grants: list[Grant]
-    now: float
-
-
-class PartsDone(Request):
-    """Every part's tag, in order."""
-
-    push: str
-    key: str
-    size: int
-    upload: str
-    tags: list[str]
-
-
-class EnlistRequest(Request):
+class EnlistRequest(Request, frozen=True):
     """Whole versions to be listed."""
 
     name: str
     versions: list[str]
 
 
-class AliasesRequest(Request):
+class AliasesRequest(Request, frozen=True):
     """Aliases to set, or to remove (None)."""
 
     name: str
     changes: dict[str, str | None]
 
 
-class VersionsRequest(Request):
+class VersionsRequest(Request, frozen=True):
     """Full versions of an asset."""
 
     name: str
     versions: list[str]
 
 
-class ConfigureRequest(Request):
+class ConfigureRequest(Request, frozen=True):
     """A limit or default of the store; None takes it away."""
 
     key: str
     value: str | None = None
 
 
-class InfoReply(Reply):
+class InfoReply(Reply, frozen=True):
     """What the server says to anybody: its release, and how one may sign in."""
 
     version: str
@@ -470,7 +335,7 @@ class InfoReply(Reply):
     login: list[Literal["password", "oidc"]] = []
 
 
-class LoginRequest(Request):
+class LoginRequest(Request, frozen=True):
     """A local account; the token is for these scopes, by default all that the account may."""
 
     name: str
@@ -478,7 +343,7 @@ class LoginRequest(Request):
     label: str | None = None
 
 
-class TokenRequest(Request):
+class TokenRequest(Request, frozen=True):
     """A token of one's own: for how long (seconds), for which project (None: all), with which role at most (None: one's own)."""
 
     label: str | None = None
@@ -487,7 +352,7 @@ class TokenRequest(Request):
     role: Role | None = None
 
 
-class TokenRow(Reply):
+class TokenRow(Reply, frozen=True):
     """A token as it is listed; never its text."""
 
     id: str
@@ -499,7 +364,7 @@ class TokenRow(Reply):
     used: float | None = None
 
 
-class TokenReply(Reply):
+class TokenReply(Reply, frozen=True):
     """A new token, the only time that its text is told."""
 
     token: str
@@ -507,7 +372,7 @@ class TokenReply(Reply):
     name: str
 
 
-class ProjectReply(Reply):
+class ProjectReply(Reply, frozen=True):
     """A project that one has a role in: ``url`` is its bucket's, ``store`` the id in its store.json where there is one."""
 
     name: str
@@ -516,7 +381,7 @@ class ProjectReply(Reply):
     store: str | None = None
 
 
-class WhoamiReply(Reply):
+class WhoamiReply(Reply, frozen=True):
     """Who a token belongs to."""
 
     name: str
@@ -525,32 +390,3 @@ class WhoamiReply(Reply):
     groups: list[str]
     token: TokenRow
     projects: list[ProjectReply] = []
-
-
-_encoder = msgspec.json.Encoder()
-Any_ = TypeVar("Any_")
-
-
-def encode(value: Any) -> bytes:
-    """The JSON of a request or reply."""
-    return _encoder.encode(value)
-
-
-def decode_request(data: ReadableBuffer, kind: type[Any_]) -> Any_:
-    """A request of a type.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"the request is no {kind.__name__}: {error}") from None
-
-
-def decode_reply(data: ReadableBuffer, kind: type[Any_]) -> Any_ | None:
-    """A reply of a type, or None where it is none: the client then says what it got."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

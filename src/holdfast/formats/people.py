@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-class UserRequest(Request):
+class UserRequest(Request, frozen=True):
     """A new account; a service has no password."""
 
     name: str
@@ -50,13 +50,13 @@ class UserRequest(Request):
     service: bool = False
 
 
-class PasswordRequest(Request):
+class PasswordRequest(Request, frozen=True):
     """Another password."""
 
     password: str
 
 
-class UserRow(Reply, omit_defaults=False):
+class UserRow(Reply, frozen=True, omit_defaults=False):
     """An account as it is listed."""
 
     name: str
@@ -66,7 +66,7 @@ class UserRow(Reply, omit_defaults=False):
     groups: list[str]
 
 
-class MembersRequest(Request):
+class MembersRequest(Request, frozen=True):
     """Accounts into a group and out of it; ``name`` is that of a new group."""
 
     name: str | None = None
@@ -74,7 +74,7 @@ class MembersRequest(Request):
     remove: list[str] = []  # noqa: RUF012
 
 
-class GroupRow(Reply, omit_defaults=False):
+class GroupRow(Reply, frozen=True, omit_defaults=False):
     """A group, its members, and the roles that it gives by project."""
 
     name: str
@@ -82,21 +82,21 @@ class GroupRow(Reply, omit_defaults=False):
     roles: dict[str, Role]
 
 
-class MemberRequest(Request):
+class MemberRequest(Request, frozen=True):
     """A role in the project for a person, or a group as ``@name``; None takes it away."""
 
     whom: str
     role: Role | None = None
 
 
-class MemberRow(Reply):
+class MemberRow(Reply, frozen=True):
     """Somebody with a role in a project."""
 
     whom: str
     role: Role
 
 
-class ProjectRequest(Request):
+class ProjectRequest(Request, frozen=True):
     """A project: its store, and the credentials of its own (a cloud's variables by name), or the server's own."""
 
     name: str
@@ -107,7 +107,7 @@ class ProjectRequest(Request):
     server: bool = False
 
 
-class ProjectRow(Reply, omit_defaults=False):
+class ProjectRow(Reply, frozen=True, omit_defaults=False):
     """A project as it is listed; never its credentials, only whose they are: ``none``, ``own`` or ``server``."""
 
     name: str
@@ -118,7 +118,7 @@ class ProjectRow(Reply, omit_defaults=False):
     members: dict[str, Role]
 
 
-class AuditRow(Reply):
+class AuditRow(Reply, frozen=True):
     """A line of the audit log."""
 
     id: int
@@ -131,7 +131,7 @@ class AuditRow(Reply):
     detail: str | None = None
 
 
-class AuditReply(Reply):
+class AuditReply(Reply, frozen=True):
     """Lines, the newest first; ``next`` is what to give as ``before``, None at the end."""
 
     lines: list[AuditRow]
