@@ -25,7 +25,7 @@ from holdfast.errors import (
     UnreachableError,
     raised_elsewhere,
 )
-from holdfast.formats.api import ErrorReply, decode_reply
+from holdfast.formats.api import ErrorReply, ObjectStat, decode_reply
 from holdfast.remote import CONNECT, jitter, pool_manager, reason, tls_context
 from holdfast.store.base import Object, ObjectInfo
 from holdfast.store.direct import info_told, range_told
@@ -164,6 +164,8 @@ class Granted:
         status, told, body = self._tried("PUT", leave, headers, data)
         if status not in (200, 201, 204):
             raise _refused("write", leave, status, body)
+        if leave.streamed and (stat := decode_reply(body, ObjectStat)) is not None:
+            return ObjectInfo(stat.key, stat.size, stat.version, stat.modified, stat.etag)
         return _info(leave.key, size, told)
 
     def _tried(
