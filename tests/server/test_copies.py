@@ -7,6 +7,8 @@ import threading
 import pytest
 
 import holdfast
+from holdfast.formats.people import ProjectRequest
+from holdfast.server import projects
 from holdfast.server.copies import Copies
 from holdfast.server.resolving import Resolving
 from holdfast.server.scanning import rebuild, scan
@@ -238,3 +240,21 @@ def test_rebuild__from_the_bucket_alone(server, repo, source):
     assert rebuild(server.service) == {"p": 1}
     assert server.get("assets").json() == before
     assert newest(server) == "0.0"
+
+
+def test_project__that_moves(server, repo, source, tmp_path):
+    """A project that gets another place is resolved and listed from there at once, and nothing of the place before is told."""
+    repo.push(source(), "a/b", message="before")
+    assert newest(server) == "0.0"
+    assert names(server, q="before") == ["a/b"]
+    service = server.service
+    with service.database.write() as connection:
+        folder = server.folder.with_name("elsewhere")
+        folder.mkdir()
+        wanted = ProjectRequest("p", f"file://{folder}")
+        projects.change_project(connection, service.settings, service.vault, wanted)
+    other = holdfast.open(f"file://{folder}", assets_dir=tmp_path / "assets")
+    other.push(source(), "a/b", version="7.7", message="after")
+    assert newest(server) == "7.7"
+    assert server.get("resolve", params={"spec": "a/b:0.0"}).status_code == 404
+    assert (names(server, q="before"), names(server, q="after")) == ([], ["a/b"])

@@ -27,7 +27,7 @@ from holdfast.formats.records import encode as encode_record
 from holdfast.model.version import scheme_named
 from holdfast.server.database import Prepared
 from holdfast.server.reading import listed_reply
-from holdfast.server.tables import assets, metas, versions
+from holdfast.server.tables import assets, copies, metas, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from holdfast.server.access import OpenProject
     from holdfast.server.database import Database
 
-__all__ = ["Copies", "Marks", "Row", "State", "keep", "new_revision", "version_row"]
+__all__ = ["Copies", "Marks", "Row", "State", "forget_copy", "keep", "new_revision", "version_row"]
 
 #: Larger metas are read from the bucket when they are asked for.
 LARGE: Final = 64 * 1024
@@ -180,7 +180,7 @@ class Copies:
     def forget(self, project: int) -> None:
         """Throw the copy of a project away."""
         with self.database.write() as connection:
-            connection.execute(delete(assets).where(assets.c.project == project))
+            forget_copy(connection, project)
         for key in [key for key in list(self._known) if key[0] == project]:
             self._known.pop(key, None)
 
@@ -211,6 +211,12 @@ class Copies:
                 self._known.pop(key, None)
         self._known[project, name] = state
         return state
+
+
+def forget_copy(connection: Connection, project: int) -> None:
+    """Throw the copy of a project away; the next question makes it anew."""
+    connection.execute(delete(assets).where(assets.c.project == project))
+    connection.execute(delete(copies).where(copies.c.project == project))
 
 
 def keep(connection: Connection, asset: int, version: str, mark: str | None, published: Published) -> None:

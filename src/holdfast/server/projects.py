@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, select, update
 
 from holdfast.errors import AlreadyExistsError, NotFoundError, UsageError
 from holdfast.formats.api import encode
+from holdfast.server.copies import forget_copy
 from holdfast.server.credentials import checked_credentials
 from holdfast.server.places import Place, place_of
 from holdfast.server.stores import environment, purpose_of
@@ -109,6 +110,7 @@ def change_project(connection: Connection, settings: ServerSettings, vault: Vaul
     connection.execute(
         update(projects).where(projects.c.id == row.id).values(revision=projects.c.revision + 1, **values)
     )
+    forget_copy(connection, row.id)  # it is of the place before
 
 
 def find_project(connection: Connection, name: str) -> Row[Any]:
@@ -134,12 +136,12 @@ def remove_project(connection: Connection, name: str) -> None:
     connection.execute(delete(projects).where(projects.c.id == row.id))
 
 
-def reseal(connection: Connection, old: Vault, new: Vault) -> int:
-    """Seal every project's credentials with another key; how many."""
+def reseal(connection: Connection, vault: Vault) -> int:
+    """Seal every project's credentials anew, with the key that now seals; how many."""
     rows = connection.execute(select(projects).where(projects.c.sealed.is_not(None))).all()
     for row in rows:
         purpose = purpose_of(row.name)
-        sealed = new.seal(old.open(row.sealed, purpose), purpose)
+        sealed = vault.seal(vault.open(row.sealed, purpose), purpose)
         connection.execute(update(projects).where(projects.c.id == row.id).values(sealed=sealed))
     return len(rows)
 
@@ -171,4 +173,6 @@ def _place_of_row(row: Mapping[Any, Any], vault: Vault, settings: ServerSettings
 def _default_url(settings: ServerSettings, name: str) -> str:
     if settings.stores is None:
         raise UsageError("which store?", subject="url", hint="s3://bucket/prefix (a server with --data has a default)")
-    return (settings.stores / name).as_uri()
+    folder = settings.stores / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.as_uri()
