@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ from holdfast.formats.records import AssetRecord
 from holdfast.formats.records import decode as decode_record
 from holdfast.formats.records import encode as encode_record
 from holdfast.model.version import scheme_named
-from holdfast.server.database import Prepared
+from holdfast.server.database import Prepared, upsert
 from holdfast.server.reading import listed_reply
 from holdfast.server.tables import assets, copies, metas, versions
 
@@ -172,8 +173,8 @@ class Copies:
         return _locks[hash((project, name)) % len(_locks)]
 
     def keep(self, asset: int, items: Iterable[tuple[str, str | None, Published]]) -> None:
-        """Copy metas: version, mark, meta."""
-        with self.database.write() as connection:
+        """Copy metas: version, mark, meta; nothing of an asset whose row went meanwhile."""
+        with suppress(RowConflictError), self.database.write() as connection:
             for version, mark, published in items:
                 keep(connection, asset, version, mark, published)
 
@@ -222,11 +223,11 @@ def forget_copy(connection: Connection, project: int) -> None:
 def keep(connection: Connection, asset: int, version: str, mark: str | None, published: Published) -> None:
     """Copy one meta, over what was there."""
     at = {"asset": asset, "version": version}
-    for table in (versions, metas):
-        connection.execute(delete(table).where(table.c.asset == asset, table.c.version == version))
-    connection.execute(insert(versions).values(**at, mark=mark, **version_row(published)))
+    upsert(connection, versions, {**at, "mark": mark, **version_row(published)})
     if len(published.data) <= LARGE:
-        connection.execute(insert(metas).values(**at, id=published.id, data=published.data))
+        upsert(connection, metas, {**at, "id": published.id, "data": published.data})
+    else:
+        connection.execute(delete(metas).where(metas.c.asset == asset, metas.c.version == version))
 
 
 def new_revision() -> int:

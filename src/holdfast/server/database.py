@@ -25,9 +25,9 @@ from holdfast.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine, Select
+    from sqlalchemy import Connection, Engine, Select, Table
 
-__all__ = ["Database", "Prepared", "sqlite_url"]
+__all__ = ["Database", "Prepared", "sqlite_url", "upsert"]
 
 #: How long a writer waits for another one, in milliseconds.
 _BUSY: Final = 10_000
@@ -103,6 +103,18 @@ class Prepared:
             found = self._threads.connection = pooled.driver_connection
             pooled.detach()
         return found
+
+
+def upsert(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    """Insert a row, or overwrite the one of this primary key, whoever else does so at this moment."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    keys = [column.name for column in table.primary_key]
+    new = insert(table).values(**values)
+    changed = {name: new.excluded[name] for name in values if name not in keys}
+    connection.execute(new.on_conflict_do_update(index_elements=keys, set_=changed))
 
 
 def _engine(url: str) -> Engine:

@@ -10,10 +10,12 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError as RowConflictError
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.catalog.bucket import BucketCatalog
@@ -21,6 +23,7 @@ from holdfast.errors import HoldfastError, IntegrityError, VersionNotFoundError
 from holdfast.formats import layout
 from holdfast.model.version import is_text
 from holdfast.server.copies import Marks, keep, new_revision
+from holdfast.server.database import upsert
 from holdfast.server.tables import assets, copies, metas, projects, versions
 from holdfast.transfer.engine import Engine
 
@@ -67,9 +70,7 @@ def scan(database: Copies, project: int, catalog: BucketCatalog, clock: Clock, *
     _copy_assets(database, project, catalog, seen, engine, now)
     _copy_metas(database, project, catalog, seen, engine)
     with database.database.write() as connection:
-        done = connection.execute(update(copies).where(copies.c.project == project).values(scanned=now)).rowcount
-        if not done:
-            connection.execute(insert(copies).values(project=project, scanned=now))
+        upsert(connection, copies, {"project": project, "scanned": now})
     return len(seen.lists)
 
 
@@ -134,6 +135,7 @@ def _copy_metas(database: Copies, project: int, catalog: BucketCatalog, seen: _S
     known = {(asset, version): mark for asset, version, mark in found}
     wanted = {(ids[n], v): (n, mark) for n, those in seen.metas.items() if n in ids for v, mark in those.items()}
     stale = [(asset, version, *at) for (asset, version), at in wanted.items() if known.get((asset, version)) != at[1]]
+    stale.sort()  # the same order in every process, so that none waits for the other crosswise
     for start in range(0, len(stale), _BATCH):
         _copy_batch(database, stale[start : start + _BATCH], known, catalog, engine)
     gone = [key for key in known if key not in wanted]
@@ -150,7 +152,7 @@ def _copy_batch(
     catalog: BucketCatalog,
     engine: Engine,
 ) -> None:
-    """Read some metas side by side and write them in one transaction."""
+    """Read some metas side by side and write them in one transaction; an asset whose row went meanwhile waits for the next scan."""
 
     def read(item: tuple[int, str, str, str]) -> Published | None:
         try:
@@ -159,7 +161,7 @@ def _copy_batch(
             return None
 
     found = engine.run(read, batch)
-    with database.database.write() as connection:
+    with suppress(RowConflictError), database.database.write() as connection:
         for (asset, version, _, mark), published in zip(batch, found, strict=True):
             if published is not None:
                 keep(connection, asset, version, mark, published)
