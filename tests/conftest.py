@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services import SERVERS
+from tests.services import SERVERS, postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.services import Service
 
@@ -33,7 +33,19 @@ _CLEANED = (
     "S3_",
     "STORAGE_EMULATOR",
 )
-_FOLDERS = ("unit", "formats", "contracts", "model", "protocol", "semantics", "client", "compat", "e2e", "docs", "shape")
+_FOLDERS = (
+    "unit",
+    "formats",
+    "contracts",
+    "model",
+    "protocol",
+    "semantics",
+    "client",
+    "compat",
+    "e2e",
+    "docs",
+    "shape",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +124,12 @@ def rclone_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def refusing_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An S3 that answers 501 to conditions."""
     yield from _server("refusing_s3", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def new_postgres() -> Iterator[Callable[[], str]]:
+    """PostgreSQL: a function that makes a new database and tells its URL."""
+    if _SKIP_SERVICES:
+        pytest.skip("HOLDFAST_SKIP_SERVICES=1")
+    with postgres.start() as new_database:
+        yield new_database

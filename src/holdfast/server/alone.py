@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.server.database import Database
 
@@ -25,10 +25,10 @@ _locks: Final = tuple(threading.Lock() for _ in range(64))
 
 
 @contextmanager
-def alone(database: Database, project: int, name: str) -> Iterator[None]:
-    """While the block runs, nobody else is in one for this asset."""
+def alone(database: Database, project: int, name: str, locks: Sequence[threading.Lock] = _locks) -> Iterator[None]:
+    """While the block runs, nobody else is in one for this asset; ``locks`` are those of this process."""
     number = int.from_bytes(blake2b(f"{project}/{name}".encode(), digest_size=8).digest(), "big", signed=True)
-    with _locks[number % len(_locks)]:
+    with locks[number % len(locks)]:
         if database.local:
             yield
             return
