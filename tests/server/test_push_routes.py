@@ -206,7 +206,7 @@ def test_push__another_accounts(server):
 )
 def test_push__cannot_be(server, field, value):
     """A push of an id, a new name or a moment that cannot be is refused."""
-    server.folder.mkdir(parents=True)
+    server.folder.mkdir(parents=True, exist_ok=True)
     body = {"id": "0" * 32, "name": "a/b", "started": NOW.isoformat()} | {field: value}
     assert error(server.post("pushes", json=body)) == (400, "usage")
 
@@ -214,7 +214,7 @@ def test_push__cannot_be(server, field, value):
 def test_push__past_its_limit(server):
     """A push that began longer ago than the store's limit writes nothing more."""
     push_id = secrets.token_hex(16)
-    server.folder.mkdir(parents=True)
+    server.folder.mkdir(parents=True, exist_ok=True)
     old = (NOW - timedelta(days=2)).isoformat()
     server.post("pushes", json={"id": push_id, "name": "a/b", "started": old})
     push = Push(server, push_id=push_id)
@@ -349,7 +349,7 @@ def test_get__replaced_keys(server):
 
 def test_downloads__of_a_store_that_cannot_sign(server):
     """Where the store cannot sign, grants come without a URL; keys outside and too many are refused."""
-    server.folder.mkdir(parents=True)
+    server.folder.mkdir(parents=True, exist_ok=True)
     reply = server.post("downloads", "reader", json={"keys": ["a/b/0.0"]}).json()
     assert reply["grants"] == [{"key": "a/b/0.0"}]
     assert error(server.post("downloads", "reader", json={"keys": ["a", "../b"]})) == (403, "not_allowed")

@@ -145,7 +145,7 @@ def test_urls__inside():
 
 def test_metadata__route_refuses(server):
     """The route answers one refusal for what is outside, and takes no more than a thousand."""
-    server.folder.mkdir(parents=True)
+    server.folder.mkdir(parents=True, exist_ok=True)
     base = f"file://{server.folder}"
     assert error(server.post("metadata", "reader", json={"urls": [f"{base}/x", f"{base}-two/x"]})) == (
         403,

@@ -10,6 +10,8 @@ Example::
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +38,8 @@ API: Final = "/api/v1"
 PROJECT: Final = "/api/v1/projects/{project_name:str}"
 #: Bodies that hold no meta are smaller than this; a route that takes more says so by ``request_max_body_size``.
 SMALL_BODY: Final = 1 << 20
+#: Handlers at a time that wait for a bucket or a database.
+_AT_ONCE: Final = 64
 
 
 def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
@@ -56,6 +60,7 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
         exception_handlers=HANDLERS,
         request_max_body_size=SMALL_BODY,
         state=State({"service": service}),
+        on_startup=[_more_threads],
         on_shutdown=[service.close],
         openapi_config=_openapi(),
         debug=False,
@@ -64,6 +69,12 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
     guard.require_rules(app)
     app.asgi_handler = watched(app.asgi_handler, service)
     return app
+
+
+async def _more_threads() -> None:
+    """Handlers wait for buckets, not for cores: more of them at a time than the event loop would allow by itself."""
+    executor = ThreadPoolExecutor(_AT_ONCE, "holdfast")
+    asyncio.get_running_loop().set_default_executor(executor)
 
 
 def _project_handlers() -> list[Any]:

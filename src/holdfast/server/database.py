@@ -13,12 +13,13 @@ Example::
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from holdfast.errors import UsageError
 
@@ -49,6 +50,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine: Engine = _engine(url)
+        self._threads = threading.local()
+        self._owned: list[sqlite3.Connection] = []
 
     @property
     def local(self) -> bool:
@@ -67,9 +70,21 @@ class Database:
         with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
             yield connection
 
+    def own(self) -> sqlite3.Connection:
+        """This thread's own connection to a file, out of the pool: a read is quicker than the pool's bookkeeping."""
+        found: sqlite3.Connection | None = getattr(self._threads, "connection", None)
+        if found is None:
+            pooled = self.engine.raw_connection()
+            found = self._threads.connection = cast(sqlite3.Connection, pooled.driver_connection)
+            pooled.detach()
+            self._owned.append(found)
+        return found
+
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
+        while self._owned:
+            self._owned.pop().close()
 
 
 class Prepared:
@@ -81,28 +96,21 @@ class Prepared:
         self._text = compiled.string
         self._order = tuple(compiled.positiontup) if compiled.positiontup else None
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._raw = database.local
-        self._threads = threading.local()
+        self._database = database
 
     def one(self, **values: Any) -> tuple[Any, ...] | None:
         """The first row, or None."""
         given = self._fixed | values
         arguments = given if self._order is None else tuple(given[name] for name in self._order)
-        if not self._raw:
+        if not self._database.local:
             with self._engine.connect() as connection:
                 found = connection.exec_driver_sql(self._text, arguments).first()
             return None if found is None else tuple(found)
-        rows = self._own().execute(self._text, arguments).fetchall()  # all of them, so that nothing stays open
+        try:
+            rows = self._database.own().execute(self._text, arguments).fetchall()  # all, so that nothing stays open
+        except sqlite3.Error as error:
+            raise OperationalError(self._text, None, error) from error
         return rows[0] if rows else None
-
-    def _own(self) -> Any:
-        """This thread's own connection to a file, out of the pool: a read is quicker than the pool's bookkeeping."""
-        found = getattr(self._threads, "connection", None)
-        if found is None:
-            pooled = self._engine.raw_connection()
-            found = self._threads.connection = pooled.driver_connection
-            pooled.detach()
-        return found
 
 
 def upsert(connection: Connection, table: Table, values: dict[str, Any]) -> None:
