@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from holdfast import collecting
+from holdfast.catalog.base import beside_the_bucket
 from holdfast.collecting import Stored
 from holdfast.errors import NotFoundError, ObjectNotFoundError, UsageError, VersionNotFoundError
 from holdfast.failpoint import reach
@@ -98,6 +99,7 @@ class Collector:
     """Collects the store of one repository. Needs the rights to read, list, write and delete."""
 
     def __init__(self, repository: Repository) -> None:
+        beside_the_bucket(repository.catalog, repository.store.url, "collect")
         self._store = repository.store
         self._catalog = repository.catalog
         self._run = repository.engine.run

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from holdfast.catalog.base import beside_the_bucket
 from holdfast.errors import (
     AssetNotFoundError,
     HoldfastError,
@@ -50,6 +51,7 @@ def repair(repository: Repository, name: str | None = None, *, dry_run: bool = F
         name: one asset; None for all, those too that have claims only.
         dry_run: say what would be done.
     """
+    beside_the_bucket(repository.catalog, repository.store.url, "repair")
     with Prover(repository.store, repository.engine, repository.state / "proofs") as prover:
         verifier = Verifier(repository, prover, deep=False)
         for asset in [AssetSpec.parse(name).name] if name else sorted(_all_names(repository)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from holdfast.errors import UnsupportedError
 from holdfast.model.version import newest_first, newest_matching
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.model.result import AssetSummary
     from holdfast.model.version import VersionScheme
 
-__all__ = ["Catalog", "Clock", "Distant", "Listed", "OpenPush", "Published", "Taken"]
+__all__ = ["Catalog", "Clock", "Distant", "Listed", "OpenPush", "Published", "Taken", "beside_the_bucket"]
 
 
 class Clock(Protocol):
@@ -179,3 +180,17 @@ class Distant(Protocol):
 
     def summaries(self, pattern: str | None) -> Iterator[AssetSummary]:
         """Every asset whose name fits the glob pattern, by name."""
+
+
+def beside_the_bucket(catalog: Catalog, place: str, what: str) -> None:
+    """Say, before anything is done, that what maintains a store is not done through a server.
+
+    Raises:
+        UnsupportedError: the catalog is a server's.
+    """
+    if isinstance(catalog, Distant):
+        raise UnsupportedError(
+            f"cannot {what} {place} through the server",
+            subject=place,
+            hint=f"with credentials for its bucket (asset project list tells its URL): asset {what} --store s3://BUCKET/PREFIX",
+        )

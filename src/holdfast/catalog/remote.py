@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.catalog.base import Listed, OpenPush, Published, Taken
+from holdfast.catalog.base import Listed, OpenPush, Published, Taken, beside_the_bucket
 from holdfast.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, VersionNotFoundError
 from holdfast.formats import layout
 from holdfast.formats.api import (
@@ -223,7 +223,7 @@ class RemoteCatalog:
     def enlist(self, name: str, versions: Sequence[str], *, rebuild: bool = False) -> Listed:
         """Whole versions into the list; to rebuild one that cannot be read needs the bucket itself."""
         if rebuild:
-            raise self._refused("rebuild a list that cannot be read", f"asset repair {name}")
+            beside_the_bucket(self, self._remote.url, "repair")
         body = EnlistRequest(name, list(versions))
         return _listed(self._remote.ask("POST", "enlist", ListedReply, body=body))
 
@@ -242,14 +242,10 @@ class RemoteCatalog:
     def change_record(self, name: str, change: Callable[[AssetRecord], AssetRecord]) -> AssetRecord:
         """Refused: a function does not travel. Who needs it maintains a store, and does that beside the bucket."""
         del name, change
-        raise self._refused("collect", "asset collect")
-
-    def _refused(self, what: str, command: str) -> UnsupportedError:
-        """The error of what needs the bucket itself."""
-        return UnsupportedError(
-            f"cannot {what} through the server {self._remote.server.url}",
+        raise UnsupportedError(
+            f"cannot change a record of {self._remote.url} through the server in any other way than by its verbs",
             subject=self._remote.url,
-            hint=f"with credentials for its bucket: {command} --store s3://BUCKET/PREFIX (the URL: asset project list)",
+            hint="with credentials for its bucket: --store s3://BUCKET/PREFIX (asset project list tells its URL)",
         )
 
 
