@@ -58,15 +58,20 @@ def search(
     Raises:
         UsageError: nothing is asked for, or too much.
     """
-    words = text.casefold().replace("\0", "").split()
+    words = _searched(text).split()
     if len(words) > _WORDS or not (words or label):
         raise UsageError(f"search for one to {_WORDS} words, or a label", subject="q")
     most = _limit(limit)
     where: list[ColumnElement[bool]] = [or_(_name_has(word), _has(_like(word))) for word in words]
     if label:
-        where.append(_has(f"%\n{_escaped(label.casefold())}\n%"))
+        where.append(_has(f"%\n{_escaped(_searched(label))}\n%"))
     with database.read() as connection:
         return _page(connection, project, _names(connection, project, where, after, most + 1), most)
+
+
+def _searched(text: str) -> str:
+    """As it stands in what is searched; a NUL is nowhere, for PostgreSQL takes none."""
+    return text.casefold().replace("\0", "")
 
 
 def _name_has(word: str) -> ColumnElement[bool]:
