@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from hashlib import md5
@@ -46,6 +47,15 @@ def test_take__copies(server, push):
     assert (server.folder / "a/b/0.0/x").read_bytes() == b"one"
     assert not (server.folder / layout.staged_key(push.id, "p1")).exists()
     assert take(push, ("p1", "a/b/0.0/x", b"one")).json() == {"taken": ["p1"]}
+
+
+def test_take__larger_than_a_store_copies(server, push, monkeypatch):
+    """What is too large to be copied in one go is taken all the same, whole."""
+    monkeypatch.setattr("holdfast.server.taking.LARGE", 1000)
+    data = secrets.token_bytes(9_000_001)
+    staged(server, push, "p", data)
+    assert take(push, ("p", "a/b/0.0", data)).json() == {"taken": ["p"]}
+    assert (server.folder / "a/b/0.0").read_bytes() == data
 
 
 def test_take__waits(server, push):

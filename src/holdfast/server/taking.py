@@ -7,9 +7,10 @@ is an error, never taken for the same. A staged object is removed once it is und
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from holdfast.errors import AccessError, AlreadyExistsError, IntegrityError, ObjectNotFoundError
 from holdfast.formats import layout
@@ -19,6 +20,8 @@ from holdfast.server.transfers import checked_batch, to_write
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from holdfast.formats.api import Staged, TakeRequest
     from holdfast.server.access import OpenProject
     from holdfast.store.base import ObjectInfo, Store
@@ -30,6 +33,8 @@ _AT_ONCE: Final = 8
 _LONGEST: Final = 25.0
 _PAUSE: Final = 0.25
 _BLOCK: Final = 4 * 1024 * 1024
+#: S3 copies no larger object in one request.
+LARGE: Final = 5 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def _take(store: Store, wanted: _Wanted) -> bool:
         if staged is None or staged.size != asked.size:
             return False
         _check(staged, asked)
-        store.copy(wanted.source, asked.key)
+        _copy(store, staged, asked.key)
         there = store.head(asked.key)
     elif staged is not None and staged.size != asked.size:
         return False
@@ -99,6 +104,39 @@ def _check(staged: ObjectInfo, asked: Staged) -> None:
     if asked.md5 is not None and found is not None and found != asked.md5:
         message = f"what the mount uploaded for {asked.key} is not what was written"
         raise IntegrityError(message, subject=asked.key, hint="push again")
+
+
+def _copy(store: Store, source: ObjectInfo, target: str) -> None:
+    """Inside the store; what is larger than a store copies in one go is read and written here, in parts."""
+    if source.size <= LARGE:
+        store.copy(source.key, target)
+        return
+    with io.BufferedReader(_Ranges(store, source), _BLOCK) as file:
+        store.put_file(target, cast("BinaryIO", file), source.size, lambda _: None)
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a file that is read from its beginning to its end."""
+
+    def __init__(self, store: Store, info: ObjectInfo) -> None:
+        super().__init__()
+        self._store, self._info, self._at = store, info, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        view = memoryview(buffer)
+        length = min(len(view), self._info.size - self._at)
+        if length <= 0:
+            return 0
+        data = self._store.get_range(self._info.key, self._at, length, version=self._info.version).data
+        count = memoryview(data).nbytes
+        view[:count] = data
+        self._at += count
+        return count
 
 
 def _same(store: Store, one: ObjectInfo, other: ObjectInfo) -> bool:
