@@ -113,5 +113,6 @@ def _grants(store: Store, keys: Sequence[str], now: float) -> list[Grant]:
         except UnsupportedError:
             urls = []
         if urls:
-            return [Grant(key, url, {}, now + SECONDS) for key, url in zip(keys, urls, strict=True)]
+            pairs = zip(keys, urls, strict=True)
+            return [Grant(key) if url is None else Grant(key, url, {}, now + SECONDS) for key, url in pairs]
     return [Grant(key) for key in keys]

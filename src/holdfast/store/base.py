@@ -255,8 +255,8 @@ class SignsUploads(Protocol):
     def signs_uploads(self) -> bool:
         """Whether a PUT can be signed that creates and never overwrites, of one length."""
 
-    def sign_downloads(self, keys: Sequence[str], seconds: int) -> list[str]:
-        """URLs with which anybody may GET the objects for so long."""
+    def sign_downloads(self, keys: Sequence[str], seconds: int) -> list[str | None]:
+        """URLs with which anybody may GET the objects for so long; None for a key that the store cannot sign."""
 
     def sign_uploads(self, wishes: Sequence[UploadWish], seconds: int) -> list[SignedUpload]:
         """URLs with which anybody may create each object once, with bytes of just that length, within so long.

@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from holdfast.errors import (
     AlreadyExistsError,
@@ -236,16 +237,18 @@ class BucketStore:
         presigner = self._signer()
         return presigner is not None and presigner.site.plain and self._probed().create
 
-    def sign_downloads(self, keys: Sequence[str], seconds: int) -> builtins.list[str]:
-        """URLs to GET the objects."""
+    def sign_downloads(self, keys: Sequence[str], seconds: int) -> builtins.list[str | None]:
+        """URLs to GET the objects; on Azure, none for keys that obstore signs wrongly: those that are spelled otherwise in a URL."""
         clients, paths = self._exchange.clients(), [self._exchange.path(key) for key in keys]
         presigner = self._signer()
         if presigner is not None:
             return [presigner.url("GET", path, seconds) for path in paths]
         if not clients.can_sign:
             raise UnsupportedError(f"the credentials for {self.url} cannot sign URLs", subject=self.url)
+        plain = [path for path in paths if not clients.signs_plain_only or quote(path, safe="/~") == path]
         with self._exchange.mapped("sign", self.url):
-            return sign_many(clients.quick, paths, seconds)
+            urls = dict(zip(plain, sign_many(clients.quick, plain, seconds), strict=True))
+        return [urls.get(path) for path in paths]
 
     def sign_uploads(self, wishes: Sequence[UploadWish], seconds: int) -> builtins.list[SignedUpload]:
         """URLs to create objects of one length each."""

@@ -55,6 +55,11 @@ class Clients:
     route: Route | None = None
     site: Site | None = None
 
+    @property
+    def signs_plain_only(self) -> bool:
+        """Whether URLs are signed rightly for plain keys alone: for Azure, obstore signs a key as a URL spells it."""
+        return self.settings.scheme == "az"
+
 
 def open_clients(settings: BucketSettings) -> Clients:
     """Open the bucket; nothing is sent yet, but AWS's credential chain is asked once, so that its errors are plain ones.
