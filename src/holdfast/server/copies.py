@@ -26,18 +26,19 @@ from holdfast.formats.records import AssetRecord
 from holdfast.formats.records import decode as decode_record
 from holdfast.formats.records import encode as encode_record
 from holdfast.model.version import scheme_named
-from holdfast.server.database import Prepared, upsert
+from holdfast.server.database import Prepared, insert_new, upsert
 from holdfast.server.reading import listed_reply
 from holdfast.server.tables import assets, copies, metas, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
     from holdfast.catalog.bucket import BucketCatalog
     from holdfast.server.access import OpenProject
     from holdfast.server.database import Database
+    from holdfast.transfer.engine import Engine
 
 __all__ = ["Copies", "Marks", "Row", "State", "forget_copy", "keep", "new_revision", "version_row"]
 
@@ -46,6 +47,8 @@ LARGE: Final = 64 * 1024
 _KEPT: Final = 4096
 _ANSWERS: Final = 8
 _TRIES: Final = 8
+#: Assets that are read, and then written in one transaction.
+_BATCH: Final = 500
 #: One thread of this process at a time brings an asset up to date; assets that share a lock wait for each other now and then.
 _locks: Final = tuple(threading.Lock() for _ in range(256))
 
@@ -172,11 +175,25 @@ class Copies:
         """What a thread holds while it compares an asset with the bucket."""
         return _locks[hash((project, name)) % len(_locks)]
 
+    def add(
+        self, project: int, catalog: BucketCatalog, wanted: Mapping[str, Marks], engine: Engine, now: float
+    ) -> None:
+        """Copy assets that the database does not have, many at a time; those that somebody else added meanwhile stay as they are."""
+        for start in range(0, len(wanted), _BATCH):
+            names = list(wanted)[start : start + _BATCH]
+            found = engine.run(lambda name: _read(catalog, name, now), names)
+            rows = [
+                {"project": project, "name": name, **_values(state, wanted[name])}
+                for name, state in zip(names, found, strict=True)
+                if state.listed.token is not None or state.problem is not None
+            ]
+            with self.database.write() as connection:
+                insert_new(connection, assets, rows)
+
     def keep(self, asset: int, items: Iterable[tuple[str, str | None, Published]]) -> None:
         """Copy metas: version, mark, meta; nothing of an asset whose row went meanwhile."""
         with suppress(RowConflictError), self.database.write() as connection:
-            for version, mark, published in items:
-                keep(connection, asset, version, mark, published)
+            keep(connection, [(asset, *item) for item in items])
 
     def forget(self, project: int) -> None:
         """Throw the copy of a project away."""
@@ -220,14 +237,19 @@ def forget_copy(connection: Connection, project: int) -> None:
     connection.execute(delete(copies).where(copies.c.project == project))
 
 
-def keep(connection: Connection, asset: int, version: str, mark: str | None, published: Published) -> None:
-    """Copy one meta, over what was there."""
-    at = {"asset": asset, "version": version}
-    upsert(connection, versions, {**at, "mark": mark, **version_row(published)})
-    if len(published.data) <= LARGE:
-        upsert(connection, metas, {**at, "id": published.id, "data": published.data})
-    else:
-        connection.execute(delete(metas).where(metas.c.asset == asset, metas.c.version == version))
+def keep(connection: Connection, items: Iterable[tuple[int, str, str | None, Published]]) -> None:
+    """Copy metas over what was there: asset, version, mark, meta."""
+    rows: list[dict[str, Any]] = []
+    small: list[dict[str, Any]] = []
+    for asset, version, mark, published in items:
+        at = {"asset": asset, "version": version}
+        rows.append({**at, "mark": mark, **version_row(published)})
+        if len(published.data) <= LARGE:
+            small.append({**at, "id": published.id, "data": published.data})
+        else:
+            connection.execute(delete(metas).where(metas.c.asset == asset, metas.c.version == version))
+    upsert(connection, versions, rows)
+    upsert(connection, metas, small)
 
 
 def new_revision() -> int:

@@ -24,11 +24,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection, Engine, Select, Table
 
-__all__ = ["Database", "Prepared", "sqlite_url", "upsert"]
+__all__ = ["Database", "Prepared", "insert_new", "sqlite_url", "upsert"]
 
 #: How long a writer waits for another one, in milliseconds.
 _BUSY: Final = 10_000
@@ -113,16 +113,29 @@ class Prepared:
         return rows[0] if rows else None
 
 
-def upsert(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    """Insert a row, or overwrite the one of this primary key, whoever else does so at this moment."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+def upsert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, all of the same columns, or overwrite those of the same primary key, whoever else does so at this moment."""
     keys = [column.name for column in table.primary_key]
-    new = insert(table).values(**values)
-    changed = {name: new.excluded[name] for name in values if name not in keys}
-    connection.execute(new.on_conflict_do_update(index_elements=keys, set_=changed))
+    new = _insert(connection, table)
+    changed = {name: new.excluded[name] for name in (rows[0] if rows else {}) if name not in keys}
+    if rows:
+        connection.execute(new.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, but for those that would break a rule of uniqueness: somebody was first."""
+    if rows:
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 def _engine(url: str) -> Engine:

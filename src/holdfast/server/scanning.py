@@ -70,7 +70,7 @@ def scan(database: Copies, project: int, catalog: BucketCatalog, clock: Clock, *
     _copy_assets(database, project, catalog, seen, engine, now)
     _copy_metas(database, project, catalog, seen, engine)
     with database.database.write() as connection:
-        upsert(connection, copies, {"project": project, "scanned": now})
+        upsert(connection, copies, [{"project": project, "scanned": now}])
     return len(seen.lists)
 
 
@@ -114,7 +114,8 @@ def _copy_assets(
         found = connection.execute(select(*columns).where(assets.c.project == project)).all()
     known = {name: Marks(listed, record) for name, listed, record in found}
     wanted = {name: Marks(mark, seen.records.get(name)) for name, mark in seen.lists.items()}
-    stale = [name for name, marks in wanted.items() if known.get(name) != marks]
+    database.add(project, catalog, {name: marks for name, marks in wanted.items() if name not in known}, engine, now)
+    stale = [name for name, marks in wanted.items() if name in known and known[name] != marks]
     gone = [name for name in known if name not in wanted]
 
     def refresh(name: str) -> None:
@@ -162,11 +163,11 @@ def _copy_batch(
 
     found = engine.run(read, batch)
     with suppress(RowConflictError), database.database.write() as connection:
-        for (asset, version, _, mark), published in zip(batch, found, strict=True):
-            if published is not None:
-                keep(connection, asset, version, mark, published)
-            if (asset, version) in known:  # what was decided by the old one is decided anew
-                connection.execute(update(assets).where(assets.c.id == asset).values(revision=new_revision()))
+        pairs = list(zip(batch, found, strict=True))
+        keep(connection, [(asset, v, mark, published) for (asset, v, _, mark), published in pairs if published])
+        for asset in {asset for (asset, version, *_), _ in pairs if (asset, version) in known}:
+            # What was decided by the old one is decided anew.
+            connection.execute(update(assets).where(assets.c.id == asset).values(revision=new_revision()))
 
 
 class Scans:
