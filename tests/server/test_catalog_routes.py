@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 
 import pytest
+from sqlalchemy import select
 
 import holdfast
+from holdfast.server.tables import audit
 
 
 @pytest.fixture
@@ -153,3 +155,20 @@ def test_aliases(server, pushed):
     assert server.post("aliases", json={"name": "nlp/bert", "changes": {"x": "8.8"}}).status_code == 404
     assert "prod" not in server.post("aliases", json={"name": "nlp/bert", "changes": {"prod": None}}).json()["aliases"]
     assert server.post("remove", json={"name": "nlp/bert", "versions": ["0.1"]}).status_code == 409
+
+
+def test_changes__are_in_the_audit_log(server, pushed):
+    """Who removed, restored, aliased or configured what is written down."""
+    server.post("remove", json={"name": "nlp/bert", "versions": ["0.0"]})
+    server.post("restore", json={"name": "nlp/bert", "versions": ["0.0"]})
+    server.post("configure", "keeper", json={"key": "undo", "value": "60"})
+    server.post("remove", "reader", json={"name": "nlp/bert", "versions": ["0.0"]})
+    server.service._later.submit(lambda: None).result(10)
+    columns = (audit.c.who, audit.c.action, audit.c.subject)
+    with server.service.database.read() as connection:
+        rows = connection.execute(select(*columns).where(audit.c.project == "p").order_by(audit.c.id)).all()
+    assert [tuple(row) for row in rows] == [
+        ("writer", "remove", "nlp/bert:0.0"),
+        ("writer", "restore", "nlp/bert:0.0"),
+        ("keeper", "configure", "undo"),
+    ]

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from holdfast.clock import SystemClock
 from holdfast.server.access import Access
 from holdfast.server.admin import Administration
+from holdfast.server.audit import note
 from holdfast.server.copies import Copies
 from holdfast.server.database import Database
 from holdfast.server.limits import Attempts
@@ -60,6 +61,14 @@ class Service:
     def administration(self, actor: Actor) -> Administration:
         """What an admin does, in somebody's name."""
         return Administration(self.database, self.settings, self.vault, self.clock, actor)
+
+    def noted(self, actor: Actor, action: str, subject: str, project: str) -> None:
+        """Write down what was done in a project; after the answer, for it is done already."""
+        self.later(self._note, actor, self.now(), action, subject, project)
+
+    def _note(self, actor: Actor, now: float, action: str, subject: str, project: str) -> None:
+        with self.database.write() as connection:
+            note(connection, actor, now, action, subject, project=project)
 
     def close(self) -> None:
         """End what was begun and let go of everything."""

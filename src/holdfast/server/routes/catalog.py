@@ -155,33 +155,45 @@ def enlist(project: given.Project, data: JSONBody[EnlistRequest], service: given
 
 
 @post("/aliases", opt=_WRITER, status_code=200, sync_to_thread=True)
-def aliases(project: given.Project, data: JSONBody[AliasesRequest], service: given.Service) -> AssetRecord:
+def aliases(
+    project: given.Project, data: JSONBody[AliasesRequest], service: given.Service, actor: given.Actor
+) -> AssetRecord:
     """Set or remove aliases."""
     now, reply = service.now(), changing.set_aliases(project, data)
     service.copies.follow(project, data.name, now)
+    service.noted(actor, "aliases", data.name, project.name)
     return reply
 
 
 @post("/remove", opt=_WRITER, status_code=200, sync_to_thread=True)
-def remove(project: given.Project, data: JSONBody[VersionsRequest], service: given.Service) -> AssetRecord:
+def remove(
+    project: given.Project, data: JSONBody[VersionsRequest], service: given.Service, actor: given.Actor
+) -> AssetRecord:
     """Tombstones, then the list."""
     now, reply = service.now(), changing.remove(project, data)
     service.copies.follow(project, data.name, now)
+    service.noted(actor, "remove", f"{data.name}:{','.join(data.versions)}"[:500], project.name)
     return reply
 
 
 @post("/restore", opt=_WRITER, status_code=200, sync_to_thread=True)
-def restore(project: given.Project, data: JSONBody[VersionsRequest], service: given.Service) -> AssetRecord:
+def restore(
+    project: given.Project, data: JSONBody[VersionsRequest], service: given.Service, actor: given.Actor
+) -> AssetRecord:
     """Tombstones taken back, within the undo window."""
     now, reply = service.now(), changing.restore(project, data)
     service.copies.follow(project, data.name, now, data.versions)
+    service.noted(actor, "restore", f"{data.name}:{','.join(data.versions)}"[:500], project.name)
     return reply
 
 
 @post("/configure", opt={"role": Role.ADMIN}, status_code=200, sync_to_thread=True)
-def configure(project: given.Project, data: JSONBody[ConfigureRequest], service: given.Service) -> StoreReply:
+def configure(
+    project: given.Project, data: JSONBody[ConfigureRequest], service: given.Service, actor: given.Actor
+) -> StoreReply:
     """Change a limit or default of the store."""
     project.catalog.configure(data.key, data.value)
+    service.noted(actor, "configure", data.key, project.name)
     return reading.store_reply(project, service.clock)
 
 

@@ -60,10 +60,16 @@ def withdraw(
 
 @post("/pushes/{push:str}/publish", opt=_WRITER, status_code=200, sync_to_thread=True, request_max_body_size=_META_BODY)
 def publish(
-    project: given.Project, service: given.Service, push: FromPath[str], data: JSONBody[PublishRequest]
+    project: given.Project,
+    service: given.Service,
+    actor: given.Actor,
+    push: FromPath[str],
+    data: JSONBody[PublishRequest],
 ) -> MetaReply:
     """The commit: every object is looked for, then the meta is written."""
-    return pushing.publish(project, service.database, push, data)
+    reply = pushing.publish(project, service.database, push, data)
+    service.noted(actor, "publish", f"{data.name}:{data.version}", project.name)
+    return reply
 
 
 handlers = [open_push, renew, close, claim, check, withdraw, publish]
