@@ -19,7 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -29,6 +29,7 @@ __all__ = [
     "OVERWRITE",
     "SMALL",
     "Bulk",
+    "FillsFiles",
     "Listing",
     "Object",
     "ObjectInfo",
@@ -37,6 +38,7 @@ __all__ = [
     "PutMode",
     "Replace",
     "Store",
+    "TakesPieces",
 ]
 
 #: The largest object put with a condition, in bytes (design §3).
@@ -186,6 +188,27 @@ class OpensFiles(Protocol):
 
     def open_file(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
         """The object as an unbuffered file, which stays what it was when another takes its name; and what is known of it."""
+
+
+@runtime_checkable
+class TakesPieces(Protocol):
+    """What a store offers beside, where an object need not be in one piece of memory to be put."""
+
+    def put_pieces(self, key: str, pieces: Sequence[ReadableBuffer], mode: PutMode) -> ObjectInfo:
+        """``put`` of these pieces one behind the other."""
+
+
+@runtime_checkable
+class FillsFiles(Protocol):
+    """What a store offers beside, where the kernel alone can bring an object's bytes into a file: nothing passes through here."""
+
+    def get_range_to(
+        self, key: str, start: int, length: int, descriptor: int, offset: int, *, version: str | None = None
+    ) -> ObjectInfo | None:
+        """The bytes of ``get_range`` into an open file at ``offset``; None where that cannot be, or was not, done in full.
+
+        Then ``get_range`` says why, and what stands in the file there is undefined. Nobody has looked at the bytes yet.
+        """
 
 
 @runtime_checkable

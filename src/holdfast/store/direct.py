@@ -46,16 +46,26 @@ class Direct:
 
     def read_into(self, key: str, start: int, view: memoryview, etag: str | None) -> ObjectInfo | None:
         """Fill the view from ``start``; None where that could not be done, then its content is undefined."""
-        extra = f"Range: bytes={start}-{start + len(view) - 1}\r\n"
+        head = self._range_head(key, start, len(view), etag)
+        with suppress(WireError):
+            return _ranged(key, start, len(view), self._ask(lambda connection: connection.receive(head, view)))
+        return None
+
+    def read_to(
+        self, key: str, start: int, length: int, descriptor: int, offset: int, etag: str | None
+    ) -> ObjectInfo | None:
+        """As :meth:`read_into`, into a file from ``offset`` on, by the kernel alone."""
+        head = self._range_head(key, start, length, etag)
+        with suppress(WireError):
+            answer = self._ask(lambda connection: connection.fill(head, descriptor, offset, length))
+            return _ranged(key, start, length, answer)
+        return None
+
+    def _range_head(self, key: str, start: int, length: int, etag: str | None) -> bytes:
+        extra = f"Range: bytes={start}-{start + length - 1}\r\n"
         if etag is not None:
             extra += f"If-Match: {etag}\r\n"
-        with suppress(WireError):
-            answer = self._ask(self._signer.head("GET", self._path(key), extra), view)
-            begin, end, whole = _content_range(answer)
-            if answer.status == 206 and begin == start and end == start + answer.length:
-                info = _info(key, answer, whole)
-                return info if answer.length == min(len(view), whole - start) else None
-        return None
+        return self._signer.head("GET", self._path(key), extra)
 
     def get_many(self, keys: Iterable[str], at_once: int) -> Iterator[tuple[str, Object | None]]:
         """Whole objects, in the order of answers; None for one that is to be asked for in another way."""
@@ -87,7 +97,7 @@ class Direct:
             silence=settings.read_timeout,
         )
 
-    def _ask(self, head: bytes, view: memoryview) -> Answer:
+    def _ask(self, ask: Callable[[Connection], Answer]) -> Answer:
         """Over a connection that is there, else a new one; one that was idle may have been given up by the server."""
         while True:
             try:
@@ -95,13 +105,13 @@ class Direct:
             except IndexError:
                 connection, kept = self._connect(), False
             try:
-                answer = connection.receive(head, view)
+                answer = ask(connection)
             except HungUpError:
                 connection.close()
                 if not kept:
                     raise
                 continue
-            except WireError:
+            except BaseException:
                 connection.close()
                 raise
             if connection.stays and len(self._idle) < _KEPT:
@@ -113,6 +123,14 @@ class Direct:
     def _connect(self) -> Connection:
         settings = self._settings
         return Connection((self._route.host, self._route.port), settings.connect_timeout, settings.read_timeout)
+
+
+def _ranged(key: str, start: int, length: int, answer: Answer) -> ObjectInfo | None:
+    """What an answer says of the object, if it is the range that was asked for."""
+    begin, end, whole = _content_range(answer)
+    if answer.status != 206 or begin != start or end != start + answer.length:
+        return None
+    return _info(key, answer, whole) if answer.length == min(length, whole - start) else None
 
 
 def _content_range(answer: Answer) -> tuple[int, int, int]:

@@ -8,16 +8,25 @@ plain success of known length is a :class:`WireError`, upon which the caller ask
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 import struct
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["LONGEST_HEAD", "Answer", "Connection", "HungUpError", "WireError", "seconds_of"]
+__all__ = ["FILLS", "LONGEST_HEAD", "Answer", "Connection", "HungUpError", "WireError", "seconds_of"]
 
 #: Bytes of an answer's head, at most.
 LONGEST_HEAD: Final = 64 * 1024
+
+
+#: Bytes that go through a pipe at a time.
+_PIPE: Final = 1024 * 1024
+#: Whether the kernel can bring bytes from a connection into a file.
+FILLS: Final = hasattr(os, "splice")
 
 
 class WireError(Exception):
@@ -67,6 +76,7 @@ class Connection:
         except OSError as error:
             raise WireError(str(error)) from error
         self.stays = True
+        self._pipe: tuple[int, int] | None = None
 
     def receive(self, head: bytes, view: memoryview) -> Answer:
         """Send a request without a body; the answer's body, which must fill the view or be shorter, goes straight into it.
@@ -91,6 +101,47 @@ class Connection:
             raise WireError(str(error)) from error
         self.stays = answer.stays
         return answer
+
+    def fill(self, head: bytes, descriptor: int, offset: int, length: int) -> Answer:
+        """As :meth:`receive`, but the body, of ``length`` bytes at most, goes into a file without passing through this process.
+
+        Raises:
+            WireError: as there; what stands in the file is undefined.
+            OSError: the file refuses.
+        """
+        self.stays = False
+        try:
+            self._send(head)
+            answer, rest = self._head()
+        except OSError as error:
+            raise WireError(str(error)) from error
+        if answer.length > length:
+            raise WireError("more than was asked for")
+        end = offset + answer.length
+        while rest:
+            count = os.pwrite(descriptor, rest, offset)
+            rest, offset = rest[count:], offset + count
+        while offset < end:
+            offset = self._splice(descriptor, offset, min(end - offset, _PIPE))
+        self.stays = answer.stays
+        return answer
+
+    def _splice(self, descriptor: int, offset: int, most: int) -> int:
+        """Move what is there from the connection into the file; where the next bytes go."""
+        if self._pipe is None:
+            self._pipe = os.pipe()
+            with suppress(OSError):  # an ordinary user may have too many large ones
+                fcntl.fcntl(self._pipe[1], fcntl.F_SETPIPE_SZ, _PIPE)
+        try:
+            count = os.splice(self._socket.fileno(), self._pipe[1], most)
+        except OSError as error:
+            raise WireError(str(error)) from error
+        if not count:
+            raise WireError("the answer broke off")
+        end = offset + count
+        while offset < end:
+            offset += os.splice(self._pipe[0], descriptor, end - offset, offset_dst=offset)
+        return end
 
     def _send(self, head: bytes) -> None:
         try:
@@ -119,10 +170,13 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+        for descriptor in self._pipe or ():
+            os.close(descriptor)
+        self._pipe = None
 
     def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
+        if hasattr(self, "_pipe"):
+            self.close()
 
 
 @lru_cache(64)
