@@ -8,6 +8,7 @@ versions whose meta is there now: then every byte of them is there as well.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.manifests import Manifests
@@ -22,13 +23,13 @@ from holdfast.formats.stats import TreeStats
 from holdfast.model.digest import digest_of
 from holdfast.transfer.containers import Sender
 from holdfast.transfer.dedup import Index
-from holdfast.transfer.manifests import ManifestReader, chunks_of
+from holdfast.transfer.manifests import ManifestReader, chunks_of, digests_of
 from holdfast.transfer.packing import Earlier, Packing
 from holdfast.transfer.paging import PageWriter
 from holdfast.transfer.upload import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
     from typing import Self
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from holdfast.cache.stats import Walked
     from holdfast.catalog.base import Catalog, Clock
     from holdfast.formats.root import Page, Root
+    from holdfast.model.chunk import Chunk
     from holdfast.store.base import Store
     from holdfast.transfer.containers import Container
     from holdfast.transfer.engine import Engine
@@ -306,9 +308,16 @@ class PackedSource:
                 for page, stored in manifest.pages():
                     if page.digest not in seen:
                         seen.add(page.digest)
-                        index.add_all(chunks_of(page, stored), refused)
+                        index.add_all(digests_of(page, stored), partial(self._chunks, manifest, page, stored, refused))
             except IntegrityError as error:
                 self._unusable(manifest.version, error)
+
+    def _chunks(self, manifest: LocalManifest, page: Page, stored: bytes, refused: frozenset[bytes]) -> Iterator[Chunk]:
+        """The chunks of a page, but for those in packs that must not be referred to."""
+        try:
+            yield from (chunk for chunk in chunks_of(page, stored) if chunk.pack not in refused)
+        except IntegrityError as error:
+            self._unusable(manifest.version, error)
 
     def _known(self) -> list[LocalManifest]:
         found = self._packer.manifests.local.known(self._name)[:_MANIFESTS]

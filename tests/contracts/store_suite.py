@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import secrets
 import socket
 import threading
@@ -30,7 +31,7 @@ from holdfast.errors import (
     UnsupportedError,
     UsageError,
 )
-from holdfast.store.base import CREATE, SMALL, Replace
+from holdfast.store.base import CREATE, SMALL, FillsFiles, Replace, TakesPieces
 from holdfast.store.bucket import BucketStore
 from holdfast.store.settings import bucket_settings
 
@@ -372,6 +373,36 @@ class StoreSuite:
         store.put(f"{key}-to", b"before")
         store.copy(key, f"{key}-to")
         assert bytes(store.get(f"{key}-to").data) == b"source"
+
+    def test_fills_files(self, store, key, tmp_path):
+        """Where the kernel can bring bytes into a file, they are the range's, at the place asked for, or nothing is promised."""
+        if not isinstance(store, FillsFiles):
+            pytest.skip("this store does not offer it")
+        data = content(3_000_000)
+        info = store.put(key, data)
+        before = bytes(range(256)) * 4
+        with open(tmp_path / "filled", "w+b", buffering=0) as file:
+            file.write(before)
+            for start, length, offset in [(0, 10, 100), (5, 2_500_000, 500), (2_999_990, 10, 200), (0, 3_000_000, 7)]:
+                found = store.get_range_to(key, start, length, file.fileno(), offset, version=info.version)
+                if found is not None:
+                    assert (found.size, found.version) == (info.size, info.version)
+                    assert os.pread(file.fileno(), length, offset) == data[start : start + length]
+            store.put(key, content(3_000_001))
+            assert store.get_range_to(key, 0, 10, file.fileno(), 0, version=info.version) is None
+
+    def test_takes_pieces(self, store, key):
+        """An object of many pieces, small and large ones in turn, is as if it had been put in one."""
+        if not isinstance(store, TakesPieces):
+            pytest.skip("this store wants an object in one piece")
+        pieces = [content(size) for size in (0, 1, 5, 40_000, 32_768, 3, 9_000_000, 0, 70_000, *[11] * 600)]
+        info = store.put_pieces(key, pieces, CREATE)
+        assert bytes(store.get(key).data) == b"".join(pieces)
+        with pytest.raises(AlreadyExistsError):
+            store.put_pieces(key, pieces, CREATE)
+        store.put_pieces(key, [b"an", b"other"], Replace(store.head(key).version))
+        assert bytes(store.get(key).data) == b"another"
+        assert info.size == sum(map(len, pieces))
 
     def test_sign__refused_where_not_promised(self, store, key):
         """A store that does not promise signed URLs refuses to make one."""

@@ -16,7 +16,7 @@ from holdfast.errors import IntegrityError
 from holdfast.formats.codec import unpack
 from holdfast.formats.container import PACK, PAGES, decode_table
 from holdfast.formats.convention import decode_meta, decode_versions, encode_meta, encode_versions
-from holdfast.formats.pages import decode_chunks, decode_page
+from holdfast.formats.pages import decode_chunks, decode_digests, decode_page
 from holdfast.formats.records import decode, encode
 from holdfast.formats.root import MAGIC, decode_root
 from holdfast.formats.stats import DirTable, TreeStats, decode_stats, encode_stats
@@ -54,6 +54,7 @@ def page(data: bytes) -> None:
     found = decode_page(data, "page")
     chunks = [chunk for entry in found if isinstance(entry.content, tuple) for chunk in entry.content]
     assert decode_chunks(data, "page") == chunks
+    assert sorted(decode_digests(data, "page")) == sorted(chunk.digest for chunk in chunks)
     for entry in found:
         content = entry.content
         assert entry.size == (len(content) if isinstance(content, bytes) else sum(chunk.raw for chunk in content))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.transfer.chunking import COARSE, FINE, SINGLE, Profile, cut, lengths, profile_of
+from holdfast.transfer.chunking import COARSE, FINE, SINGLE, Buffers, Profile, cut, lengths, profile_of
 
 MIB = 1024 * 1024
 #: Cut lengths of ``random.Random(1).randbytes(size)``, written down when the first pack was.
@@ -27,7 +27,7 @@ COARSE_CUTS = [
 def pieces(data: bytes, profile: Profile) -> list[int]:
     """The lengths that ``cut`` finds, block by block; what it yields must be the data."""
     source, found, seen = io.BytesIO(data), [], hashlib.sha256()
-    for block, cuts in cut(lambda view: fill(source, view), len(data), profile):
+    for block, cuts in cut(lambda view: fill(source, view), len(data), profile, Buffers()):
         assert sum(cuts) == len(block)
         seen.update(block)
         found += cuts
@@ -96,3 +96,19 @@ def test_profile__media_and_huge_files_are_coarse():
     assert profile_of("model.safetensors", 16 << 30) is FINE
     assert profile_of("model.safetensors", (16 << 30) + 1) is COARSE
     assert profile_of("gz", SINGLE + 1) is COARSE
+
+
+def test_buffers__used_again_once_nobody_looks():
+    """A buffer is given out again when the last view of it, or of a part of it, has gone, and no sooner."""
+    buffers = Buffers()
+    first = buffers.take(8 * MIB)
+    part = first[10:20]
+    address = id(first.obj)
+    first.release()
+    second = buffers.take(8 * MIB)
+    assert id(second.obj) != address
+    part.release()
+    third = buffers.take(8 * MIB)
+    assert id(third.obj) == address
+    assert len(third) == 8 * MIB
+    assert buffers.take(10).obj is not buffers.take(10).obj

@@ -91,22 +91,41 @@ def test_runs__ended_run_is_forgotten():
     assert taker.take(*map(chunk, range(4, 8)), start=4) == list(range(8))
 
 
-def test_index__asked_once_and_refused_packs():
-    """Other versions are looked at once a chunk is looked for; chunks in refused packs are not known; the first place counts."""
-    asked = []
+def test_index__asked_once():
+    """Other versions are looked at once a chunk is looked for, the chunks of a page once one of them is; the first place counts."""
+    asked, read = [], []
+
+    def page(*chunks):
+        def unfold():
+            read.append(len(chunks))
+            return chunks
+
+        return [each.digest for each in chunks], unfold
 
     def fill(index: Index) -> None:
         asked.append(1)
-        index.add_all([chunk(1), chunk(1)._replace(offset=9), chunk(2, pack=b"q" * 32)], frozenset([b"q" * 32]))
+        index.add_all(*page(chunk(1), chunk(1)._replace(offset=9), chunk(3)))
+        index.add_all(*page(chunk(1)._replace(offset=7), chunk(4)))
 
     index = Index(fill)
     assert asked == []
+    assert index.find(chunk(9).digest) is None
+    assert (asked, read) == ([1], [])
     assert index.find(chunk(1).digest) == chunk(1)
-    assert index.find(chunk(2).digest) is None
-    assert asked == [1]
+    assert index.find(chunk(3).digest) == chunk(3)
+    assert (asked, read) == ([1], [3])
     index.add(chunk(2))
     index.add(chunk(2)._replace(offset=5))
     assert index.find(chunk(2).digest) == chunk(2)
+
+
+def test_index__page_that_gives_less():
+    """A chunk that its page, once read, does not give, because its pack is refused, is not known, and not asked for again."""
+    read = []
+    index = Index(lambda index: index.add_all([chunk(1).digest], lambda: read.append(1) or ()))
+    assert index.find(chunk(1).digest) is None
+    assert index.find(chunk(1).digest) is None
+    assert read == [1]
 
 
 def test_prober__follows_what_pays():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import IntegrityError
 from holdfast.formats.container import MOST, PACK, PAGES, TRAILER, check_trailer, decode_table, encode_table
-from holdfast.formats.pages import Cutter, decode_chunks, decode_page, encode_page
+from holdfast.formats.pages import Cutter, decode_chunks, decode_digests, decode_page, encode_page
 from holdfast.formats.root import Page, Root, decode_root, encode_root
 from holdfast.model.chunk import Chunk, Placed
 from holdfast.model.digest import raw_digest_of
@@ -53,6 +53,7 @@ def test_page__round_trip(found):
     assert decode_page(data, "page") == found
     chunks = [chunk for entry in found if isinstance(entry.content, tuple) for chunk in entry.content]
     assert decode_chunks(data, "page") == chunks
+    assert sorted(decode_digests(data, "page")) == sorted(chunk.digest for chunk in chunks)
 
 
 def files(count: int, edited: int = -1) -> list[Placed]:

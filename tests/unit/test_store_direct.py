@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import itertools
+import os
 import threading
 
 import pytest
@@ -175,6 +176,49 @@ def test_get_range_into__refused(server, status, kind):
     with pytest.raises(kind):
         read(opened(server), "k", 0, 10)
     assert len(server.seen) == 2
+
+
+def filled(store, file, start, length, version=None):
+    """What the kernel brought into the file from byte 3 on, and what is said of it; None where it did not."""
+    info = store.get_range_to("k", start, length, file.fileno(), 3, version=version)
+    return None if info is None else (os.pread(file.fileno(), length, 3), info.version)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """An empty file to be filled."""
+    with open(tmp_path / "filled", "w+b", buffering=0) as found:
+        yield found
+
+
+def test_get_range_to(server, file):
+    """A range goes into the file, shorter at the end of the object, over one kept connection."""
+    store = opened(server)
+    assert filled(store, file, 100, 300) == (WHOLE[100:400], "one")
+    assert filled(store, file, 900, 300, "one") == (WHOLE[900:] + WHOLE[200:400], "one")
+    assert by_library(server) == 0
+
+
+@pytest.mark.parametrize("fault", ["cut 0", "cut 100", "silent", "hang-up", "chunked", "weak", "moved", 404, 403, 500])
+def test_get_range_to__not_a_plain_success(server, file, fault):
+    """Whatever is not a plain answer is left to the caller; the next range goes on a connection that works."""
+    store = opened(server)
+    assert filled(store, file, 0, 400, "one") == (WHOLE[:400], "one")
+    server.faults.append(fault)
+    again = filled(store, file, 400, 200, "one")
+    assert again is None or (fault == "hang-up" and again == (WHOLE[400:600], "one"))
+    server.tag = "one"
+    assert filled(store, file, 600, 400, "one") == (WHOLE[600:], "one")
+    assert by_library(server) == 0
+
+
+def test_get_range_to__file_refuses(server, tmp_path):
+    """A file that cannot be written says so itself, and the connection, half read, is not used again."""
+    store = opened(server)
+    (tmp_path / "read-only").touch()
+    with open(tmp_path / "read-only", "rb") as file, pytest.raises(OSError, match="Bad file descriptor"):
+        filled(store, file, 0, 400)
+    assert read(store, "k", 0, 1000)[0] == WHOLE
 
 
 def test_get_many(server):

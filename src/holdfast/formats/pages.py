@@ -186,6 +186,15 @@ def decode_chunks(data: bytes, subject: str) -> list[Chunk]:
     return _decoded(data, subject, _all_chunks)
 
 
+def decode_digests(data: bytes, subject: str) -> list[bytes]:
+    """The digests alone of the chunks of a page in its raw form, in no certain order.
+
+    Raises:
+        IntegrityError: as :func:`decode_page`.
+    """
+    return _decoded(data, subject, _all_digests)
+
+
 def _decoded(data: bytes, subject: str, take: Callable[[_Page], Result]) -> Result:
     page = decode_columns(data, _Page, subject)
     problem = _problem(page)
@@ -266,6 +275,14 @@ def _all_chunks(page: _Page) -> list[Chunk]:
         if count:
             found += chunks.take(count, size, next(digests))
     return found
+
+
+def _all_digests(page: _Page) -> list[bytes]:
+    files = digests_in(page.digests)
+    if not page.chunk_digests:
+        return files
+    single = [digest for digest, count in zip(files, filter(None, page.chunks), strict=True) if count == 1]
+    return single + digests_in(page.chunk_digests)
 
 
 class _Chunks:

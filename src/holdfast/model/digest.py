@@ -27,6 +27,12 @@ class Hasher:
     def __init__(self) -> None:
         self._state = blake3()
 
+    def copy(self) -> Hasher:
+        """One that has taken the same bytes, and goes its own way."""
+        other = Hasher()
+        other._state = self._state.copy()
+        return other
+
     def update(self, data: ReadableBuffer) -> None:
         """Take the next bytes; the interpreter lock is released while large pieces are hashed."""
         self._state.update(data)

@@ -30,6 +30,7 @@ __all__ = [
     "SMALL",
     "Bulk",
     "Expects",
+    "FillsFiles",
     "Listing",
     "Object",
     "ObjectInfo",
@@ -41,6 +42,7 @@ __all__ = [
     "SignedUpload",
     "SignsUploads",
     "Store",
+    "TakesPieces",
     "TellsChecksums",
     "UploadWish",
     "UploadsParts",
@@ -193,6 +195,27 @@ class OpensFiles(Protocol):
 
     def open_file(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
         """The object as an unbuffered file, which stays what it was when another takes its name; and what is known of it."""
+
+
+@runtime_checkable
+class TakesPieces(Protocol):
+    """What a store offers beside, where an object need not be in one piece of memory to be put."""
+
+    def put_pieces(self, key: str, pieces: Sequence[ReadableBuffer], mode: PutMode) -> ObjectInfo:
+        """``put`` of these pieces one behind the other."""
+
+
+@runtime_checkable
+class FillsFiles(Protocol):
+    """What a store offers beside, where the kernel alone can bring an object's bytes into a file: nothing passes through here."""
+
+    def get_range_to(
+        self, key: str, start: int, length: int, descriptor: int, offset: int, *, version: str | None = None
+    ) -> ObjectInfo | None:
+        """The bytes of ``get_range`` into an open file at ``offset``; None where that cannot be, or was not, done in full.
+
+        Then ``get_range`` says why, and what stands in the file there is undefined. Nobody has looked at the bytes yet.
+        """
 
 
 @runtime_checkable

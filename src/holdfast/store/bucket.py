@@ -119,6 +119,15 @@ class BucketStore:
                 return Object(view[: info.size - start], info)
         return self.get_range(key, start, len(view), version=version)
 
+    def get_range_to(
+        self, key: str, start: int, length: int, descriptor: int, offset: int, *, version: str | None = None
+    ) -> ObjectInfo | None:
+        """By the direct way, where there is one."""
+        direct = self._direct() if length > 0 else None
+        if direct is None:
+            return None
+        return direct.read_to(key, start, length, descriptor, offset, None if version is None else quoted(version))
+
     def get_many(self, keys: Iterable[str], at_once: int) -> Iterator[tuple[str, Object | None]]:
         """Whole objects by the direct way, where there is one."""
         direct = self._direct()

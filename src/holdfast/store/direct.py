@@ -42,16 +42,25 @@ class Direct:
 
     def read_into(self, key: str, start: int, view: memoryview, etag: str | None) -> ObjectInfo | None:
         """Fill the view from ``start``; None where that could not be done, then its content is undefined."""
-        extra = f"Range: bytes={start}-{start + len(view) - 1}\r\n"
+        head = self._range_head(key, start, len(view), etag)
+        with suppress(WireError):
+            return _ranged(key, start, len(view), self._kept.receive(head, view))
+        return None
+
+    def read_to(
+        self, key: str, start: int, length: int, descriptor: int, offset: int, etag: str | None
+    ) -> ObjectInfo | None:
+        """As :meth:`read_into`, into a file from ``offset`` on, by the kernel alone."""
+        head = self._range_head(key, start, length, etag)
+        with suppress(WireError):
+            return _ranged(key, start, length, self._kept.fill(head, descriptor, offset, length))
+        return None
+
+    def _range_head(self, key: str, start: int, length: int, etag: str | None) -> bytes:
+        extra = f"Range: bytes={start}-{start + length - 1}\r\n"
         if etag is not None:
             extra += f"If-Match: {etag}\r\n"
-        with suppress(WireError):
-            answer = self._kept.receive(self._signer.head("GET", self._path(key), extra), view)
-            begin, end, whole = range_told(answer)
-            if answer.status == 206 and begin == start and end == start + answer.length:
-                info = info_told(key, answer, whole)
-                return info if answer.length == min(len(view), whole - start) else None
-        return None
+        return self._signer.head("GET", self._path(key), extra)
 
     def get_many(self, keys: Iterable[str], at_once: int) -> Iterator[tuple[str, Object | None]]:
         """Whole objects, in the order of answers; None for one that is to be asked for in another way."""
@@ -82,6 +91,14 @@ class Direct:
             connect=settings.connect_timeout,
             silence=settings.read_timeout,
         )
+
+
+def _ranged(key: str, start: int, length: int, answer: Answer) -> ObjectInfo | None:
+    """What an answer says of the object, if it is the range that was asked for."""
+    begin, end, whole = range_told(answer)
+    if answer.status != 206 or begin != start or end != start + answer.length:
+        return None
+    return info_told(key, answer, whole) if answer.length == min(length, whole - start) else None
 
 
 def range_told(answer: Answer) -> tuple[int, int, int]:

@@ -32,12 +32,12 @@ from holdfast.errors import (
 from holdfast.failpoint import reach
 from holdfast.formats import layout
 from holdfast.store.base import CREATE, OVERWRITE, Listing, Object, ObjectInfo, Promises, PutMode, Replace
-from holdfast.store.copying import copy_shown, write_all
+from holdfast.store.copying import copy_range, copy_shown, write_pieces
 from holdfast.store.generations import Generations
 from holdfast.store.keys import checked_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
@@ -108,6 +108,16 @@ class PathStore:
             file = self._path(key).open("rb", buffering=0)
             return file, _info(key, os.fstat(file.fileno()))
 
+    def get_range_to(
+        self, key: str, start: int, length: int, descriptor: int, offset: int, *, version: str | None = None
+    ) -> ObjectInfo | None:
+        """Copied by the kernel."""
+        file, info = self.open_file(key)
+        with file:
+            if version not in (None, info.version) or start + length > info.size:
+                return None
+            return info if copy_range(file.fileno(), start, descriptor, offset, length) else None
+
     def head(self, key: str) -> ObjectInfo:
         """From the file's stat; a replaced key is read."""
         path = self._path(key)
@@ -160,17 +170,21 @@ class PathStore:
 
     def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
         """Create by link, overwrite by rename, replace by the next generation."""
+        return self.put_pieces(key, [data], mode)
+
+    def put_pieces(self, key: str, pieces: Sequence[ReadableBuffer], mode: PutMode) -> ObjectInfo:
+        """As :meth:`put`."""
         path = self._path(key)
         with _os_errors(key):
             if isinstance(mode, Replace):
-                return self._replace(key, bytes(data), mode.version)
+                return self._replace(key, b"".join(pieces), mode.version)
             if mode is CREATE:
-                return self._create(key, path, data)
+                return self._create(key, path, pieces)
             generations = self._generations(key)
             if generations.exist():
-                return self._replace(key, bytes(data), self.get(key).info.version)
+                return self._replace(key, b"".join(pieces), self.get(key).info.version)
             self._unsynced = True
-            return self._rename(key, path, self._write_temporary([data], sync=False))
+            return self._rename(key, path, self._write_temporary(pieces, sync=False))
 
     def put_file(self, key: str, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> ObjectInfo:
         """Copied in steps; visible by rename."""
@@ -209,11 +223,11 @@ class PathStore:
         """Refused: a path needs no signature, and there is no server to honour one."""
         raise UnsupportedError(f"a local store cannot sign URLs ({method} {key} for {seconds} s)", subject=key)
 
-    def _create(self, key: str, path: Path, data: ReadableBuffer) -> ObjectInfo:
+    def _create(self, key: str, path: Path, pieces: Sequence[ReadableBuffer]) -> ObjectInfo:
         if self._generations(key).exist():
             raise AlreadyExistsError(f"{key} exists", subject=key)
         self._sync_all()
-        temporary = self._write_temporary([data], sync=True)
+        temporary = self._write_temporary(pieces, sync=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
@@ -277,13 +291,11 @@ class PathStore:
 
     def _write_temporary(self, pieces: Iterable[ReadableBuffer], *, sync: bool) -> Path:
         def write(file: BinaryIO) -> None:
-            for piece in pieces:
-                start = file.tell() if sync else 0
-                view = memoryview(piece).cast("B")
-                for begin in range(0, len(view), _STRETCH):
-                    write_all(file, view[begin : begin + _STRETCH])
-                    if sync and len(view) > _STRETCH:
-                        begin_write_back(file.fileno(), start + begin, _STRETCH)
+            begun = 0
+            for end in write_pieces(file, pieces):
+                if sync and end - begun >= _STRETCH:
+                    begin_write_back(file.fileno(), begun, end - begun)
+                    begun = end
             if sync:
                 os.fsync(file.fileno())
 

@@ -9,15 +9,19 @@ success of known length is a :class:`WireError`, upon which the caller asks agai
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 __all__ = ["LONGEST_HEAD", "Answer", "Connection", "HungUpError", "Kept", "WireError", "seconds_of"]
 
@@ -25,6 +29,12 @@ __all__ = ["LONGEST_HEAD", "Answer", "Connection", "HungUpError", "Kept", "WireE
 LONGEST_HEAD: Final = 64 * 1024
 #: Idle connections kept for the next range.
 _KEPT: Final = 16
+
+
+#: Bytes that go through a pipe at a time.
+_PIPE: Final = 1024 * 1024
+#: Whether the kernel can bring bytes from a connection into a file.
+_FILLS: Final = hasattr(os, "splice")
 
 
 class WireError(Exception):
@@ -79,6 +89,7 @@ class Connection:
             raise WireError(str(error)) from error
         self.stays = True
         self._flags = socket.MSG_WAITALL if tls is None else 0  # what is decrypted comes in records
+        self._pipe: tuple[int, int] | None = None
 
     def receive(self, head: bytes, view: memoryview) -> Answer:
         """Send a request without a body; the answer's body, which must fill the view or be shorter, goes straight into it.
@@ -103,6 +114,47 @@ class Connection:
             raise WireError(str(error)) from error
         self.stays = answer.stays
         return answer
+
+    def fill(self, head: bytes, descriptor: int, offset: int, length: int) -> Answer:
+        """As :meth:`receive`, but the body, of ``length`` bytes at most, goes into a file without passing through this process.
+
+        Raises:
+            WireError: as there; what stands in the file is undefined.
+            OSError: the file refuses.
+        """
+        self.stays = False
+        try:
+            self._send(head)
+            answer, rest = self._head()
+        except OSError as error:
+            raise WireError(str(error)) from error
+        if answer.length > length:
+            raise WireError("more than was asked for")
+        end = offset + answer.length
+        while rest:
+            count = os.pwrite(descriptor, rest, offset)
+            rest, offset = rest[count:], offset + count
+        while offset < end:
+            offset = self._splice(descriptor, offset, min(end - offset, _PIPE))
+        self.stays = answer.stays
+        return answer
+
+    def _splice(self, descriptor: int, offset: int, most: int) -> int:
+        """Move what is there from the connection into the file; where the next bytes go."""
+        if self._pipe is None:
+            self._pipe = os.pipe()
+            with suppress(OSError):  # an ordinary user may have too many large ones
+                fcntl.fcntl(self._pipe[1], fcntl.F_SETPIPE_SZ, _PIPE)
+        try:
+            count = os.splice(self._socket.fileno(), self._pipe[1], most)
+        except OSError as error:
+            raise WireError(str(error)) from error
+        if not count:
+            raise WireError("the answer broke off")
+        end = offset + count
+        while offset < end:
+            offset += os.splice(self._pipe[0], descriptor, end - offset, offset_dst=offset)
+        return end
 
     def _send(self, head: bytes) -> None:
         try:
@@ -131,10 +183,13 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+        for descriptor in self._pipe or ():
+            os.close(descriptor)
+        self._pipe = None
 
     def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
+        if hasattr(self, "_pipe"):
+            self.close()
 
 
 class Kept:
@@ -150,24 +205,39 @@ class Kept:
         self._idle: deque[Connection] = deque()
 
     def receive(self, head: bytes, view: memoryview) -> Answer:
-        """Over a connection that is there, else a new one; one that was idle may have been given up by the server.
+        """As :meth:`Connection.receive`.
 
         Raises:
             WireError: no plain success; what is in the view is undefined.
         """
+        return self._ask(lambda connection: connection.receive(head, view))
+
+    def fill(self, head: bytes, descriptor: int, offset: int, length: int) -> Answer:
+        """As :meth:`Connection.fill`; not where bytes come encrypted.
+
+        Raises:
+            WireError: no plain success; what is in the file is undefined.
+            OSError: the file refuses.
+        """
+        if self._tls is not None or not _FILLS:
+            raise WireError("the kernel alone cannot")
+        return self._ask(lambda connection: connection.fill(head, descriptor, offset, length))
+
+    def _ask(self, ask: Callable[[Connection], Answer]) -> Answer:
+        """Over a connection that is there, else a new one; one that was idle may have been given up by the server."""
         while True:
             try:
                 connection, kept = self._idle.pop(), True
             except IndexError:
                 connection, kept = Connection(self._address, self._connect, self._silence, self._tls), False
             try:
-                answer = connection.receive(head, view)
+                answer = ask(connection)
             except HungUpError:
                 connection.close()
                 if not kept:
                     raise
                 continue
-            except WireError:
+            except BaseException:
                 connection.close()
                 raise
             if connection.stays and len(self._idle) < _KEPT:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pyfastcdc import FastCDC
 
-__all__ = ["COARSE", "FINE", "SINGLE", "Profile", "cut", "lengths", "profile_of"]
+__all__ = ["COARSE", "FINE", "SINGLE", "Buffers", "Profile", "cut", "lengths", "profile_of"]
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
@@ -97,17 +97,48 @@ def lengths(data: memoryview, profile: Profile, *, last: bool) -> list[int]:
     return found
 
 
-def cut(fill: Callable[[memoryview], None], size: int, profile: Profile) -> Iterator[tuple[memoryview, list[int]]]:
+class Buffers:
+    """Memory for blocks, used again once nobody looks at it: new memory costs the kernel as much as what is read into it."""
+
+    def __init__(self) -> None:
+        self._made: list[bytearray] = []
+
+    def take(self, size: int) -> memoryview:
+        """A buffer of so many bytes, whatever is in it; small ones are made anew."""
+        if size < _BLOCK:
+            return memoryview(bytearray(size))
+        for buffer in self._made:
+            if len(buffer) == size and _is_free(buffer):
+                return memoryview(buffer)
+        buffer = bytearray(size + 1)
+        buffer.pop()  # room for the question whether it is free
+        self._made.append(buffer)
+        return memoryview(buffer)
+
+
+def _is_free(buffer: bytearray) -> bool:
+    """Whether no view of it is left: Python refuses to change the length of one that somebody looks at."""
+    try:
+        buffer.append(0)
+    except BufferError:
+        return False
+    buffer.pop()
+    return True
+
+
+def cut(
+    fill: Callable[[memoryview], None], size: int, profile: Profile, buffers: Buffers
+) -> Iterator[tuple[memoryview, list[int]]]:
     """A file of ``size`` bytes in blocks that begin and end at cuts, and the lengths of the chunks of each.
 
-    ``fill`` fills a buffer with the file's next bytes. Every block has a buffer of its own, which may be kept.
+    ``fill`` fills a buffer with the file's next bytes. Every block has a buffer to itself for as long as a view of it is kept.
     """
     block = max(_BLOCK, 3 * profile.most)
     carry = memoryview(b"")
     left = size
     while left:
         count = min(block - len(carry), left)
-        buffer = memoryview(bytearray(len(carry) + count))
+        buffer = buffers.take(len(carry) + count)
         buffer[: len(carry)] = carry
         fill(buffer[len(carry) :])
         left -= count

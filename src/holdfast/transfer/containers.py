@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import ConflictError, ObjectNotFoundError, UnreachableError
 from holdfast.failpoint import reach
 from holdfast.formats.container import MOST, PACK, encode_table
 from holdfast.formats.layout import pack_key, pages_key
-from holdfast.store.base import CREATE, OVERWRITE
+from holdfast.store.base import CREATE, OVERWRITE, TakesPieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,12 +158,11 @@ class Sender:
 
     def _put(self, container: Container, mode: PutMode) -> None:
         """A doubtful answer is settled by looking: what is there under this name is this object."""
-        data = b"".join(container.pieces)
-        container.pieces.clear()  # memory for one copy of it, not for two
+        put = self._putting(container)
         for attempt in range(_TRIES):
             self._wait(container, told=attempt > 0)
             try:
-                self._store.put(container.key, data, mode)
+                put(mode)
             except (ConflictError, UnreachableError):
                 found = self._length(container)
                 if found == container.size:
@@ -173,6 +173,15 @@ class Sender:
             else:
                 break
         self.objects.append(container.size)
+
+    def _putting(self, container: Container) -> Callable[[PutMode], object]:
+        """How to put it: as the pieces that it is, or joined where the store wants it so."""
+        store = self._store
+        if isinstance(store, TakesPieces):
+            return partial(store.put_pieces, container.key, container.pieces)
+        data = b"".join(container.pieces)
+        container.pieces.clear()  # memory for one copy of it, not for two
+        return partial(store.put, container.key, data)
 
     def _wait(self, container: Container, *, told: bool) -> None:
         """Wait where the rate asks for it, and tell how far it is, in steps: a whole object is a long time on a slow line."""

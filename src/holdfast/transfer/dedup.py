@@ -32,6 +32,7 @@ class Index:
 
     def __init__(self, fill: Callable[[Index], None] | None = None) -> None:
         self._chunks: dict[bytes, Chunk] = {}
+        self._unread: dict[bytes, Callable[[], Iterable[Chunk]]] = {}
         self._fill = fill
 
     def add(self, chunk: Chunk) -> None:
@@ -39,18 +40,21 @@ class Index:
         if len(self._chunks) < _MOST:
             self._chunks.setdefault(chunk.digest, chunk)
 
-    def add_all(self, chunks: Iterable[Chunk], refused: frozenset[bytes]) -> None:
-        """Remember chunks, but for those in packs that must not be referred to."""
-        known = self._chunks
-        for chunk in chunks:
-            if chunk.digest not in known and chunk.pack not in refused and len(known) < _MOST:
-                known[chunk.digest] = chunk
+    def add_all(self, digests: Iterable[bytes], read: Callable[[], Iterable[Chunk]]) -> None:
+        """Remember that ``read`` gives chunks of these digests: it is asked once one of them is looked for."""
+        known, unread = self._chunks, self._unread
+        if len(known) + len(unread) < _MOST:
+            for digest in digests:
+                unread.setdefault(digest, read)
 
     def find(self, digest: bytes) -> Chunk | None:
         """Where a chunk of this digest is."""
         if self._fill is not None:
             fill, self._fill = self._fill, None
             fill(self)
+        if digest not in self._chunks and (read := self._unread.pop(digest, None)) is not None:
+            for chunk in read():
+                self.add(chunk)
         return self._chunks.get(digest)
 
 

@@ -25,7 +25,7 @@ from holdfast.model.manifest import Entry, Manifest, parents
 from holdfast.store.base import Bulk, Object, OpensFiles
 from holdfast.store.copying import copy_shown, write_all
 from holdfast.transfer.plan import PART
-from holdfast.transfer.ranging import Ranges
+from holdfast.transfer.ranging import IN_FLIGHT, Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -216,7 +216,7 @@ class Download:
         return True
 
     def _large(self, item: ObjectPlan, target: Path) -> None:
-        hasher, md5 = Hasher(), hashlib.md5(usedforsecurity=False)
+        md5 = hashlib.md5(usedforsecurity=False)
         known = item.entry is not None and item.entry.digest is not None
 
         def digest_piece(piece: memoryview) -> None:
@@ -226,7 +226,7 @@ class Download:
 
         _make_writable(target)
         with open(target, "r+b" if target.exists() else "w+b", buffering=0) as file:
-            start = self._resume(file, hasher, item.size) if known else 0
+            start, hasher = self._resume(file, item) if known else (0, Hasher())
             os.truncate(file.fileno(), start)
             file.seek(start)
             receive = self._copied if isinstance(self._store, OpensFiles) else self._received
@@ -264,19 +264,27 @@ class Download:
         found.save(file, digest_piece, self._arrived)
         return found.first
 
-    def _resume(self, file: BinaryIO, hasher: Hasher, size: int) -> int:
-        """Hash what is there, up to a border of parts; the rest is fetched."""
-        length = os.fstat(file.fileno()).st_size
-        start = length if length == size else length // PART * PART
-        if length > size:
-            start = 0
-        left = start
-        while left:
-            data = file.read(min(_STEP, left))
+    def _resume(self, file: BinaryIO, item: ObjectPlan) -> tuple[int, Hasher]:
+        """Hash what an earlier run left, up to a border of parts before which nothing lacks; the rest is fetched."""
+        length, hasher = os.fstat(file.fileno()).st_size, Hasher()
+        if length > item.size:
+            return 0, hasher
+        start = max(0, length - IN_FLIGHT) // PART * PART
+        self._hash(file, hasher, start)
+        if length == item.size:
+            whole = hasher.copy()
+            self._hash(file, whole, length - start)
+            if item.entry is not None and whole.hexdigest() == item.entry.digest:
+                start, hasher = length, whole
+        self._engine.progress.advance(start)
+        return start, hasher
+
+    @staticmethod
+    def _hash(file: BinaryIO, hasher: Hasher, length: int) -> None:
+        while length:
+            data = file.read(min(_STEP, length))
             hasher.update(data)
-            left -= len(data)
-            self._engine.progress.advance(len(data))
-        return start
+            length -= len(data)
 
     def _arrived(self, count: int) -> None:
         self.outcome.moved(count)

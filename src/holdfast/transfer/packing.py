@@ -12,7 +12,7 @@ import stat
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.blocks import Stamp, read_part, read_small, reading
 from holdfast.cache.tree import check_source_link
@@ -23,7 +23,7 @@ from holdfast.formats.pages import INLINE
 from holdfast.model.chunk import CODEC_NONE, Chunk, Placed
 from holdfast.model.digest import Hasher, raw_digest_of
 from holdfast.model.manifest import PERMISSIONS
-from holdfast.transfer.chunking import SINGLE, cut, profile_of
+from holdfast.transfer.chunking import SINGLE, Buffers, cut, profile_of
 from holdfast.transfer.containers import ContainerWriter
 from holdfast.transfer.dedup import Index, Pending, Prober, Runs
 from holdfast.transfer.order import Beside, in_order
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Earlier", "Packing"]
 
 _FILE, _DIR, _LINK = b"fdl"
+_KINDS: Final = {stat.S_IFREG >> 12: _FILE, stat.S_IFDIR >> 12: _DIR, stat.S_IFLNK >> 12: _LINK}
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ class Packing:
         self._pages = pages
         self._runs = Runs(self._store)
         self._prober = Prober()
+        self._buffers = Buffers()
         self._waiting: deque[Pending | Placed] = deque()  # a Placed is an earlier entry, kept as it is
         #: What was read, by directory.
         self.read: dict[str, list[str]] = {}
@@ -188,7 +190,7 @@ class Packing:
         stamp = Stamp(found.size, found.mtime, found.inode)
         with (
             reading(path, stamp) as fill,
-            self._engine.ahead(cut(fill, found.size, profile)) as blocks,
+            self._engine.ahead(cut(fill, found.size, profile, self._buffers)) as blocks,
             self._engine.behind(hasher.update) as hash_behind,
         ):
             for block, lengths in blocks:
@@ -285,4 +287,4 @@ class Packing:
 
 
 def _kind(mode: int) -> int:
-    return {stat.S_IFREG: _FILE, stat.S_IFDIR: _DIR, stat.S_IFLNK: _LINK}.get(stat.S_IFMT(mode), 0)
+    return _KINDS.get(mode >> 12, 0)

@@ -7,12 +7,13 @@ new for every range costs the kernel as much work as receiving into it.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from holdfast.disk import begin_write_back
 from holdfast.errors import IntegrityError
-from holdfast.store.base import Bulk, Object
-from holdfast.store.copying import write_all
+from holdfast.store.base import Bulk, FillsFiles, Object
+from holdfast.store.copying import STEP, show, write_all
 from holdfast.transfer.plan import PART, ranges
 
 if TYPE_CHECKING:
@@ -21,12 +22,22 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["Ranges"]
+__all__ = ["IN_FLIGHT", "Ranges"]
 
 #: The length of a range of an object that is fetched alone: fewer requests than with plan.PART, but more memory.
 _ALONE: Final = 8 * 1024 * 1024
 #: Bytes in flight, of all objects that are fetched side by side.
-_IN_FLIGHT: Final = 64 * 1024 * 1024
+IN_FLIGHT: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A range of the object: in the file already, or ``data`` within a ``view`` that is used again."""
+
+    start: int
+    end: int
+    data: memoryview | None = None
+    view: memoryview | None = None
 
 
 class Ranges:
@@ -40,39 +51,56 @@ class Ranges:
         self._engine = engine
         self._key = key
         self._length = _ALONE if beside == 1 else PART
-        self._at_once = max(1, _IN_FLIGHT // self._length // beside)
+        self._at_once = max(1, IN_FLIGHT // self._length // beside)
         self._free: deque[memoryview] = deque()
         self._start = start
         view = self._view()
         self._first_view, self.first = view, self._read(start, view, None)
 
     def save(self, file: BinaryIO, digest_piece: Callable[[memoryview], None], arrived: Callable[[int], None]) -> None:
-        """Append all of it to an unbuffered file, digested in order by a thread behind, and tell how much has come."""
+        """Put all of it into an unbuffered file that ends where it begins, and tell how much has come.
 
-        def digest_and_free(piece: tuple[memoryview, memoryview]) -> None:
-            digest_piece(piece[0])
-            self._free.append(piece[1])
+        It is digested in order by a thread behind: from memory, or read back from the file where the kernel put it there. Up to
+        :data:`IN_FLIGHT` bytes before the file's end may lack if this is killed.
+        """
+        descriptor, back = file.fileno(), memoryview(bytearray(STEP))
+
+        def digest_and_free(piece: _Piece) -> None:
+            if piece.data is None:
+                show(descriptor, piece.start, piece.end, back, digest_piece)
+            else:
+                digest_piece(piece.data)
+            if piece.view is not None:
+                self._free.append(piece.view)
 
         with self._engine.behind(digest_and_free) as behind:
-            offset = self._start
-            for data, view in self._pieces():
-                write_all(file, data)
-                behind((data, view))
-                begin_write_back(file.fileno(), offset, data.nbytes)
-                offset += data.nbytes
-                arrived(data.nbytes)
+            for piece in self._pieces(descriptor):
+                if piece.data is not None:
+                    file.seek(piece.start)
+                    write_all(file, piece.data)
+                behind(piece)
+                begin_write_back(descriptor, piece.start, piece.end - piece.start)
+                arrived(piece.end - piece.start)
+        file.seek(self.first.info.size)
 
-    def _pieces(self) -> Iterator[tuple[memoryview, memoryview]]:
-        yield memoryview(self.first.data), self._first_view
-        begun = self._start + memoryview(self.first.data).nbytes
-        version = self.first.info.version
+    def _pieces(self, descriptor: int) -> Iterator[_Piece]:
+        first = memoryview(self.first.data)
+        begun, version = self._start + first.nbytes, self.first.info.version
+        yield _Piece(self._start, begun, first, self._first_view)
+        filling = self._store.get_range_to if isinstance(self._store, FillsFiles) else None
 
-        def read(part: tuple[int, int]) -> tuple[memoryview, memoryview]:
+        def read(part: tuple[int, int]) -> _Piece:
+            start, length = part
+            if (
+                filling is not None
+                and filling(self._key, start, length, descriptor, start, version=version) is not None
+            ):
+                return _Piece(start, start + length)
             view = self._view()
-            data = memoryview(self._read(part[0], view[: part[1]], version).data)
-            if data.nbytes != part[1]:
+            data = memoryview(self._read(start, view[:length], version).data)
+            if data.nbytes != length:
                 raise IntegrityError(f"{self._key} ended early", subject=self._key)
-            return data, view
+            return _Piece(start, start + length, data, view)
 
         yield from self._engine.in_order(read, ranges(self.first.info.size, begun, self._length), self._at_once)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from holdfast.formats.codec import unpack
 from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
 from holdfast.model.manifest import PERMISSIONS
-from holdfast.store.base import Bulk, Expects, OpensFiles
+from holdfast.store.base import Bulk, Expects, FillsFiles, OpensFiles
 from holdfast.transfer.dedup import GAP
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ __all__ = ["PackRange", "Unpacking", "pack_ranges"]
 
 #: No range is longer than this, in bytes, unless one chunk is.
 _RANGE: Final = 4 * 1024 * 1024
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 2
 _TRIES: Final = 2
 _WRITE: Final = 32 * 1024
 _FILE: Final = ord("f")
@@ -61,6 +62,20 @@ class PackRange:
     start: int
     end: int
     parts: tuple[Part, ...]
+
+    @property
+    def straight(self) -> bool:
+        """Whether these bytes, as they are, are a stretch of one file that has other chunks, too."""
+        first = self.parts[0]
+        ahead = first.start - first.chunk.offset
+        if first.chunk.raw == first.file.size or first.chunk.offset != self.start:
+            return False
+        end = self.start
+        for chunk, file, start in self.parts:
+            if chunk.codec != CODEC_NONE or chunk.offset != end or start - end != ahead or file is not first.file:
+                return False
+            end += chunk.stored
+        return end == self.end
 
 
 def pack_ranges(parts: Sequence[Part], most: int = _RANGE, gap: int = GAP) -> list[PackRange]:
@@ -164,7 +179,8 @@ class Unpacking:
         for attempt in range(_TRIES):
             try:
                 with local_errors(self._copy):
-                    self._place(wanted, self._get(wanted))
+                    if attempt or not self._filled(wanted):
+                        self._place(wanted, self._get(wanted))
             except IntegrityError:
                 if attempt == _TRIES - 1:
                     raise
@@ -172,34 +188,56 @@ class Unpacking:
                 reach("fetch.data-partly")
                 return
 
+    def _filled(self, wanted: PackRange) -> bool:
+        """Where a range is one stretch of a large file, as it is: have the kernel put it there, then read it back and check it."""
+        if not (isinstance(self._store, FillsFiles) and wanted.straight):
+            return False
+        key, first = keys.pack_key(wanted.pack), wanted.parts[0]
+        length = wanted.end - wanted.start
+        descriptor = os.open(self._path(first.file), os.O_RDWR)
+        try:
+            with _missing(key, first):
+                found = self._store.get_range_to(key, wanted.start, length, descriptor, first.start)
+            if found is None:
+                return False
+            begin_write_back(descriptor, first.start, length)
+            for part in wanted.parts:
+                buffer = self._buffer(part.chunk.raw)
+                _checked(buffer[: os.preadv(descriptor, [buffer[: part.chunk.raw]], part.start)], part, key)
+        finally:
+            os.close(descriptor)
+        self._arrived(length)
+        self._engine.moved(length)
+        return True
+
     def _get(self, wanted: PackRange) -> memoryview:
         key = keys.pack_key(wanted.pack)
-        try:
+        with _missing(key, wanted.parts[0]):
             data = self._read(key, wanted.start, wanted.end - wanted.start)
-        except ObjectNotFoundError as error:
-            path = wanted.parts[0].file.path.decode()
-            raise IntegrityError(
-                f"{key} is missing, and with it bytes of {path!r}",
-                subject=key,
-                hint="the store has lost data: asset verify tells what else is missing",
-            ) from error
-        with self._moved:
-            self.bytes += len(data)
+        self._arrived(len(data))
         return data
+
+    def _arrived(self, count: int) -> None:
+        with self._moved:
+            self.bytes += count
 
     def _read(self, key: str, start: int, length: int) -> memoryview:
         """A range, into memory of this thread that is used again: new memory costs the kernel as much as the bytes in it."""
         store = self._store
         if not isinstance(store, Bulk | OpensFiles):
             return memoryview(store.get_range(key, start, length).data).cast("B")
+        buffer = self._buffer(length)
+        if isinstance(store, Bulk):
+            return memoryview(store.get_range_into(key, start, buffer).data).cast("B")
+        file, _ = store.open_file(key)
+        with file:
+            return buffer[: os.preadv(file.fileno(), [buffer], start)]
+
+    def _buffer(self, length: int) -> memoryview:
         buffer: memoryview | None = getattr(self._local, "buffer", None)
         if buffer is None or len(buffer) < length:
             buffer = self._local.buffer = memoryview(bytearray(max(length, _RANGE + GAP)))
-        if isinstance(store, Bulk):
-            return memoryview(store.get_range_into(key, start, buffer[:length]).data).cast("B")
-        file, _ = store.open_file(key)
-        with file:
-            return buffer[: os.preadv(file.fileno(), [buffer[:length]], start)]
+        return buffer[:length]
 
     def _place(self, wanted: PackRange, data: memoryview) -> None:
         """Check every chunk of a range, then give it its place; chunks side by side in pack and file are written as one."""
@@ -262,6 +300,19 @@ class _LargeFiles:
         finally:
             for descriptor in self._open.values():
                 os.close(descriptor)
+
+
+@contextmanager
+def _missing(key: str, part: Part) -> Iterator[None]:
+    """An object that is not there is lost data."""
+    try:
+        yield
+    except ObjectNotFoundError as error:
+        raise IntegrityError(
+            f"{key} is missing, and with it bytes of {part.file.path.decode()!r}",
+            subject=key,
+            hint="the store has lost data: asset verify tells what else is missing",
+        ) from error
 
 
 def _checked(stored: memoryview, part: Part, key: str) -> ReadableBuffer:
