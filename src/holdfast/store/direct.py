@@ -44,7 +44,7 @@ class Direct:
         """Fill the view from ``start``; None where that could not be done, then its content is undefined."""
         head = self._range_head(key, start, len(view), etag)
         with suppress(WireError):
-            return _ranged(key, start, len(view), self._kept.receive(head, view))
+            return range_info(key, start, len(view), self._kept.receive(head, view))
         return None
 
     def read_to(
@@ -53,7 +53,7 @@ class Direct:
         """As :meth:`read_into`, into a file from ``offset`` on, by the kernel alone."""
         head = self._range_head(key, start, length, etag)
         with suppress(WireError):
-            return _ranged(key, start, length, self._kept.fill(head, descriptor, offset, length))
+            return range_info(key, start, length, self._kept.fill(head, descriptor, offset, length))
         return None
 
     def _range_head(self, key: str, start: int, length: int, etag: str | None) -> bytes:
@@ -93,8 +93,12 @@ class Direct:
         )
 
 
-def _ranged(key: str, start: int, length: int, answer: Answer) -> ObjectInfo | None:
-    """What an answer says of the object, if it is the range that was asked for."""
+def range_info(key: str, start: int, length: int, answer: Answer) -> ObjectInfo | None:
+    """What an answer says of the object, if it is the range that was asked for.
+
+    Raises:
+        WireError: the answer does not tell.
+    """
     begin, end, whole = range_told(answer)
     if answer.status != 206 or begin != start or end != start + answer.length:
         return None

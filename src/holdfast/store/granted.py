@@ -28,7 +28,7 @@ from holdfast.errors import (
 from holdfast.formats.api import ErrorReply, ObjectStat, decode_reply
 from holdfast.remote import CONNECT, jitter, pool_manager, reason, tls_context
 from holdfast.store.base import Object, ObjectInfo
-from holdfast.store.direct import info_told, range_told
+from holdfast.store.direct import info_told, range_info
 from holdfast.store.many import Request, drive
 from holdfast.store.wire import Kept, WireError
 
@@ -66,17 +66,22 @@ class Granted:
 
     def read_into(self, leave: Leave, start: int, view: memoryview, etag: str | None) -> ObjectInfo | None:
         """Fill the view from ``start``; None where that could not be done, then its content is undefined."""
-        extra = f"Range: bytes={start}-{start + len(view) - 1}\r\n"
-        if etag is not None:
-            extra += f'If-Match: "{etag}"\r\n'
+        head = _range_head(leave, start, len(view), etag)
         with suppress(WireError):
-            answer = self._connections(leave).receive(leave.head("GET", extra), view)
+            answer = self._connections(leave).receive(head, view)
             if answer.status == 200 and start == 0:  # all of it, and not more than was asked for
                 return info_told(leave.key, answer, answer.length)
-            begin, end, whole = range_told(answer)
-            if answer.status == 206 and begin == start and end == start + answer.length:
-                info = info_told(leave.key, answer, whole)
-                return info if answer.length == min(len(view), whole - start) else None
+            return range_info(leave.key, start, len(view), answer)
+        return None
+
+    def read_to(
+        self, leave: Leave, start: int, length: int, descriptor: int, offset: int, etag: str | None
+    ) -> ObjectInfo | None:
+        """As :meth:`read_into`, into a file from ``offset`` on, by the kernel alone."""
+        head = _range_head(leave, start, length, etag)
+        with suppress(WireError):
+            answer = self._connections(leave).fill(head, descriptor, offset, length)
+            return range_info(leave.key, start, length, answer)
         return None
 
     def get_many(self, leaves: Iterable[Leave], at_once: int) -> Iterator[tuple[str, Object | None]]:
@@ -202,6 +207,11 @@ class Granted:
             if self._pool is None:
                 self._pool = pool_manager(self._ca, silence=_SILENCE)
             return self._pool
+
+
+def _range_head(leave: Leave, start: int, length: int, etag: str | None) -> bytes:
+    extra = f"Range: bytes={start}-{start + length - 1}\r\n"
+    return leave.head("GET", extra if etag is None else f'{extra}If-Match: "{etag}"\r\n')
 
 
 def _length(leave: Leave, data: ReadableBuffer) -> str:
