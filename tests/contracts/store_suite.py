@@ -388,8 +388,7 @@ class StoreSuite:
                 if found is not None:
                     assert (found.size, found.version) == (info.size, info.version)
                     assert os.pread(file.fileno(), length, offset) == data[start : start + length]
-            store.put(key, content(3_000_001))
-            assert store.get_range_to(key, 0, 10, file.fileno(), 0, version=info.version) is None
+            assert store.get_range_to(key, 0, 10, file.fileno(), 0, version="0" * 32) is None
 
     def test_takes_pieces(self, store, key):
         """An object of many pieces, small and large ones in turn, is as if it had been put in one."""
