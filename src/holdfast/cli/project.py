@@ -24,6 +24,8 @@ __all__ = ["env_command", "project_command"]
 def project_command(context: click.Context) -> None:
     """List the projects on the server that one has a role in.
 
+    A project is a store under a name, with members; its URL, SERVER/NAME, works wherever a store's does.
+
     Examples:
       asset project
       asset project activate p

@@ -200,7 +200,7 @@ def _revoked(session: Session, address: str, kept: Kept) -> bool:
 def whoami_command(session: Session) -> None:
     """Say who one is on the server, and what one may there.
 
-    Not being signed in is exit 6.
+    The token is proven by the server, which also tells when it ends. Not being signed in is exit 6.
 
     Examples:
       asset whoami
