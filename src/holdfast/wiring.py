@@ -7,7 +7,7 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 from holdfast.cache.assets import AssetsDir
@@ -202,6 +202,10 @@ def open_store(url: str, settings: Settings) -> Store:
 
         described = bucket_settings(url, settings.environ, **settings.bucket_options())
         return BucketStore(described, probe_cache=settings.cache_dir / "probes.json")
+    from holdfast.config.schemes import opener
+
+    if (opened := opener(scheme)) is not None:
+        return cast("Store", opened(url, settings))
     hint = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, file:///folder or memory://name"
     raise UsageError(f"no store has URLs like {url!r}", subject=url, hint=hint)
 

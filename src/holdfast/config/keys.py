@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
+from holdfast.config.schemes import third_party
 from holdfast.errors import UsageError, nearest
 from holdfast.model.version import scheme_named
 
@@ -142,7 +143,10 @@ def _store(value: object) -> str:
             raise UsageError(f"{text!r} is not a store URL", hint=hint)
         return _folder_url(_path(text))
     if scheme not in _SCHEMES:
-        hint = nearest(scheme, list(_SCHEMES)) or f"schemes: {', '.join(f'{each}://' for each in _SCHEMES)}"
+        known = [*_SCHEMES, *third_party()]
+        if scheme in known:
+            return text.rstrip("/")
+        hint = nearest(scheme, known) or f"schemes: {', '.join(f'{each}://' for each in known)}"
         raise UsageError(f"{text!r} is not a store URL: unknown scheme {scheme!r}", hint=hint)
     if not rest.strip("/") and scheme not in ("file", "memory"):
         raise UsageError(f"{text!r} is not a store URL: no bucket or host", hint="it reads like s3://bucket/prefix")
