@@ -212,7 +212,9 @@ def raised_elsewhere(
     """An error that a server told of, again: of the class of this name where that has this kind, else of the kind's first."""
     known = _classes(HoldfastError)
     cls = next((each for each in known if each.__name__ == name and each.kind == kind), None)
-    return (cls or next((each for each in known if each.kind == kind), HoldfastError))(message, subject=subject, hint=hint)
+    return (cls or next((each for each in known if each.kind == kind), HoldfastError))(
+        message, subject=subject, hint=hint
+    )
 
 
 def _classes(cls: type[HoldfastError]) -> list[type[HoldfastError]]:

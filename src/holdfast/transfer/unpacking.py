@@ -40,7 +40,8 @@ __all__ = ["PackRange", "Unpacking", "pack_ranges"]
 
 #: No range is longer than this, in bytes, unless one chunk is.
 _RANGE: Final = 4 * 1024 * 1024
-_AT_ONCE: Final = 2
+#: Ranges at a time: from a store on this machine one is copied while another is checked, and more would wait for the file.
+_AT_ONCE, _AT_ONCE_HERE = 4, 2
 _TRIES: Final = 2
 _WRITE: Final = 32 * 1024
 _FILE: Final = ord("f")
@@ -132,7 +133,8 @@ class Unpacking:
         ranges = pack_ranges(parts)
         if isinstance(self._store, Expects):
             self._store.expect(dict.fromkeys(keys.pack_key(wanted.pack) for wanted in ranges))
-        self._engine.run(self._range, ranges, at_once=_AT_ONCE)
+        here = isinstance(self._store, OpensFiles)
+        self._engine.run(self._range, ranges, at_once=_AT_ONCE_HERE if here else _AT_ONCE)
         with local_errors(self._copy):
             finished = self._finished
             left = [e for e in manifest.entries if e.kind != "file" or e.path.encode() not in finished]
@@ -202,8 +204,9 @@ class Unpacking:
                 return False
             begin_write_back(descriptor, first.start, length)
             for part in wanted.parts:
-                buffer = self._buffer(part.chunk.raw)
-                _checked(buffer[: os.preadv(descriptor, [buffer[: part.chunk.raw]], part.start)], part, key)
+                data = self._buffer(part.chunk.raw)
+                if os.preadv(descriptor, [data], part.start) != len(data) or raw_digest_of(data) != part.chunk.digest:
+                    raise _wrong(part, key)
         finally:
             os.close(descriptor)
         self._arrived(length)
@@ -323,8 +326,13 @@ def _checked(stored: memoryview, part: Part, key: str) -> ReadableBuffer:
         raise IntegrityError(f"{subject}: the pack ends early", subject=key)
     raw = unpack(stored, chunk.codec, chunk.raw, subject)
     if raw_digest_of(raw) != chunk.digest:
-        raise IntegrityError(f"{subject}: does not match its digest", subject=key)
+        raise _wrong(part, key)
     return raw
+
+
+def _wrong(part: Part, key: str) -> IntegrityError:
+    path = part.file.path.decode(errors="replace")
+    return IntegrityError(f"{key} at {part.chunk.offset}, of {path!r}: does not match its digest", subject=key)
 
 
 def _writable(path: str) -> int:
