@@ -117,6 +117,7 @@ class Collector:
         deleted, kept = self._delete(survey, due, dry_run=dry_run)
         condemned = self._condemn(survey, dry_run=dry_run)
         if not dry_run:
+            self._sweep_staged(survey)
             self._sweep_pushes(survey)
         waiting = [_waiting(survey, each) for each in survey.pending if each not in due]
         return Collected(
@@ -223,6 +224,14 @@ class Collector:
             )
             for start in range(0, most, step)
         ]
+
+    def _sweep_staged(self, survey: Survey) -> None:
+        """What pushes out of a mounted bucket left behind."""
+        pushes = {push.id: push for push in survey.pushes}
+        for info in list(self._store.list(keys.STAGED)):
+            push = pushes.get(keys.push_of_staged(info.key))
+            if collecting.is_left_over(push, info.modified, survey.now, survey.limits):
+                self._store.delete(info.key)
 
     def _sweep_pushes(self, survey: Survey) -> None:
         """The records of pushes that ended long ago: else every run would read more of them."""

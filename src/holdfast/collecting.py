@@ -35,6 +35,7 @@ __all__ = [
     "garbage",
     "is_alive",
     "is_ended",
+    "is_left_over",
     "is_root",
     "may_delete",
     "old_data",
@@ -131,6 +132,14 @@ def is_ended(push: PushSeen, now: float, limits: Limits) -> bool:
 
 
 # condemning
+
+
+def is_left_over(push: PushSeen | None, written: float, now: float, limits: Limits) -> bool:
+    """Whether what a push staged at this moment is nobody's any more; ``push`` is None where its record is gone.
+
+    No version refers to what is staged: it is a copy's source for as long as its push is under way, and nothing else.
+    """
+    return now - written > limits.grace and (push is None or is_ended(push, now, limits))
 
 
 def age_limit(now: float, limits: Limits, pushes: Iterable[PushSeen]) -> float:

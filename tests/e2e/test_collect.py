@@ -319,6 +319,22 @@ def test_collect__sweeps_records_of_old_pushes(store: Store) -> None:
     assert not list((store.path / keys.PUSHES).iterdir())
 
 
+def test_collect__sweeps_what_was_staged(store: Store) -> None:
+    """What a push through a mount staged and nobody took goes once it is older than the grace and its push is over."""
+    store.push("first")
+    (record,) = (store.path / keys.PUSHES).iterdir()
+    staged = [store.path / keys.staged_key(push, "1") for push in (record.name, "f" * 32)]
+    for path in staged:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"left")
+    store.age(1)
+    store.collect()
+    assert all(path.exists() for path in staged)
+    store.age(2)
+    store.collect()
+    assert not any(path.exists() for path in staged)
+
+
 def test_collect__dry_run(store: Store) -> None:
     """A dry run says what a run would do, and changes nothing."""
     with_garbage(store)

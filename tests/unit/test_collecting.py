@@ -17,6 +17,7 @@ from holdfast.collecting import (
     garbage,
     is_alive,
     is_ended,
+    is_left_over,
     is_root,
     may_delete,
     old_data,
@@ -77,6 +78,16 @@ def test_is_ended__long_ago() -> None:
     assert not is_ended(push(NOW - 200, closed=True), NOW, LIMITS)
     assert is_ended(push(NOW - 201, closed=True), NOW, LIMITS)
     assert not is_ended(push(NOW - 201, limit=300), NOW, LIMITS)
+
+
+def test_is_left_over__staged_objects() -> None:
+    """What was staged is left over once it is older than the grace, and its push ended as long ago or has no record any more."""
+    ended = push(NOW - 201, closed=True)
+    assert is_left_over(ended, NOW - 201, NOW, LIMITS)
+    assert is_left_over(None, NOW - 201, NOW, LIMITS)
+    assert not is_left_over(ended, NOW - 200, NOW, LIMITS)
+    assert not is_left_over(None, NOW - 200, NOW, LIMITS)
+    assert not is_left_over(push(NOW - 201, limit=300), NOW - 201, NOW, LIMITS)
 
 
 def test_age_limit__oldest_open_push() -> None:

@@ -41,6 +41,7 @@ __all__ = [
     "part_record",
     "probe_key",
     "push_key",
+    "push_of_staged",
     "staged_key",
     "staged_prefix",
     "versions_key",
@@ -137,6 +138,11 @@ def staged_prefix(push_id: str) -> str:
 def staged_key(push_id: str, piece: str) -> str:
     """One object of it; ``piece`` is any name of one piece, used once."""
     return f"{staged_prefix(push_id)}/{piece}"
+
+
+def push_of_staged(key: str) -> str:
+    """The id of the push that staged the object under this key."""
+    return key.removeprefix(f"{STAGED}/").partition("/")[0]
 
 
 def pack_key(name: str) -> str:
