@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, str]] = {
     "token": "token",
     "project": "project",
     "env": "project",
+    "server": "server",
     "completion": "completion",
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.formats.people import AuditReply, AuditRow, GroupRow, MemberRow, ProjectRow
-from holdfast.server import accounts, memberships, projects
+from holdfast.server import accounts, memberships, projects, tokens
 from holdfast.server.access import Role
 from holdfast.server.audit import list_audit, note
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Administration"]
 
 _PAGE = 200
+_DAY = 86400
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Administration:
             accounts.add_account(
                 connection, wanted.name, wanted.password, now, admin=wanted.admin, service=wanted.service
             )
+
+    def new_token(self, name: str) -> str:
+        """A token of an account, for one that cannot sign in to make its own."""
+        with self._noting("token.create", name) as (connection, now):
+            number = int(accounts.find_account(connection, name).id)
+            return tokens.create_token(connection, number, now, seconds=self.settings.token_days * _DAY).text
 
     def set_disabled(self, name: str, *, disabled: bool) -> None:
         """Shut an account out, or let it in again; it counts from its next request on."""

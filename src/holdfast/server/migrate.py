@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,18 +14,43 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import OperationalError
 
-from holdfast.errors import ConflictError, UnreachableError
+from holdfast.errors import ConflictError, LocalError, UnreachableError
+from holdfast.server.database import Database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
 
-    from holdfast.server.database import Database
+    from holdfast.server.settings import ServerSettings
 
-__all__ = ["downgrade", "is_empty", "require_current", "revision", "upgrade"]
+__all__ = ["downgrade", "is_empty", "open_database", "require_current", "revision", "upgrade"]
 
 _FOLDER: Final = Path(__file__).parent / "migrations"
 #: One process at a time migrates a PostgreSQL database; SQLite's own lock does it there.
 _LOCK: Final = 4_844_020_126
+
+
+def open_database(settings: ServerSettings, *, current: bool = True) -> Database:
+    """The database of a server; a new SQLite database is made and brought to this release's state at once.
+
+    Raises:
+        ConflictError: ``current`` is asked for, and it is older or newer.
+        LocalError: it cannot be made.
+    """
+    if settings.data is not None:
+        _make_folder(settings.data)
+    _make_file(settings.database)
+    database = Database(settings.database)
+    try:
+        if database.local and is_empty(database):
+            upgrade(database)
+        if current:
+            require_current(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def upgrade(database: Database, to: str = "head") -> None:
@@ -42,17 +69,23 @@ def downgrade(database: Database, to: str) -> None:
 
 def revision(database: Database) -> str | None:
     """The state that the tables are in; None where there are none of ours."""
-    try:
-        with database.read() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except OperationalError as error:
-        raise UnreachableError("the database does not answer", subject="database") from error
+    with _answering(), database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
 
 
 def is_empty(database: Database) -> bool:
     """Whether nothing is in the database at all."""
-    with database.read() as connection:
+    with _answering(), database.read() as connection:
         return not inspect(connection).get_table_names()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        why = str(error.orig).splitlines()[0]
+        raise UnreachableError(f"the database does not answer: {why}", subject="database") from error
 
 
 def require_current(database: Database) -> None:
@@ -65,6 +98,24 @@ def require_current(database: Database) -> None:
     if found != wanted:
         hint = "asset server migrate (with the same --data or --database); make a backup before"
         raise ConflictError(f"the database is at {found or 'nothing'}, not at {wanted}", subject="database", hint=hint)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "stores").mkdir(exist_ok=True)
+    except OSError as error:
+        raise LocalError(f"cannot make {folder}: {error.strerror}", subject=str(folder)) from error
+
+
+def _make_file(database: str) -> None:
+    """A database in a file is its owner's alone, from its first byte on (SQLite gives its other files the same rights)."""
+    path = database.removeprefix("sqlite:///") if database.startswith("sqlite:///") else ""
+    if path and not os.path.lexists(path):
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise LocalError(f"cannot make {path}: {error.strerror}", subject=path) from error
 
 
 def _config(connection: Connection) -> Config:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.clock import SystemClock
 from holdfast.server.access import Access
+from holdfast.server.accounts import list_accounts
 from holdfast.server.admin import Administration
 from holdfast.server.audit import note
 from holdfast.server.copies import Copies
@@ -49,6 +50,11 @@ class Service:
         self.resolving = Resolving(self.copies, self.clock, settings.freshness)
         self.scans = Scans(self.copies, self.clock)
         self._later = ThreadPoolExecutor(1, "holdfast-notes")
+
+    def has_people(self) -> bool:
+        """Whether there is anybody who could sign in."""
+        with self.database.read() as connection:
+            return bool(list_accounts(connection))
 
     def now(self) -> float:
         """This moment, in seconds since the epoch."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from dataclasses import dataclass
@@ -21,8 +20,7 @@ from granian.server.embed import Server
 
 from holdfast.errors import LocalError, UsageError
 from holdfast.server.app import make_app
-from holdfast.server.database import Database
-from holdfast.server.migrate import is_empty, require_current, upgrade
+from holdfast.server.migrate import open_database
 from holdfast.server.service import Service
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from holdfast.server.settings import ServerSettings
 
-__all__ = ["Listen", "make_file", "prepare", "serve"]
+__all__ = ["Listen", "prepare", "serve"]
 
 _BACKLOG: Final = 1024
 
@@ -69,16 +67,7 @@ def prepare(settings: ServerSettings) -> Service:
     Raises:
         ConflictError: the database is older or newer.
     """
-    if settings.data is not None:
-        _make_folder(settings.data)
-    make_file(settings.database)
-    database = Database(settings.database)
-    try:
-        if database.local and is_empty(database):
-            upgrade(database)
-        require_current(database)
-    finally:
-        database.close()
+    open_database(settings).close()
     return Service(settings, make=True)
 
 
@@ -140,24 +129,6 @@ def _bind(listen: Listen) -> socket.socket:
             f"cannot listen on {where}: {error.strerror}", subject=where, hint="--port 0 takes any"
         ) from error
     return bound
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "stores").mkdir(exist_ok=True)
-    except OSError as error:
-        raise LocalError(f"cannot make {folder}: {error.strerror}", subject=str(folder)) from error
-
-
-def make_file(database: str) -> None:
-    """A database in a file is its owner's alone, from its first byte on (SQLite gives its other files the same rights)."""
-    path = database.removeprefix("sqlite:///") if database.startswith("sqlite:///") else ""
-    if path and not os.path.lexists(path):
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise LocalError(f"cannot make {path}: {error.strerror}", subject=path) from error
 
 
 def _is_loopback(host: str) -> bool:

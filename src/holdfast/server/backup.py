@@ -1,0 +1,133 @@
+"""What only a backup saves: people, projects, roles, tokens' digests, sealed credentials, the audit log, in one file of JSON.
+
+The secret is not in it, and is kept apart; the copy of the catalog is not, for it is made from the buckets. A backup names the state
+of the tables that it was made from, and is put back at that state and migrated from there.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import LargeBinary, MetaData, Table, func, insert, select, text
+
+from holdfast.errors import ConflictError, LocalError, UsageError
+from holdfast.formats.api import decode_request, encode
+from holdfast.server import migrate, projects
+from holdfast.server.audit import Actor, note
+from holdfast.server.secret import Vault, new_key, read_secret, write_secret
+from holdfast.server.tables import KEPT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from holdfast.server.database import Database
+
+__all__ = ["backup", "restore", "rotate_secret"]
+
+_FORMAT: Final = "holdfast-server-backup-1"
+
+
+def backup(database: Database, file: Path, now: float) -> dict[str, int]:
+    """Write a backup to a new file that only its owner can read; rows by table.
+
+    Raises:
+        ConflictError: the database is not at this release's state.
+        LocalError: the file exists, or cannot be written.
+    """
+    migrate.require_current(database)
+    with database.read() as connection:
+        tables = {each.name: [dict(row) for row in connection.execute(select(each)).mappings()] for each in KEPT}
+    document = {"format": _FORMAT, "revision": migrate.revision(database), "made": now, "tables": tables}
+    _write(file, encode(document))
+    return {name: len(rows) for name, rows in tables.items()}
+
+
+def restore(database: Database, file: Path) -> dict[str, int]:
+    """Put a backup back into a database in which nobody is yet; rows by table.
+
+    Raises:
+        UsageError: the file is no backup.
+        ConflictError: there are people or projects in the database, or it is at another state than the backup.
+    """
+    document = _read(file)
+    if migrate.is_empty(database):
+        migrate.upgrade(database, document["revision"])
+    elif migrate.revision(database) != document["revision"]:
+        raise ConflictError("the database is not at the backup's state", hint="restore into a new, empty database")
+    with database.write() as connection:
+        done = _fill(connection, document["tables"])
+    migrate.upgrade(database)
+    return done
+
+
+def rotate_secret(database: Database, path: Path, now: float) -> int:
+    """Another key in the secret file, and every credential sealed with it; how many. Killed at any moment, it can be run again.
+
+    The old key stays in the file until nothing is sealed with it, so that servers at work go on.
+    """
+    keys = read_secret(path)
+    write_secret(path, [new_key(), *keys])
+    with database.write() as connection:
+        count = projects.reseal(connection, Vault(lambda: read_secret(path)))
+        note(connection, Actor(None), now, "secret.rotate", detail=f"{count} projects")
+    write_secret(path, read_secret(path)[:1])
+    return count
+
+
+def _fill(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
+    known = MetaData()
+    known.reflect(connection, only=[each.name for each in KEPT])
+    done: dict[str, int] = {}
+    for name in (each.name for each in KEPT):
+        table = known.tables[name]
+        if connection.execute(select(func.count()).select_from(table)).scalar_one():
+            raise ConflictError(f"the database has {name} already", hint="restore into a new, empty database")
+        rows = [_row(table, row) for row in tables.get(name, [])]
+        if rows:
+            connection.execute(insert(table), rows)
+        done[name] = len(rows)
+        if connection.dialect.name == "postgresql" and "id" in table.c and name != "tokens":
+            count_on = (
+                "SELECT setval(pg_get_serial_sequence(:name, 'id'), (SELECT coalesce(max(id), 0) + 1 FROM {}), false)"
+            )
+            connection.execute(text(count_on.format(name)), {"name": name})
+    return done
+
+
+def _row(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    binary = {column.name for column in table.c if isinstance(column.type, LargeBinary)}
+    return {name: base64.b64decode(value) if name in binary and value else value for name, value in row.items()}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise LocalError(f"cannot read {file}: {error.strerror}", subject=str(file)) from error
+    try:
+        document = decode_request(data, dict[str, Any])
+    except UsageError:
+        document = {}
+    if document.get("format") != _FORMAT:
+        raise UsageError(f"{file} is no backup of a server", subject=str(file))
+    return document
+
+
+def _write(file: Path, data: bytes) -> None:
+    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            os.link(part, file)
+        finally:
+            os.unlink(part)
+    except OSError as error:
+        raise LocalError(f"cannot write {file}: {error.strerror}", subject=str(file)) from error
