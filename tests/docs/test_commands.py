@@ -29,9 +29,15 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     for name in COMMANDS:
         found = program.get_command(context, name)
         assert found is not None
-        yield name, found
-        if isinstance(found, click.Group):
-            yield from ((f"{name} {inner}", command) for inner, command in found.commands.items())
+        yield from with_inner(name, found)
+
+
+def with_inner(name: str, found: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """A command, and those within it."""
+    yield name, found
+    if isinstance(found, click.Group):
+        for inner, command in found.commands.items():
+            yield from with_inner(f"{name} {inner}", command)
 
 
 ALL = dict(commands())
@@ -39,7 +45,7 @@ ALL = dict(commands())
 
 def sections() -> dict[str, str]:
     """The page's sections by command."""
-    parts = re.split(r"^#{2,3} `asset ([a-z ]+)`$", COMMANDS_PAGE, flags=re.MULTILINE)
+    parts = re.split(r"^#{2,4} `asset ([a-z -]+)`$", COMMANDS_PAGE, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

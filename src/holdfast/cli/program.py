@@ -43,8 +43,8 @@ COMMANDS: Final[dict[str, str]] = {
     "token": "token",
     "project": "project",
     "env": "project",
-    "server": "server",
     "completion": "completion",
+    "server": "server",
 }
 
 

@@ -1,0 +1,179 @@
+"""``asset server`` by hand: from nothing to a server that people use, and back from a backup."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "correct horse battery"
+
+
+class Machine:
+    """A machine with a home of its own, on which commands are typed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.env = {**os.environ, "HOME": str(folder / "home"), "PYTHONPATH": str(ROOT / "src")}
+        self.env |= {"HOLDFAST_KEYRING": "off", "HOLDFAST_CONFIG": str(folder / "home" / "config.toml")}
+        (folder / "home").mkdir()
+
+    def asset(self, *words: str, stdin: str = "", code: int = 0) -> dict:
+        """Type a command with --json; what it printed."""
+        done = subprocess.run(self.line(*words), input=stdin, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def server(self, *words: str, stdin: str = "", code: int = 0):
+        """A command of ``asset server`` on the server's data."""
+        return self.asset("server", *words, "--data", str(self.data), stdin=stdin, code=code)
+
+    @staticmethod
+    def line(*words: str) -> list[str]:
+        return [sys.executable, "-m", "holdfast.cli", *words, "--json"]
+
+    @contextmanager
+    def serving(self, *more: str):
+        """A server that runs; its address. It ends in order on SIGTERM."""
+        line = self.line("server", "start", "--port", "0", "--data", str(self.data), *more)
+        with subprocess.Popen(line, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                yield json.loads(process.stdout.readline())["url"]
+            finally:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(20) == 0, process.stderr.read()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """The machine."""
+    return Machine(tmp_path)
+
+
+def people(machine: Machine) -> None:
+    """An admin, a writer in the project ``p``."""
+    machine.server("user", "add", "ann", "--admin", "--password-stdin", stdin=PASSWORD)
+    machine.server("user", "add", "bob", "--password-stdin", stdin=PASSWORD)
+    machine.server("project", "add", "p")
+    machine.server("role", "p", "bob", "writer")
+
+
+def test_from_nothing(machine):
+    """One command serves, a few more let somebody push and fetch; who is shut out is refused at the next request."""
+    people(machine)
+    (machine.folder / "model").mkdir()
+    (machine.folder / "model" / "w.txt").write_text("weights")
+    with machine.serving() as url:
+        machine.asset("login", url, "--user", "bob", "--password-stdin", stdin=PASSWORD)
+        machine.asset("project", "activate", "p")
+        assert machine.asset("push", str(machine.folder / "model"), "n/a")["created"]
+        fetched = machine.asset("fetch", "n/a", "--to", str(machine.folder / "copy"))
+        assert (Path(fetched["path"]) / "w.txt").read_text() == "weights"
+        machine.server("user", "disable", "bob")
+        assert machine.asset("list", code=6)["error"]["kind"] == "not_allowed"
+        machine.server("user", "enable", "bob")
+        assert [each["name"] for each in machine.asset("list")] == ["n/a"]
+        machine.server("user", "passwd", "bob", "--password-stdin", stdin="another long password")
+        machine.asset("list", code=6)
+
+
+def test_service_account(machine):
+    """A service account gets a token when it is made, with which it signs in; it has no password."""
+    people(machine)
+    token = machine.server("user", "add", "ci", "--service")["token"]
+    machine.server("role", "p", "ci", "reader")
+    machine.server("user", "add", "cj", "--service", "--password-stdin", stdin=PASSWORD, code=2)
+    with machine.serving() as url:
+        machine.asset("login", url, "--token-stdin", stdin=token)
+        assert machine.asset("whoami")["service"]
+
+
+def test_groups(machine):
+    """A group's role is its members', until they leave it."""
+    people(machine)
+    machine.server("group", "add", "vision", "ann", "bob")
+    assert machine.server("role", "p", "@vision", "reader")["members"] == {"@vision": "reader", "bob": "writer"}
+    told = machine.server("group", "members", "vision", "--remove", "bob")
+    assert told == {"name": "vision", "members": ["ann"], "roles": {"p": "reader"}}
+    machine.server("group", "remove", "vision")
+    assert machine.server("project", "list")[0]["members"] == {"bob": "writer"}
+
+
+def test_backup_and_restore(machine):
+    """What is restored on another machine's database is what was backed up; nothing is restored over people, no file over."""
+    people(machine)
+    file = str(machine.folder / "backup")
+    rows = machine.server("backup", file)
+    assert (rows["accounts"], rows["projects"]) == (2, 1)
+    assert os.stat(file).st_mode & 0o777 == 0o600
+    machine.server("backup", file, code=1)
+    machine.server("restore", file, code=4)
+    before = machine.server("user", "list")
+    secret = str(machine.data / "secret")
+    machine.data = machine.folder / "other"
+    assert machine.server("restore", file, "--secret-file", secret) == rows
+    assert machine.server("user", "list", "--secret-file", secret) == before
+    machine.server("restore", secret, "--secret-file", secret, code=2)
+
+
+def test_rotate_secret__credentials_stay_usable(machine):
+    """After another secret the sealed credentials open with it, and not with the old one; they are told nowhere."""
+    machine.server("user", "add", "ann", "--admin", "--password-stdin", stdin=PASSWORD)
+    keys = "AWS_ACCESS_KEY_ID=AKEXAMPLE\nexport AWS_SECRET_ACCESS_KEY='very/secret+key='\n"
+    (machine.folder / "keys.env").write_text(keys)
+    made = machine.server(
+        "project", "add", "m", "s3://bucket/m", "--credentials-file", str(machine.folder / "keys.env")
+    )
+    assert made["credentials"] == "own"
+    old = (machine.data / "secret").read_text()
+    assert machine.server("rotate-secret") == {"projects": 1}
+    assert (machine.data / "secret").read_text() != old
+    assert "secret+key" not in json.dumps(machine.server("project", "list"))
+    assert b"secret+key" not in (machine.data / "holdfast.db").read_bytes()
+    assert machine.server("rotate-secret") == {"projects": 1}
+    (machine.data / "secret").write_text(old)
+    machine.server("rotate-secret", code=5)
+
+
+def test_start__refusals(machine):
+    """A host beyond loopback without TLS, a secret that others can read, and an unknown setting are refused with the reason."""
+    machine.server("start", "--host", "0.0.0.0", code=2)
+    machine.server("start", "--tls-cert", "cert.pem", code=2)
+    (machine.folder / "server.toml").write_text("datta = '/x'\n")
+    assert (
+        "data"
+        in machine.asset("server", "start", "--config", str(machine.folder / "server.toml"), code=2)["error"]["hint"]
+    )
+    machine.server("user", "list")
+    (machine.data / "secret").chmod(0o644)
+    assert "chmod 600" in machine.server("user", "list", code=2)["error"]["hint"]
+
+
+def test_migrate(machine):
+    """A new database is made at this release's state; migrating it again changes nothing."""
+    told = machine.server("migrate")
+    assert told["before"] == told["after"]
+    assert machine.server("rebuild") == {}
+
+
+def test_projects__refusals(machine):
+    """A store in another's, a folder that is not the server's, a reserved name, and credentials that are none are refused."""
+    people(machine)
+    inside = (machine.data / "stores" / "p" / "q").as_uri()
+    machine.server("project", "add", "q", inside, code=4)
+    machine.server("project", "add", "etc", "file:///etc", code=2)
+    machine.server("project", "add", "api", code=2)
+    machine.server("project", "add", "p", code=4)
+    told = machine.server("project", "add", "q", "s3://b/q", "--credentials-stdin", stdin="hush hush", code=2)
+    assert "hush" not in json.dumps(told)
+    machine.server("project", "remove", "p")
+    machine.server("project", "remove", "p", code=3)
