@@ -13,6 +13,14 @@ depends_on = None
 
 def upgrade() -> None:
     """To this state."""
+    _people()
+    _projects()
+    _tokens()
+    _copies()
+
+
+def _people() -> None:
+    """Accounts, the groups that they are in, and what was done."""
     op.create_table(
         "accounts",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -47,6 +55,19 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_groups_name")),
     )
     op.create_table(
+        "members",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("group", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_members_account"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["group"], ["groups.id"], name=op.f("fk_members_group"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("account", "group", name=op.f("pk_members")),
+    )
+    op.create_index(op.f("ix_members_group"), "members", ["group"], unique=False)
+
+
+def _projects() -> None:
+    """Projects, and who may do what in them."""
+    op.create_table(
         "projects",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
@@ -76,6 +97,43 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_account_roles_account"), "account_roles", ["account"], unique=False)
     op.create_table(
+        "group_roles",
+        sa.Column("project", sa.Integer(), nullable=False),
+        sa.Column("group", sa.Integer(), nullable=False),
+        sa.Column("role", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["group"], ["groups.id"], name=op.f("fk_group_roles_group"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project"], ["projects.id"], name=op.f("fk_group_roles_project"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("project", "group", name=op.f("pk_group_roles")),
+    )
+    op.create_index(op.f("ix_group_roles_group"), "group_roles", ["group"], unique=False)
+
+
+def _tokens() -> None:
+    """Tokens, by their digests."""
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("label", sa.String(length=200), nullable=True),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("expires", sa.Double(), nullable=False),
+        sa.Column("revoked", sa.Double(), nullable=True),
+        sa.Column("project", sa.Integer(), nullable=True),
+        sa.Column("role", sa.Integer(), nullable=True),
+        sa.Column("used", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_tokens_account"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project"], ["projects.id"], name=op.f("fk_tokens_project"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
+        sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
+    )
+    op.create_index(op.f("ix_tokens_account"), "tokens", ["account"], unique=False)
+    op.create_index(op.f("ix_tokens_project"), "tokens", ["project"], unique=False)
+
+
+def _copies() -> None:
+    """The copy of the projects' catalogs, which can be made anew."""
+    op.create_table(
         "assets",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project", sa.Integer(), nullable=False),
@@ -100,44 +158,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project"], ["projects.id"], name=op.f("fk_copies_project"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("project", name=op.f("pk_copies")),
     )
-    op.create_table(
-        "group_roles",
-        sa.Column("project", sa.Integer(), nullable=False),
-        sa.Column("group", sa.Integer(), nullable=False),
-        sa.Column("role", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["group"], ["groups.id"], name=op.f("fk_group_roles_group"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["project"], ["projects.id"], name=op.f("fk_group_roles_project"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("project", "group", name=op.f("pk_group_roles")),
-    )
-    op.create_index(op.f("ix_group_roles_group"), "group_roles", ["group"], unique=False)
-    op.create_table(
-        "members",
-        sa.Column("account", sa.Integer(), nullable=False),
-        sa.Column("group", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_members_account"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["group"], ["groups.id"], name=op.f("fk_members_group"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("account", "group", name=op.f("pk_members")),
-    )
-    op.create_index(op.f("ix_members_group"), "members", ["group"], unique=False)
-    op.create_table(
-        "tokens",
-        sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("account", sa.Integer(), nullable=False),
-        sa.Column("label", sa.String(length=200), nullable=True),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.Column("expires", sa.Double(), nullable=False),
-        sa.Column("revoked", sa.Double(), nullable=True),
-        sa.Column("project", sa.Integer(), nullable=True),
-        sa.Column("role", sa.Integer(), nullable=True),
-        sa.Column("used", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_tokens_account"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["project"], ["projects.id"], name=op.f("fk_tokens_project"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
-        sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
-    )
-    op.create_index(op.f("ix_tokens_account"), "tokens", ["account"], unique=False)
-    op.create_index(op.f("ix_tokens_project"), "tokens", ["project"], unique=False)
     op.create_table(
         "metas",
         sa.Column("asset", sa.Integer(), nullable=False),
