@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.client.conftest import running
+from tests.client.running import _settings
 from tests.conformance.doors import Door, Site
+from tests.conformance.fuse import mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 #: Which doors lead to one store.
@@ -19,7 +23,7 @@ SITES = {
     "ceph": ("bucket", "signed", "rclone", "s3fs"),
     "disk": ("folder", "streamed", "mounted-folder"),
 }
-KINDS = ["bucket", "folder", "mounted-folder"]
+KINDS = [kind for kinds in SITES.values() for kind in kinds]
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +63,9 @@ def door_bucket(ceph, machine_of):
 
 @pytest.fixture
 def disk(places: Path) -> Path:
-    """A folder below which stores lie."""
-    folder = places / "disk"
-    folder.mkdir(exist_ok=True)
+    """A folder below which stores lie, those of a server too."""
+    folder = places / "data" / "stores"
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -86,6 +90,112 @@ def door_mounted_folder(disk, machine_of):
         return Door("mounted-folder", f"s3://disk/{name}", machine_of("mounted-folder"), env)
 
     return make
+
+
+@dataclass
+class Server:
+    """A server whose projects are made by the tests, on stores of their own."""
+
+    url: str
+    token: str
+    data: Path
+    projects: list[dict]
+
+    def add(self, name: str, url: str | None, env: dict[str, str] | None = None) -> str:
+        """A project on a store, with a writer; its URL. Asked again for a name, it is the same."""
+        from holdfast.formats.people import ProjectRequest
+        from holdfast.server import memberships, projects
+        from holdfast.server.access import Role
+        from holdfast.server.service import Service
+
+        more = {}
+        if env:
+            keys = {key: env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+            more = {"endpoint": env["AWS_ENDPOINT_URL"], "region": env["AWS_REGION"], "credentials": keys}
+        service = Service(_settings(self.data, self.projects), make=True)
+        try:
+            with service.database.write() as connection:
+                if name not in {each.name for each in projects.list_projects(connection)}:
+                    request = ProjectRequest(name, url, **more)
+                    projects.add_project(connection, service.settings, service.vault, request, 0.0)
+                    number = projects.find_project(connection, name).id
+                    memberships.set_role(connection, number, "writer", Role.ADMIN)
+        finally:
+            service.close()
+        return f"{self.url}/{name}"
+
+    def env(self) -> dict[str, str]:
+        """What a client that is signed in needs: no keys of any bucket."""
+        return {"ASSET_SERVER_URL": self.url, "HOLDFAST_TOKEN": self.token}
+
+
+@pytest.fixture(scope="session")
+def server(ceph, places: Path) -> Iterator[Server]:
+    """One server for all tests."""
+    keys = {key: ceph.env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    first = {"name": "first", "url": ceph.fresh_store(), "endpoint": ceph.env["AWS_ENDPOINT_URL"], "credentials": keys}
+    with running(places / "data", first) as found:
+        yield Server(found.url, found.tokens["writer"], places / "data", [first])
+
+
+@pytest.fixture
+def door_signed(server, ceph, machine_of):
+    """A server that signs URLs of the bucket."""
+
+    def make(name: str) -> Door:
+        url = server.add(f"s-{name}", f"{ceph.store_url}/{name}", ceph.env)
+        return Door("signed", url, machine_of("signed"), server.env())
+
+    return make
+
+
+@pytest.fixture
+def door_streamed(server, disk, machine_of):
+    """A server through which the bytes go, for its store is a folder."""
+
+    def make(name: str) -> Door:
+        (disk / name).mkdir(exist_ok=True)
+        return Door("streamed", server.add(f"f-{name}", (disk / name).as_uri()), machine_of("streamed"), server.env())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mount_rclone(ceph, places: Path) -> Iterator[Path]:
+    """The bucket, mounted by rclone."""
+    with mounted("rclone", ceph, places / "rclone") as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def mount_s3fs(ceph, places: Path) -> Iterator[Path]:
+    """The bucket, mounted by s3fs."""
+    with mounted("s3fs", ceph, places / "s3fs") as root:
+        yield root
+
+
+def _door_mounted(kind: str, root: Path, server: Server, ceph, machine_of) -> Callable[[str], Door]:
+    def make(name: str) -> Door:
+        url = server.add(f"s-{name}", f"{ceph.store_url}/{name}", ceph.env)
+        env = server.env() | {
+            "ASSET_BUCKET_MT_CONFIG": json.dumps({ceph.store_url: str(root)}),
+            "HOLDFAST_MOUNT_TIMEOUT": "20",
+        }
+        return Door(kind, url, machine_of(kind), env)
+
+    return make
+
+
+@pytest.fixture
+def door_rclone(server, ceph, mount_rclone, machine_of):
+    """A mount by rclone, with a server."""
+    return _door_mounted("rclone", mount_rclone, server, ceph, machine_of)
+
+
+@pytest.fixture
+def door_s3fs(server, ceph, mount_s3fs, machine_of):
+    """A mount by s3fs, with a server."""
+    return _door_mounted("s3fs", mount_s3fs, server, ceph, machine_of)
 
 
 @pytest.fixture(params=KINDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import threading
 import time
@@ -18,13 +17,13 @@ from holdfast.errors import (
     UnreachableError,
     UnsupportedError,
 )
-from holdfast.store.base import CREATE, OpensFiles
+from holdfast.store.base import CREATE
 from holdfast.store.deadline import LateError, within
 from holdfast.store.far import Far
 from holdfast.store.filesystem import file_system_of
 from holdfast.store.memory import MemoryStore
 from holdfast.store.mount import MountStore
-from holdfast.store.mountpoint import MountPoint, PatientFile, followed
+from holdfast.store.mountpoint import MountPoint, followed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +77,7 @@ def test_as_a_bucket(root):
     (root / "store" / "empty" / "deeper").mkdir(parents=True)
     (root / "store" / "a" / ".fuse_hidden0000000300000001").write_bytes(b"x")
     (root / "store" / "a" / ".nfs000000000123456700000001").write_bytes(b"x")
-    for look in (store.get, store.head, lambda key: store.get_range(key, 0, 1), store.open_file):
+    for look in (store.get, store.head, lambda key: store.get_range(key, 0, 1)):
         with pytest.raises(ObjectNotFoundError):
             look("a")
     assert store.list_level("").prefixes == ("a",)
@@ -95,15 +94,6 @@ def test_pinned(root):
     (root / "store" / "a" / "1").write_bytes(b"other")
     with pytest.raises(ChangedError):
         store.get_range("a/1", 0, 3, version=version)
-
-
-def test_open_file(root):
-    """A file is handed out to be copied; on anything but a disk each of its readings has a deadline."""
-    store = MountStore(point(root))
-    assert isinstance(store, OpensFiles)
-    file, info = store.open_file("a/1")
-    with file:
-        assert (file.read(), info.size) == (b"one", 3)
 
 
 def test_read_only(root):
@@ -168,25 +158,11 @@ def test_stale(root, monkeypatch, code):
 def test_hanging(hanging):
     """A call that does not come back ends in an error which names the mount and the setting."""
     start = time.monotonic()
-    for look in (lambda s: s.get("a/1"), lambda s: s.list_level(""), lambda s: s.open_file("a/1")):
+    for look in (lambda s: s.get("a/1"), lambda s: s.list_level(""), lambda s: s.get_range("a/1", 0, 1)):
         with pytest.raises(UnreachableError, match="has not answered") as caught:
             look(MountStore(hanging))
         assert "mount_timeout" in caught.value.hint
     assert time.monotonic() - start < 5
-
-
-def test_hanging__in_the_middle(root):
-    """A file whose reading stops ends in an error, and does not write into memory that is in use again."""
-    mount = point(root, 0.2)
-    reading, writing = os.pipe()
-    file = PatientFile(io.FileIO(reading, "rb"), mount)
-    buffer = bytearray(b"before")
-    with pytest.raises(UnreachableError):
-        file.readinto(memoryview(buffer))
-    os.write(writing, b"later!")
-    os.close(writing)
-    time.sleep(0.1)
-    assert buffer == b"before"
 
 
 def test_no_right(root, monkeypatch):
@@ -208,9 +184,6 @@ def test_not_found__asked_elsewhere(root):
     assert bytes(store.get("a/2").data) == b"two" * 5
     assert bytes(store.get_range("a/2", 3, 3).data) == b"two"
     assert store.head("a/2").size == 15
-    file, info = store.open_file("a/2")
-    with file:
-        assert (file.read(), info.size) == (b"two" * 5, 15)
     with pytest.raises(ObjectNotFoundError):
         store.get("a/3")
 

@@ -15,7 +15,6 @@ import io
 import os
 import re
 import stat
-import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -32,7 +31,6 @@ from holdfast.errors import (
 from holdfast.formats import layout
 from holdfast.store.base import OVERWRITE, Listing, Object, ObjectInfo, Promises, PutMode
 from holdfast.store.keys import checked_key
-from holdfast.store.mountpoint import PatientFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,11 +50,13 @@ T = TypeVar("T")
 _HIDDEN: Final = re.compile(r"\.fuse_hidden[0-9a-f]+|\.nfs[0-9a-f]{8,}")
 _ABSENT: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR))
 _TRIES: Final = 3
-_STEP: Final = 8 * 1024 * 1024
 
 
 class MountStore:
-    """A :class:`holdfast.store.base.Store` that reads below a mount. ``prove`` is called once, before the first reading."""
+    """A :class:`holdfast.store.base.Store` that reads below a mount. ``prove`` is called once, before the first reading.
+
+    No file is handed out to be copied by the kernel, which copies between no two kinds of file systems, and could not be stopped.
+    """
 
     def __init__(
         self, mount: MountPoint, authority: Far[Store] | None = None, prove: Callable[[MountStore], None] | None = None
@@ -96,18 +96,6 @@ class MountStore:
                 return Object(buffer if count == len(buffer) else buffer[:count], info)
 
         return self._found(key, read, lambda store: store.get_range(key, start, length), size=length)
-
-    def open_file(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
-        """The file: of a disk as it is, of anything else one whose every reading has a deadline."""
-
-        def opened(path: str) -> tuple[io.FileIO, ObjectInfo]:
-            file = io.FileIO(path, "rb")
-            return file, _info(key, os.fstat(file.fileno()))
-
-        file, info = self._found(key, opened, lambda store: _file_of(store, key))
-        if isinstance(file, io.FileIO) and not self.mount.file_system.is_local:
-            return io.BufferedReader(PatientFile(file, self.mount), 1024 * 1024), info
-        return file, info  # type: ignore[return-value]
 
     def head(self, key: str) -> ObjectInfo:
         """What the server tells of the object, else what the mount shows."""
@@ -263,16 +251,6 @@ class MountStore:
             hint="set a server and sign in (asset login URL): it writes for the mount; or do without the mount, with keys for the"
             f" bucket (asset config unmount {self.url})",
         )
-
-
-def _file_of(store: Store, key: str) -> tuple[io.BytesIO, ObjectInfo]:
-    """An object that the mount does not show yet, in memory or on disk."""
-    info = store.head(key)
-    file = tempfile.SpooledTemporaryFile(max_size=_STEP)  # noqa: SIM115 - the caller closes it
-    for start in range(0, info.size, _STEP):
-        file.write(store.get_range(key, start, _STEP, version=info.version).data)
-    file.seek(0)
-    return file, info  # type: ignore[return-value]
 
 
 def _scanned(path: str, base: str) -> Listing:

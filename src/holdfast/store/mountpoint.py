@@ -6,7 +6,6 @@ Knows of no keys: that is :mod:`holdfast.store.mount`.
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 from dataclasses import dataclass
@@ -19,9 +18,7 @@ from holdfast.store.filesystem import FileSystem, file_system_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from _typeshed import WriteableBuffer
-
-__all__ = ["MountPoint", "PatientFile", "followed"]
+__all__ = ["MountPoint", "followed"]
 
 T = TypeVar("T")
 
@@ -114,39 +111,6 @@ class MountPoint:
         return self.file_system.root != followed(self.root, self.seconds) and not self.call(
             lambda: os.listdir(self.root)
         )
-
-
-class PatientFile(io.RawIOBase):
-    """A file below a mount, each reading of which has a deadline."""
-
-    def __init__(self, file: io.FileIO, mount: MountPoint) -> None:
-        self._file = file
-        self._mount = mount
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Elsewhere in the file; asks the mount for its end alone."""
-        return self._mount.call(lambda: self._file.seek(offset, whence))
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        """The next bytes, into memory of its own first: a call that comes back late must not write into what is used again."""
-        view = memoryview(buffer).cast("B")
-        data = self._mount.call(lambda: self._file.read(len(view)), len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        """Let the file go."""
-        if not self.closed:
-            self._mount.call(self._file.close)
-        super().close()
 
 
 def _hanging(path: str, seconds: float) -> UnreachableError:
