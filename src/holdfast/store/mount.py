@@ -11,7 +11,6 @@ A mount that is missing, stale, hanging, or of another bucket is an :class:`Unre
 from __future__ import annotations
 
 import errno
-import io
 import os
 import re
 import stat
@@ -33,6 +32,7 @@ from holdfast.store.base import OVERWRITE, Listing, Object, ObjectInfo, Promises
 from holdfast.store.keys import checked_key
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
