@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import tarfile
@@ -13,12 +12,10 @@ import pytest
 
 from holdfast import AssetsManager
 from holdfast.modelkit.remote import StorageProvider
+from tests.docs.seed_table import check, rows_of
 from tests.unit.modelkit_cases import *  # noqa: F403 - fixtures
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "seeds" / "002.md").read_text(encoding="utf-8")
-ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and "proved by" not in line]
-TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+ROWS = rows_of("002")
 #: The sentences, list items and keys of the seed.
 SENTENCES = 42
 
@@ -33,16 +30,7 @@ def test_table__is_whole():
 @pytest.mark.parametrize("row", ROWS, ids=[row[2:40] for row in ROWS])
 def test_table__names_tests_that_exist(row):
     """Every row says what is done, and names tests, each of which is a function in its file with a sentence of its own."""
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert all(cells)
-    named = TEST.findall(cells[-1])
-    assert named
-    assert TEST.sub("", cells[-1]).strip() == ""
-    for path, function in named:
-        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
-        assert len(found) == 1, f"{path} has no {function}"
-        assert ast.get_docstring(found[0])
+    check(row)
 
 
 def test_assets_dir(assets_dir, monkeypatch):
