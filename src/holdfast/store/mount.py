@@ -33,6 +33,7 @@ from holdfast.store.keys import checked_key
 
 if TYPE_CHECKING:
     import io
+    import io
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
