@@ -33,7 +33,6 @@ from holdfast.store.keys import checked_key
 
 if TYPE_CHECKING:
     import io
-    import io
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
