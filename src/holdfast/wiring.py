@@ -300,7 +300,7 @@ def _open_mounted(
     from holdfast.store.staged import StagedStore, prove
 
     signed = Far(lambda: SignedStore(remote(), streamed=True))
-    catalog = Far(lambda: RemoteCatalog(remote(), SystemClock(), _scheme_set(settings)))
+    catalog = Far(lambda: RemoteCatalog(remote(), SystemClock(), _scheme_set(settings)), beside=signed)
 
     def proved(store: MountStore) -> None:
         try:

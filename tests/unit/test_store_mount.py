@@ -220,6 +220,8 @@ def test_far__left_alone_after_silence():
             far.ask(ask)
         assert caught.value.hint == "look"
     assert asked == [0.0, 31.0]
+    with pytest.raises(UnreachableError):  # what is beside it on that server is silent with it
+        Far(lambda: None, lambda: now[0], beside=far).ask(lambda _: None)
 
 
 def test_proved_once(root):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from holdfast.errors import UnreachableError
 
@@ -24,14 +24,17 @@ _PAUSE: Final = 30.0
 
 
 class Far(Generic[T_co]):
-    """What ``open`` opens. Safe to use from several threads."""
+    """What ``open_`` opens. Safe to use from several threads. ``beside`` is another part of the same server, silent when that is."""
 
-    def __init__(self, open_: Callable[[], T_co], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, open_: Callable[[], T_co], clock: Callable[[], float] = time.monotonic, beside: Far[Any] | None = None
+    ) -> None:
         self._open = open_
         self._clock = clock
         self._lock = threading.Lock()
         self._opened: T_co | None = None
-        self._silent: tuple[float, UnreachableError] | None = None
+        #: Until when it is left alone, and why; at most one.
+        self.silent: list[tuple[float, UnreachableError]] = [] if beside is None else beside.silent
 
     def ask(self, call: Callable[[T_co], R]) -> R:
         """The answer.
@@ -39,13 +42,13 @@ class Far(Generic[T_co]):
         Raises:
             UnreachableError: nobody answers, or nobody did a moment ago.
         """
-        silent = self._silent
-        if silent is not None and self._clock() < silent[0]:
-            raise UnreachableError(silent[1].message, subject=silent[1].subject, hint=silent[1].hint)
+        for until, why in self.silent[:]:
+            if self._clock() < until:
+                raise UnreachableError(why.message, subject=why.subject, hint=why.hint)
         try:
             return call(self.opened())
         except UnreachableError as error:
-            self._silent = self._clock() + _PAUSE, error
+            self.silent[:] = [(self._clock() + _PAUSE, error)]
             raise
 
     def opened(self) -> T_co:
