@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from holdfast.errors import UsageError
-
-if TYPE_CHECKING:
-    from holdfast.store.base import Store
+from holdfast.store.base import Store
 
 __all__ = ["absent_store", "none_set"]
 
@@ -22,9 +20,11 @@ class _Absent:
     url = ""
 
     def __getattr__(self, verb: str) -> Any:
-        raise none_set()
+        if verb in vars(Store):
+            raise none_set()
+        raise AttributeError(verb)  # what a store may offer beside, it does not
 
 
 def absent_store() -> Store:
     """A store of which every verb raises UsageError."""
-    return cast("Store", _Absent())
+    return cast(Store, _Absent())
