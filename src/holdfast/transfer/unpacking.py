@@ -40,7 +40,7 @@ __all__ = ["PackRange", "Unpacking", "pack_ranges"]
 
 #: No range is longer than this, in bytes, unless one chunk is.
 _RANGE: Final = 4 * 1024 * 1024
-#: Ranges at a time: from a store on this machine one is copied while another is checked, and more would wait for the file.
+#: Ranges at a time: of large files of a store on this machine one is copied while another is checked, and more would wait for the file.
 _AT_ONCE, _AT_ONCE_HERE = 4, 2
 _TRIES: Final = 2
 _WRITE: Final = 32 * 1024
@@ -133,7 +133,7 @@ class Unpacking:
         ranges = pack_ranges(parts)
         if isinstance(self._store, Expects):
             self._store.expect(dict.fromkeys(keys.pack_key(wanted.pack) for wanted in ranges))
-        here = isinstance(self._store, OpensFiles)
+        here = isinstance(self._store, OpensFiles) and all(each.straight for each in ranges)
         self._engine.run(self._range, ranges, at_once=_AT_ONCE_HERE if here else _AT_ONCE)
         with local_errors(self._copy):
             finished = self._finished
