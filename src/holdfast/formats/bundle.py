@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from holdfast.errors import HoldfastError, IntegrityError
+from holdfast.formats.decoding import from_json
 from holdfast.model.manifest import check_path
 from holdfast.model.name import check_readable
 from holdfast.model.version import check_text
@@ -103,7 +104,7 @@ def decode_record(data: bytes, subject: str) -> BundleRecord:
         IntegrityError: no record of a bundle, of a later format, or with names, versions or keys that cannot be.
     """
     try:
-        record = msgspec.json.decode(data, type=BundleRecord)
+        record = from_json(data, BundleRecord)
         if record.format > _FORMAT:
             raise IntegrityError(
                 f"{subject} has format {record.format}, this program reads up to {_FORMAT}: upgrade it", subject=subject

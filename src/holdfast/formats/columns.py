@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeVar
 import msgspec
 
 from holdfast.errors import IntegrityError
+from holdfast.formats.decoding import from_msgpack
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -38,7 +39,7 @@ def decode_columns(data: ReadableBuffer, kind: type[T], subject: str) -> T:
         IntegrityError: no msgpack, other columns, too long ones, text that is none, or a later format.
     """
     try:
-        found = msgspec.msgpack.decode(data, type=kind)
+        found = from_msgpack(data, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"{subject}: {error}", subject=subject) from None
     if found.format != FORMAT:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.errors import IntegrityError
+from holdfast.formats.decoding import convert, from_json
 from holdfast.formats.manifest import decode_entries, encode_entries, is_digest
 from holdfast.model.digest import PREFIX
 from holdfast.model.manifest import Entry, Manifest
@@ -116,7 +117,7 @@ def decode_meta(data: bytes | bytearray | memoryview, key: str) -> Meta:
     try:
         if ours is None:
             return _foreign(value, pushed, is_directory=is_directory)
-        return _own(value, msgspec.convert(ours, _Own), pushed, is_directory=is_directory)
+        return _own(value, convert(ours, _Own), pushed, is_directory=is_directory)
     except IntegrityError as error:
         raise IntegrityError(f"{key}: {error.message}", subject=key) from None
     except (msgspec.ValidationError, ValueError, TypeError) as error:
@@ -205,7 +206,7 @@ def _text(value: object) -> str | None:
 
 def _decode_object(data: bytes | bytearray | memoryview, key: str) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(data)
+        value = from_json(data, Any)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"{key} is not JSON: {error}", subject=key) from None
     if not isinstance(value, dict):

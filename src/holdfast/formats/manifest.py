@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from holdfast.errors import IntegrityError
+from holdfast.formats.decoding import convert, from_json
 from holdfast.model.manifest import PERMISSIONS, Entry
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ def decode_entries(plain: object, compressed: str | None) -> tuple[Entry, ...]:
     """
     try:
         if plain is not None:
-            records = msgspec.convert(plain, list[_Record])
+            records = convert(plain, list[_Record])
         else:
-            records = msgspec.json.decode(_unfold(compressed or ""), type=list[_Record])
+            records = from_json(_unfold(compressed or ""), list[_Record])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise IntegrityError(f"entries: {error}") from None
     return tuple(_to_entry(record) for record in records)

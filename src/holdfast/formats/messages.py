@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from holdfast.errors import UsageError
+from holdfast.formats.decoding import from_json
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -38,7 +39,7 @@ def decode_request(data: ReadableBuffer, kind: type[Any_]) -> Any_:
         UsageError: it is none.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return from_json(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"the request is no {kind.__name__}: {error}") from None
 
@@ -46,6 +47,6 @@ def decode_request(data: ReadableBuffer, kind: type[Any_]) -> Any_:
 def decode_reply(data: ReadableBuffer, kind: type[Any_]) -> Any_ | None:
     """A reply of a type, or None where it is none: the client then says what it got."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return from_json(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from holdfast.errors import IntegrityError
+from holdfast.formats.decoding import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,7 +147,7 @@ def decode(data: bytes | bytearray | memoryview, kind: type[Record], key: str) -
         IntegrityError: not JSON, or fields missing or of another kind; a store of a newer format.
     """
     try:
-        record = msgspec.json.decode(data, type=kind)
+        record = from_json(data, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"{key}: {error}", subject=key) from None
     if isinstance(record, StoreRecord | CondemnedRecord) and record.format > STORE_FORMAT:

@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from holdfast.formats.decoding import from_msgpack
+
 __all__ = ["CHANGED", "COLUMNS", "DirTable", "TreeStats", "decode_stats", "encode_stats", "signed"]
 
 #: Mode, size in bytes, mtime and ctime in nanoseconds, inode.
@@ -79,7 +81,7 @@ def encode_stats(stats: TreeStats) -> bytes:
 def decode_stats(data: bytes) -> TreeStats | None:
     """Read it; None where it cannot be read: then everything counts as changed."""
     try:
-        found = msgspec.msgpack.decode(data, type=_Stats)
+        found = from_msgpack(data, _Stats)
         if found.format != _FORMAT:
             return None
         tables = {path: _table(names, rows) for path, names, rows in found.tables}
