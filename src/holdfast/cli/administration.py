@@ -79,8 +79,11 @@ def placed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def administration(session: Session, place: Place) -> Iterator[Administration]:
-    """What an admin does, on the server's own database; a new SQLite database and a secret are made where there are none."""
+def administration(session: Session, place: Place, *, current: bool = True) -> Iterator[Administration]:
+    """What an admin does, on the server's own database; a new SQLite database and a secret are made where there are none.
+
+    With ``current`` the database is at this release's state; else it is as it is, and a new one is empty.
+    """
     settings = place.settings(session)
     from holdfast.clock import SystemClock
     from holdfast.server.admin import Administration
@@ -88,7 +91,7 @@ def administration(session: Session, place: Place) -> Iterator[Administration]:
     from holdfast.server.migrate import open_database
     from holdfast.server.secret import Vault, read_secret
 
-    database = open_database(settings)
+    database = open_database(settings, current=current)
     try:
         read_secret(settings.secret, make=True)
         vault = Vault(lambda: read_secret(settings.secret))

@@ -149,7 +149,7 @@ def restore_command(session: Session, file: str, *, place: Place) -> None:
     Examples:
       asset server restore holdfast.backup --data /srv/new
     """
-    with administration(session, place) as deeds:
+    with administration(session, place, current=False) as deeds:
         from holdfast.server.backup import restore
 
         _counted(session, restore(deeds.database, Path(file)))

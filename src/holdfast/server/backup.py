@@ -12,6 +12,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import LargeBinary, MetaData, Table, func, insert, select, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from holdfast.errors import ConflictError, LocalError, UsageError
 from holdfast.formats.api import decode_request, encode
@@ -48,20 +49,28 @@ def backup(database: Database, file: Path, now: float) -> dict[str, int]:
 
 
 def restore(database: Database, file: Path) -> dict[str, int]:
-    """Put a backup back into a database in which nobody is yet; rows by table.
+    """Put a backup of this release or an older one into a database in which nobody is yet, all of it or nothing; rows by table.
 
     Raises:
-        UsageError: the file is no backup.
+        UsageError: the file is no backup, or one of a newer release.
         ConflictError: there are people or projects in the database, or it is at another state than the backup.
     """
     document = _read(file)
-    if migrate.is_empty(database):
-        migrate.upgrade(database, document["revision"])
-    elif migrate.revision(database) != document["revision"]:
+    state = document["revision"]
+    empty = migrate.is_empty(database)
+    if not empty and migrate.revision(database) != state:
         raise ConflictError("the database is not at the backup's state", hint="restore into a new, empty database")
     with database.write() as connection:
-        done = _fill(connection, document["tables"])
-    migrate.upgrade(database)
+        if empty:
+            migrate.upgrade_in(connection, state)
+        try:
+            done = _fill(connection, document["tables"])
+        except OperationalError:
+            raise  # the database's own trouble
+        except (SQLAlchemyError, OverflowError, AttributeError, TypeError, ValueError) as error:
+            why = f"{file} does not fit its tables: {type(error).__name__}"
+            raise UsageError(why, subject=str(file)) from error
+        migrate.upgrade_in(connection)
     return done
 
 
@@ -81,9 +90,10 @@ def rotate_secret(database: Database, path: Path, now: float) -> int:
 
 def _fill(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
     known = MetaData()
-    known.reflect(connection, only=[each.name for each in KEPT])
+    names = {each.name for each in KEPT}
+    known.reflect(connection, only=lambda name, _: name in names)
     done: dict[str, int] = {}
-    for name in (each.name for each in KEPT):
+    for name in (each.name for each in KEPT if each.name in known.tables):  # an older release has fewer
         table = known.tables[name]
         if connection.execute(select(func.count()).select_from(table)).scalar_one():
             raise ConflictError(f"the database has {name} already", hint="restore into a new, empty database")
@@ -100,8 +110,13 @@ def _fill(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> di
 
 
 def _row(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    if not set(row) <= set(table.c.keys()):
+        raise ValueError("a column that there is not")
     binary = {column.name for column in table.c if isinstance(column.type, LargeBinary)}
-    return {name: base64.b64decode(value) if name in binary and value else value for name, value in row.items()}
+    return {
+        name: base64.b64decode(value, validate=True) if name in binary and value else value
+        for name, value in row.items()
+    }
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -113,8 +128,10 @@ def _read(file: Path) -> dict[str, Any]:
         document = decode_request(data, dict[str, Any])
     except UsageError:
         document = {}
-    if document.get("format") != _FORMAT:
+    if document.get("format") != _FORMAT or not isinstance(document.get("tables"), dict):
         raise UsageError(f"{file} is no backup of a server", subject=str(file))
+    if not migrate.knows(str(document.get("revision"))):
+        raise UsageError(f"{file} is of a newer release", subject=str(file), hint="upgrade Holdfast first")
     return document
 
 

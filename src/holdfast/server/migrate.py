@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from holdfast.server.settings import ServerSettings
 
-__all__ = ["downgrade", "is_empty", "open_database", "require_current", "revision", "upgrade"]
+__all__ = ["downgrade", "is_empty", "knows", "open_database", "require_current", "revision", "upgrade", "upgrade_in"]
 
 _FOLDER: Final = Path(__file__).parent / "migrations"
 #: One process at a time migrates a PostgreSQL database; SQLite's own lock does it there.
@@ -32,7 +32,7 @@ _LOCK: Final = 4_844_020_126
 
 
 def open_database(settings: ServerSettings, *, current: bool = True) -> Database:
-    """The database of a server; a new SQLite database is made and brought to this release's state at once.
+    """The database of a server. With ``current`` at this release's state, to which a new SQLite database is brought at once.
 
     Raises:
         ConflictError: ``current`` is asked for, and it is older or newer.
@@ -43,7 +43,7 @@ def open_database(settings: ServerSettings, *, current: bool = True) -> Database
     _make_file(settings.database)
     database = Database(settings.database)
     try:
-        if database.local and is_empty(database):
+        if current and database.local and is_empty(database):
             upgrade(database)
         if current:
             require_current(database)
@@ -56,9 +56,19 @@ def open_database(settings: ServerSettings, *, current: bool = True) -> Database
 def upgrade(database: Database, to: str = "head") -> None:
     """Bring the tables to this release's state, in one transaction."""
     with database.write() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        command.upgrade(_config(connection), to)
+        upgrade_in(connection, to)
+
+
+def upgrade_in(connection: Connection, to: str = "head") -> None:
+    """The same in a transaction that does more."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    command.upgrade(_config(connection), to)
+
+
+def knows(state: str) -> bool:
+    """Whether this release can bring tables from this state to its own."""
+    return state in {each.revision for each in ScriptDirectory(str(_FOLDER)).walk_revisions()}
 
 
 def downgrade(database: Database, to: str) -> None:
