@@ -55,7 +55,7 @@ def logout(principal: given.Principal, service: given.Service, actor: given.Acto
     """The token that is used is revoked."""
     now = service.now()
     with service.database.write() as connection:
-        tokens.revoke_token(connection, principal.token, now, owner=principal.account)
+        tokens.revoke_token(connection, principal.token, now, principal)
         note(connection, actor, now, "logout", principal.token)
 
 
@@ -74,7 +74,7 @@ def whoami(principal: given.Principal, service: given.Service) -> WhoamiReply:
 def list_tokens(principal: given.Principal, service: given.Service) -> list[TokenRow]:
     """One's own live tokens; never their text."""
     with service.database.read() as connection:
-        return [_row(each) for each in tokens.list_tokens(connection, principal.account, service.now())]
+        return [_row(each) for each in tokens.list_tokens(connection, principal, service.now())]
 
 
 @post("/tokens", opt={"signed_in": True}, status_code=201, sync_to_thread=True)
@@ -82,9 +82,9 @@ def create_token(
     data: JSONBody[TokenRequest], principal: given.Principal, service: given.Service, actor: given.Actor
 ) -> TokenReply:
     """A token of one's own, which is told this once and never again."""
-    seconds = service.settings.token_days * _DAY if data.expires is None else data.expires
     now = service.now()
     with service.database.write() as connection:
+        seconds = tokens.life_of(connection, principal, now, data.expires, service.settings.token_days * _DAY)
         role = None if data.role is None else Role.named(data.role)
         scope = tokens.scope_of(connection, principal, data.project, role)
         made = tokens.create_token(connection, principal.account, now, seconds=seconds, label=data.label, scope=scope)
@@ -98,9 +98,9 @@ def revoke_token(
     token_id: FromPath[str], principal: given.Principal, service: given.Service, actor: given.Actor
 ) -> None:
     """End one of one's own tokens; an admin of the server may end anybody's."""
-    owner, now = None if principal.admin else principal.account, service.now()
+    now = service.now()
     with service.database.write() as connection:
-        whose = tokens.revoke_token(connection, token_id, now, owner=owner)
+        whose = tokens.revoke_token(connection, token_id, now, principal)
         note(connection, actor, now, "token.revoke", token_id, detail=f"of {whose}")
 
 
