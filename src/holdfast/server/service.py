@@ -42,7 +42,7 @@ class Service:
         read_secret(settings.secret, make=make)
         self.vault = Vault(lambda: read_secret(settings.secret))
         self.database = Database(settings.database)
-        self.stores = Stores(self.database, self.vault, settings.data, settings.environ)
+        self.stores = Stores(self.database, self.vault, lambda: self.settings)
         self.access = Access(self.database, self.clock, self.stores.store, self._used)
         self.attempts = Attempts(settings.login_attempts, settings.login_window, self.clock)
         self.metrics = Metrics()
