@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from litestar.routes import HTTPRoute
+
 from holdfast.server.access import Role, refused
 from holdfast.server.given import PRINCIPAL, PROJECT, service_of
 from holdfast.server.origin import bearer, is_here
@@ -66,9 +68,14 @@ def rule_of(handler: BaseRouteHandler) -> tuple[str, Any]:
 
 
 def routes(app: Litestar) -> Iterator[tuple[str, str, BaseRouteHandler]]:
-    """Method, path and handler of every route; the framework's own answers to OPTIONS, which tell methods alone, apart."""
+    """Method, path and handler of every route, a socket's or a mounted application's too (the scope's type is then the method); the
+    framework's own answers to OPTIONS, which tell methods alone, apart.
+    """
     for route in app.routes:
-        for method, (handler, _) in sorted(getattr(route, "route_handler_map", {}).items()):
+        if not isinstance(route, HTTPRoute):
+            yield route.scope_type.value, route.path, route.route_handler
+            continue
+        for method, (handler, _) in sorted(route.route_handler_map.items()):
             if method != "OPTIONS":
                 yield method, route.path, handler
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["address_of", "bearer", "client_address", "is_here"]
 
 _LONGEST = 500
+#: What proxies say of a request that they hand on.
+_FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"forwarded", b"via")
 
 
 def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
@@ -47,10 +49,12 @@ def address_of(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> str 
 
 
 def is_here(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> bool:
-    """Whether a request comes from this machine itself, and not from a proxy on it."""
-    peer = address_of(scope, proxies)
-    forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
-    return not forwarded and peer is not None and _is_address(peer) and ip_address(peer).is_loopback
+    """Whether a request comes from this machine itself, and not from a proxy on it, whatever that one says or does not say."""
+    peer: str | None = scope["client"][0] if scope.get("client") else None
+    if peer is None or not _is_address(peer) or _is_within(peer, proxies):
+        return False
+    forwarded = any(name in _FORWARDED for name, _ in scope["headers"])
+    return not forwarded and ip_address(peer).is_loopback
 
 
 def _is_within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
