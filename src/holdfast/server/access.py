@@ -145,6 +145,8 @@ class Access:
     def _asked(
         self, token: str | None, project: str | None
     ) -> tuple[Principal, TokenScope, tuple[int, str, str, int, int] | None]:
+        if project is not None and "\0" in project:  # PostgreSQL has no such text
+            project = None
         row = None if not token else self._ask.one(digest=token_digest(token), project=project or "")
         now = self._clock.now().timestamp()
         if row is None:

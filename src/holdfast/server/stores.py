@@ -17,6 +17,7 @@ from holdfast.errors import AccessError, UsageError
 from holdfast.formats.api import decode_request
 from holdfast.server.places import folder_of, place_of
 from holdfast.server.tables import projects
+from holdfast.store.base import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +101,7 @@ def open_bucket(
     from holdfast.store.bucket import BucketStore
     from holdfast.store.settings import bucket_settings
 
-    options: dict[str, Any] = {"endpoint": endpoint, "region": region}
+    options: dict[str, Any] = {"endpoint": endpoint, "region": region, "whole": SMALL}
     described = bucket_settings(url, environ, **options)
     return BucketStore(described, probe_cache=None if state is None else state / "probes.json")
 

@@ -7,18 +7,19 @@ inside of the folder are followed. Two looks at a path are not one: who can make
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from holdfast.errors import BucketNotFoundError, ObjectNotFoundError
+from holdfast.errors import BucketNotFoundError, IntegrityError, ObjectNotFoundError
 from holdfast.formats import layout
-from holdfast.store.base import Listing
+from holdfast.store.base import SMALL, Listing
 from holdfast.store.path import PathStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from holdfast.store.base import ObjectInfo
+    from holdfast.store.base import Object, ObjectInfo
     from holdfast.store.generations import Generations
 
 __all__ = ["ConfinedStore"]
@@ -26,6 +27,19 @@ __all__ = ["ConfinedStore"]
 
 class ConfinedStore(PathStore):
     """A :class:`~holdfast.store.path.PathStore` on a folder whose path has no links."""
+
+    def get(self, key: str) -> Object:
+        """As there; what is larger than anything that is to be read at once is not.
+
+        Raises:
+            IntegrityError: it is.
+        """
+        size = 0
+        with suppress(OSError):
+            size = self._path(key).stat().st_size
+        if size > SMALL:
+            raise IntegrityError(f"{key} has {size} bytes, more than the {SMALL} that are read at once", subject=key)
+        return super().get(key)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """As there; nothing below a link that leads out."""

@@ -55,6 +55,7 @@ class BucketSettings:
     """Everything a :class:`~holdfast.store.bucket.BucketStore` needs, as plain values; its repr shows no secret.
 
     ``direct`` says that no proxy stands before the bucket, so that it may be spoken to without the client that knows proxies.
+    ``whole`` is how many bytes of an object are read at once, at most, where no range of it is asked for.
     Timeouts are in seconds: ``connect_timeout`` bounds name look-up and connecting, ``read_timeout`` a silence while
     an answer is awaited or read, ``upload_timeout`` one request with a large body (a part of a file).
     """
@@ -81,6 +82,7 @@ class BucketSettings:
     azure_key: str | None = field(default=None, repr=False)
     azure_sas: str | None = field(default=None, repr=False)
     azure_identity: Mapping[str, str] = field(default_factory=dict, repr=False)
+    whole: int | None = None
     connect_timeout: float = 5.0
     read_timeout: float = 10.0
     upload_timeout: float = 300.0
