@@ -12,6 +12,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import LargeBinary, MetaData, Table, func, insert, select, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from holdfast.errors import ConflictError, LocalError, UsageError
 from holdfast.formats.api import decode_request, encode
@@ -55,12 +56,19 @@ def restore(database: Database, file: Path) -> dict[str, int]:
         ConflictError: there are people or projects in the database, or it is at another state than the backup.
     """
     document = _read(file)
+    if str(document.get("revision")) not in migrate.revisions():
+        raise UsageError(f"{file} is of no state that this release knows", subject=str(file))
     if migrate.is_empty(database):
         migrate.upgrade(database, document["revision"])
     elif migrate.revision(database) != document["revision"]:
         raise ConflictError("the database is not at the backup's state", hint="restore into a new, empty database")
-    with database.write() as connection:
-        done = _fill(connection, document["tables"])
+    try:
+        with database.write() as connection:
+            done = _fill(connection, document["tables"])
+    except (SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        if isinstance(error, OperationalError):
+            raise
+        raise UsageError(f"{file} is damaged: {type(error).__name__}", subject=str(file)) from None
     migrate.upgrade(database)
     return done
 
@@ -100,8 +108,13 @@ def _fill(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> di
 
 
 def _row(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    if not set(row) <= set(table.c.keys()):
+        raise ValueError("a column that there is not")
     binary = {column.name for column in table.c if isinstance(column.type, LargeBinary)}
-    return {name: base64.b64decode(value) if name in binary and value else value for name, value in row.items()}
+    return {
+        name: base64.b64decode(value, validate=True) if name in binary and value else value
+        for name, value in row.items()
+    }
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -113,7 +126,7 @@ def _read(file: Path) -> dict[str, Any]:
         document = decode_request(data, dict[str, Any])
     except UsageError:
         document = {}
-    if document.get("format") != _FORMAT:
+    if document.get("format") != _FORMAT or not isinstance(document.get("tables"), dict):
         raise UsageError(f"{file} is no backup of a server", subject=str(file))
     return document
 

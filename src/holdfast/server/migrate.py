@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from holdfast.server.settings import ServerSettings
 
-__all__ = ["downgrade", "is_empty", "open_database", "require_current", "revision", "upgrade"]
+__all__ = ["downgrade", "is_empty", "open_database", "require_current", "revision", "revisions", "upgrade"]
 
 _FOLDER: Final = Path(__file__).parent / "migrations"
 #: One process at a time migrates a PostgreSQL database; SQLite's own lock does it there.
@@ -71,6 +71,11 @@ def revision(database: Database) -> str | None:
     """The state that the tables are in; None where there are none of ours."""
     with _answering(), database.read() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def revisions() -> set[str]:
+    """The states that this release knows."""
+    return {each.revision for each in ScriptDirectory(str(_FOLDER)).walk_revisions()}
 
 
 def is_empty(database: Database) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from litestar.connection import ASGIConnection
 
-__all__ = ["address_of", "bearer", "client_address", "is_here"]
+__all__ = ["address_of", "bearer", "client_address", "is_here", "neighbourhood"]
 
 _LONGEST = 500
 #: What proxies say of a request that they hand on.
@@ -46,6 +46,16 @@ def address_of(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> str 
             break
         address = hop
     return address
+
+
+def neighbourhood(address: str | None) -> str:
+    """Whom an address belongs to: of IPv6, the network that one customer is given."""
+    if address is None or not _is_address(address):
+        return "unknown"
+    parsed = ip_address(address)
+    if parsed.version == 4 or parsed.ipv4_mapped is not None:
+        return str(parsed if parsed.version == 4 else parsed.ipv4_mapped)
+    return str(ip_network((int(parsed), 64), strict=False))
 
 
 def is_here(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> bool:

@@ -14,7 +14,7 @@ from holdfast.server import accounts, given, tokens
 from holdfast.server.access import Role
 from holdfast.server.audit import Actor, note
 from holdfast.server.memberships import projects_of
-from holdfast.server.origin import client_address
+from holdfast.server.origin import client_address, neighbourhood
 
 __all__ = ["handlers"]
 
@@ -31,10 +31,9 @@ def info() -> InfoReply:
 def login(data: JSONBody[LoginRequest], service: given.Service, request: Request[Any, Any, Any]) -> TokenReply:
     """A token for a name and its password."""
     address = client_address(request, service.settings.behind_proxy)
-    by_name, by_address = f"name {data.name[:100]}", f"address {address}"
+    by_name, by_address = f"name {data.name[:100]}", f"address {neighbourhood(address)}"
     service.attempts.begin(by_name, by_address)
-    with service.database.read() as connection:
-        account = accounts.check_password(connection, data.name, data.password)
+    account = accounts.check_password(service.database, data.name, data.password)
     now = service.now()
     actor = Actor(data.name[:100], address)
     with service.database.write() as connection:
