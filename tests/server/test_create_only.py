@@ -1,12 +1,14 @@
-"""Whatever way bytes come, what is under a key that others refer to is never written over."""
+"""Whatever way bytes come, what is under a key that others refer to is never written over, and nobody fills the server's disk."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 
 import pytest
 
+from holdfast.errors import BusyError
 from holdfast.formats import layout
 from holdfast.store.base import SMALL
 from holdfast.store.path import PathStore
@@ -87,3 +89,15 @@ def test_take__while_another_sends(slow):
     took, sent = together(lambda: take(taking, ("p", PACK, b"bad  bytes")), send)
     assert sorted((took.status_code, sent.status_code)) == [200, 409]
     assert (slow.folder / PACK).read_bytes() == (b"good bytes" if sent.status_code == 200 else b"bad  bytes")
+
+
+def test_put__more_than_the_disk_has(server):
+    """What the server's disk has no room for, beside what is on its way already, is refused before it comes; the rest is not."""
+    push = Push(server)
+    push.number("claim", "0.0")
+    room, free = server.service.room, shutil.disk_usage(server.folder).free
+    assert error(push.put("a/b/0.0", b"", headers={"Content-Length": str(free)})) == (503, "busy")
+    with room.taken(free // 3), pytest.raises(BusyError), room.taken(free - free // 3):
+        pass
+    with room.taken(free // 3):
+        assert push.put("a/b/0.0", b"x" * (2 << 20)).status_code == 200
