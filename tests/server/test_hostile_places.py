@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from holdfast.server.stores import open_bucket
+from holdfast.server.stores import NotOpenError, open_bucket
 from holdfast.store.bucket import BucketStore
 from holdfast.store.settings import bucket_settings
 from tests.server.test_push_routes import Push, error
@@ -183,3 +183,11 @@ def test_server_credentials__where_listed(server):
     server.service.settings = replace(server.service.settings, allow_endpoints=("https://10.0.0.1",))
     wanted = {"name": "x", "url": "s3://b/p", "server": True, "endpoint": "https://10.0.0.1"}
     assert server.post(ADMIN, "root", json=wanted).status_code == 201
+
+
+def test_open__where_nobody_else_waits(server):
+    """A store is not opened where all other requests would wait for it, for an address may have to be asked for; once open, it is used there."""
+    with pytest.raises(NotOpenError):
+        server.service.stores.store(1, 1, wait=False)
+    assert server.get("list").status_code in (200, 404)
+    assert server.service.stores.store(1, 1, wait=False) is server.service.stores.store(1, 1)

@@ -7,6 +7,7 @@ A handler says its rule in ``opt``; an application with a handler that says none
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar.routes import HTTPRoute
@@ -14,6 +15,7 @@ from litestar.routes import HTTPRoute
 from holdfast.server.access import Role, refused
 from holdfast.server.given import PRINCIPAL, PROJECT, service_of
 from holdfast.server.origin import bearer, is_here
+from holdfast.server.stores import NotOpenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,15 +39,18 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         return
     service = service_of(connection.app)
     if service.database.local:
-        _admit(service, connection, rule, value)
-    else:
-        await asyncio.to_thread(_admit, service, connection, rule, value)
+        with suppress(NotOpenError):
+            _admit(service, connection, rule, value, wait=False)
+            return
+    await asyncio.to_thread(_admit, service, connection, rule, value)
 
 
-def _admit(service: Service, connection: ASGIConnection[Any, Any, Any, Any], rule: str, value: Any) -> None:
+def _admit(
+    service: Service, connection: ASGIConnection[Any, Any, Any, Any], rule: str, value: Any, *, wait: bool = True
+) -> None:
     token, state = bearer(connection), connection.scope["state"]
     if rule == "role":
-        project = service.access.open(token, connection.path_params["project_name"], value)
+        project = service.access.open(token, connection.path_params["project_name"], value, wait=wait)
         state[PROJECT], state[PRINCIPAL] = project, project.principal
         return
     if rule == "operator" and is_here(connection.scope, service.settings.behind_proxy):

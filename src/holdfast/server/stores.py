@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from holdfast.server.settings import ServerSettings
     from holdfast.store.base import Store
 
-__all__ = ["Stores", "environment", "open_bucket", "purpose_of"]
+__all__ = ["NotOpenError", "Stores", "environment", "open_bucket", "purpose_of"]
 
 _log: Final = logging.getLogger("holdfast.server")
 #: Requests are not signed at all, so that no library looks for credentials on this machine.
@@ -40,6 +40,10 @@ def purpose_of(project: str) -> str:
     return f"credentials of {project}"
 
 
+class NotOpenError(Exception):
+    """The store is not open yet, and opening it may take a while."""
+
+
 class Stores:
     """The open stores of this process. ``settings`` gives the server's, with its environment for projects whose row says so."""
 
@@ -48,19 +52,22 @@ class Stores:
         self._vault = vault
         self._settings = settings
         self._open: dict[int, tuple[int, Store]] = {}
-        self._lock = threading.Lock()
+        self._locks = tuple(threading.Lock() for _ in range(16))
 
-    def store(self, project: int, revision: int) -> Store:
+    def store(self, project: int, revision: int, *, wait: bool = True) -> Store:
         """The store of a project, as its row is at this revision.
 
         Raises:
+            NotOpenError: it is not open yet, and ``wait`` is not set: opening it may ask for an address.
             AccessError: the project went, or changed, at this moment; or the operator does not allow its place.
             UnreachableError: its endpoint cannot be looked up.
         """
         found = self._open.get(project)
         if found is not None and found[0] == revision:
             return found[1]
-        with self._lock:
+        if not wait:
+            raise NotOpenError
+        with self._locks[project % len(self._locks)]:
             found = self._open.get(project)
             if found is None or found[0] != revision:
                 found = self._open[project] = (revision, self._opened(project, revision))
