@@ -146,33 +146,33 @@ def test_matrix__logout(crowd, refusals):
         assert asked(crowd, "GET", "/api/v1/whoami", who) == refusals["GET"][0]
 
 
-@pytest.mark.parametrize(
-    ("peer", "proxies", "headers", "is_let_in"),
-    [
-        ("127.0.0.1", (), {}, True),
-        ("::1", (), {}, True),
-        ("10.0.0.1", (), {}, False),
-        ("127.0.0.1", (), {"X-Forwarded-For": "127.0.0.1"}, False),
-        ("127.0.0.1", (), {"Forwarded": "for=127.0.0.1"}, False),
-        ("127.0.0.1", ("127.0.0.0/8",), {}, False),
-        ("127.0.0.1", ("127.0.0.0/8",), {"X-Forwarded-For": "127.0.0.1"}, False),
-        ("10.0.0.1", ("10.0.0.0/8",), {"X-Forwarded-For": "127.0.0.1"}, False),
-        ("127.0.0.1", ("10.0.0.0/8",), {}, True),
-    ],
-)
-def test_operator__on_this_machine(server, peer, proxies, headers, is_let_in):
+PEERS = [
+    ("127.0.0.1", (), {}, True),
+    ("::1", (), {}, True),
+    ("10.0.0.1", (), {}, False),
+    ("127.0.0.1", (), {"X-Forwarded-For": "127.0.0.1"}, False),
+    ("127.0.0.1", (), {"Forwarded": "for=127.0.0.1"}, False),
+    ("127.0.0.1", ("127.0.0.0/8",), {}, False),
+    ("127.0.0.1", ("127.0.0.0/8",), {"X-Forwarded-For": "127.0.0.1"}, False),
+    ("10.0.0.1", ("10.0.0.0/8",), {"X-Forwarded-For": "127.0.0.1"}, False),
+    ("127.0.0.1", ("10.0.0.0/8",), {}, True),
+]
+
+
+def test_operator__on_this_machine(server):
     """The counters are shown without a token to this machine itself, and to nobody through a proxy on it."""
-    server.service.settings = replace(server.service.settings, behind_proxy=tuple(map(ip_network, proxies)))
     app = server.client.app
     paths = [path for _, path, (rule, _) in every(app) if rule == "operator"]
 
-    async def statuses(sent):
+    async def statuses(peer, sent):
         transport = httpx.ASGITransport(app, client=(peer, 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             return {(await client.get(path, headers=sent)).status_code for path in paths}
 
-    assert asyncio.run(statuses(headers)) == {200 if is_let_in else 401}
-    assert asyncio.run(statuses(headers | server.headers("root"))) == {200}
+    for peer, proxies, headers, is_let_in in PEERS:
+        server.service.settings = replace(server.service.settings, behind_proxy=tuple(map(ip_network, proxies)))
+        assert asyncio.run(statuses(peer, headers)) == {200 if is_let_in else 401}, (peer, proxies, headers)
+        assert asyncio.run(statuses(peer, headers | server.headers("root"))) == {200}
 
 
 def test_next_request(crowd):
