@@ -88,7 +88,7 @@ class Server:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
             raise UsageError(f"{url!r} is no server's address", subject=url, hint="it reads like https://host")
         self.url = url.rstrip("/")
         self.ca = ca

@@ -151,3 +151,12 @@ def test_verify(server, asset, monkeypatch, tmp_path):
     assert asset(*store, "push", str(tmp_path / "d"), "verified/x")[0] == 0
     code, out, err = asset(*store, "verify", "verified/x", "--deep", "--json")
     assert code == 0, err + str(out)
+
+
+def test_login__in_the_clear(server, asset):
+    """Whoever signs in without TLS to another machine is warned before anything is sent; on this machine nobody is."""
+    word = "--password-stdin"
+    away = server.url.replace("127.0.0.1", "0.0.0.0")
+    assert away != server.url
+    assert "without TLS" in asset("login", away, "--user", "root", word, stdin=server.password + "\n")[2]
+    assert "without TLS" not in asset("login", server.url, "--user", "root", word, stdin=server.password + "\n")[2]

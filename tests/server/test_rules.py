@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from ipaddress import ip_network
+
+import httpx
 import pytest
-from litestar import get
+from litestar import WebSocket, asgi, get, websocket
+from litestar.types import Receive, Scope, Send  # noqa: TC002 - read by the framework
 
 from holdfast.server import accounts, projects
 from holdfast.server.access import Role, TokenScope
 from holdfast.server.app import make_app
-from holdfast.server.guard import routes, rule_of
+from holdfast.server.guard import RULES, routes, rule_of
 from holdfast.server.service import Service
 from holdfast.server.settings import load_settings
 from tests.server.conftest import PASSWORD
 
 ROLES = {"reader": Role.READER, "writer": Role.WRITER, "keeper": Role.ADMIN, "root": Role.ADMIN, "narrow": Role.READER}
-NOBODY = (None, "nonsense", "expired", "revoked", "disabled")
+NOBODY = (None, "", "nonsense", "expired", "revoked", "disabled")
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH")
 #: Who has a good token, but no role in the project ``p``: of nowhere, of another project, or narrowed to another.
 OUTSIDE = ("stranger", "neighbour", "elsewhere")
 
@@ -54,43 +61,118 @@ def every(app):
         yield method, url, rule_of(handler)
 
 
-def status_of(server, method, url, who):
-    answer = server.request(method, url, who, headers={"Content-Length": "0"} if method != "GET" else {})
-    return answer.status_code, answer.content if method != "HEAD" else b""
+def asked(server, method, url, who):
+    """Status and body of a request whose body is none, so that whoever is let through changes nothing."""
+    answer = server.request(method, url, who, content=b"" if method in ("GET", "HEAD") else b"{")
+    return answer.status_code, answer.content
 
 
-def test_matrix__roles(crowd):
-    """A project's route lets through whoever has its role, and refuses everybody else in one and the same way."""
-    refusals = set()
-    for method, url, (rule, need) in every(crowd.client.app):
-        if rule != "role":
-            continue
+@pytest.fixture
+def refusals(crowd):
+    """The one answer to nobody, and the one to whoever may not: status and body, by method, for a HEAD has no body."""
+    answers = [asked(crowd, "GET", f"{crowd.p}/names", who) for who in (None, "stranger")]
+    assert [status for status, _ in answers] == [401, 403]
+    return {method: [(s, b"" if method == "HEAD" else body) for s, body in answers] for method in METHODS}
+
+
+def test_matrix__roles(crowd, refusals):
+    """A project's route lets through whoever has its role, and refuses everybody else in one and the same way, be there the project or not."""
+    found = [each for each in every(crowd.client.app) if each[2][0] == "role"]
+    assert {need for _, _, (_, need) in found} == set(Role)
+    for method, url, (_, need) in found:
+        unknown, refused = refusals[method]
         for who in NOBODY:
-            assert status_of(crowd, method, url, who)[0] == 401, (method, url, who)
+            assert asked(crowd, method, url, who) == unknown, (method, url, who)
         for who in OUTSIDE:
-            status, body = status_of(crowd, method, url, who)
-            assert status == 403, (method, url, who)
-            refusals.add(body)
-            assert status_of(crowd, method, url.replace("/projects/p", "/projects/none-such"), who) == (status, body)
+            for place in (url, url.replace("/projects/p", "/projects/none-such")):
+                assert asked(crowd, method, place, who) == refused, (method, place, who)
         for who, role in ROLES.items():
-            status, body = status_of(crowd, method, url, who)
-            assert (status == 403 and body in refusals | {b""}) == (role < need), (method, url, who, status)
-    assert len(refusals - {b""}) == 1
+            answer = asked(crowd, method, url, who)
+            if role < need:
+                assert answer == refused, (method, url, who)
+            else:
+                assert answer[0] not in (401, 403), (method, url, who, answer)
 
 
-def test_matrix__others(crowd):
+def test_matrix__what_is_let_through(server):
+    """What changes something in a project is no reader's to do, what is about its people or limits is its admin's, and little is anybody's."""
+    found = [(method, url.removeprefix(server.p), *rule) for method, url, rule in every(server.client.app)]
+    asking = {url for method, url, rule, need in found if method not in ("GET", "HEAD") and need is Role.READER}
+    assert asking == {"/downloads", "/metadata"}
+    admins = {(method, url) for method, url, rule, need in found if need is Role.ADMIN}
+    assert admins == {("GET", "/members"), ("PUT", "/members"), ("POST", "/configure")}
+    public = {url for _, url, rule, _ in found if rule == "public" and not url.startswith("/api/v1/openapi")}
+    assert public == {"/healthz", "/readyz", "/api/v1/info", "/api/v1/login"}
+    assert all(rule == "server_admin" for _, url, rule, _ in found if url.startswith("/api/v1/admin"))
+
+
+def test_matrix__names(crowd, refusals):
+    """Whatever is no project's name is refused as a project without a role is; to an admin of the server, too."""
+    for name in ("P", "p%20", "p%00", "%70%2e", "n" * 3000, "é", "'%20or%201=1"):
+        for who in ("keeper", "root"):
+            assert asked(crowd, "GET", f"/api/v1/projects/{name}/names", who) == refusals["GET"][1], (name, who)
+        assert asked(crowd, "GET", f"/api/v1/projects/{name}/names", None) == refusals["GET"][0]
+
+
+def test_matrix__others(crowd, refusals):
     """Other routes are anybody's, those of whoever is signed in, or a server admin's with a token that is not narrowed."""
+    whole = crowd.tokens
     narrow = crowd.token("root", scope=TokenScope(None, Role.ADMIN))
+    people = {*ROLES, *OUTSIDE}
+    rules = set()
     for method, url, (rule, _) in every(crowd.client.app):
-        if rule in ("role", "operator"):
+        rules.add(rule)
+        if rule == "role" or url.endswith("/logout"):  # which would end the tokens that are asked with
             continue
+        unknown, refused = refusals[method]
         for who in NOBODY:
-            status = status_of(crowd, method, url, who)[0]
-            assert (status == 401) == (rule != "public") or url.endswith("/login"), (method, url, who, status)
-        if rule == "server_admin":
-            for who in ("reader", "keeper", "stranger", narrow):
-                assert status_of(crowd, method, url, who)[0] == 403, (method, url, who)
-            assert status_of(crowd, method, url, "root")[0] not in (401, 403), (method, url)
+            answer = asked(crowd, method, url, who)
+            assert (answer == unknown) if rule != "public" else answer[0] not in (401, 403), (method, url, who, answer)
+        for who in (*sorted(people), narrow):
+            answer = asked(crowd, method, url, who)
+            if rule in ("server_admin", "operator") and whole.get(who) != whole["root"]:
+                assert answer == refused, (method, url, who)
+            else:
+                assert answer[0] not in (401, 403), (method, url, who, answer)
+    assert rules == set(RULES)
+
+
+def test_matrix__logout(crowd, refusals):
+    """Nobody signs out, and anybody who is signed in does."""
+    for who in NOBODY:
+        assert asked(crowd, "POST", "/api/v1/logout", who) == refusals["POST"][0]
+    for who in (*ROLES, *OUTSIDE):
+        assert asked(crowd, "POST", "/api/v1/logout", who)[0] == 204
+        assert asked(crowd, "GET", "/api/v1/whoami", who) == refusals["GET"][0]
+
+
+PEERS = [
+    ("127.0.0.1", (), {}, True),
+    ("::1", (), {}, True),
+    ("10.0.0.1", (), {}, False),
+    ("127.0.0.1", (), {"X-Forwarded-For": "127.0.0.1"}, False),
+    ("127.0.0.1", (), {"Forwarded": "for=127.0.0.1"}, False),
+    ("127.0.0.1", ("127.0.0.0/8",), {}, False),
+    ("127.0.0.1", ("127.0.0.0/8",), {"X-Forwarded-For": "127.0.0.1"}, False),
+    ("10.0.0.1", ("10.0.0.0/8",), {"X-Forwarded-For": "127.0.0.1"}, False),
+    ("127.0.0.1", ("10.0.0.0/8",), {}, True),
+]
+
+
+def test_operator__on_this_machine(server):
+    """The counters are shown without a token to this machine itself, and to nobody through a proxy on it."""
+    app = server.client.app
+    paths = [path for _, path, (rule, _) in every(app) if rule == "operator"]
+
+    async def statuses(peer, sent):
+        transport = httpx.ASGITransport(app, client=(peer, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return {(await client.get(path, headers=sent)).status_code for path in paths}
+
+    for peer, proxies, headers, is_let_in in PEERS:
+        server.service.settings = replace(server.service.settings, behind_proxy=tuple(map(ip_network, proxies)))
+        assert asyncio.run(statuses(peer, headers)) == {200 if is_let_in else 401}, (peer, proxies, headers)
+        assert asyncio.run(statuses(peer, headers | server.headers("root"))) == {200}
 
 
 def test_next_request(crowd):
@@ -115,6 +197,29 @@ def test_route_without_a_rule(tmp_path, rule):
     def handler() -> str:
         return "new"
 
+    service = Service(load_settings({"data": tmp_path / "data"}), make=True)
+    try:
+        with pytest.raises(RuntimeError):
+            make_app(service, more=[handler])
+    finally:
+        service.close()
+
+
+@asgi("/mounted", copy_scope=True)
+async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+    """A mounted application."""
+    raise AssertionError
+
+
+@websocket("/socket")
+async def talk(socket: WebSocket) -> None:
+    """A socket."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize("handler", [mounted, talk])
+def test_route_of_another_kind_without_a_rule(tmp_path, handler):
+    """Nor does one with a mounted application, or a socket, that has none."""
     service = Service(load_settings({"data": tmp_path / "data"}), make=True)
     try:
         with pytest.raises(RuntimeError):

@@ -6,7 +6,9 @@ import getpass
 import socket
 import sys
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -82,6 +84,7 @@ def login_command(
         raise UsageError("only one way to sign in", hint="--user with --password-stdin, or --token-stdin, …")
     settings = session.settings
     address = str(key_named("server").check(url)) if url is not None else server_address(settings)
+    _warn_in_the_clear(session, address)
     server = open_server(address, settings, signed_in=False)
     info = _info(server)
     if browser or device:
@@ -148,6 +151,22 @@ def _line(what: str) -> str:
     if not text or not text.isprintable():
         raise UsageError(f"no {what} on stdin", subject=what, hint=f"one line, as in: … < {what}-file")
     return text
+
+
+def _warn_in_the_clear(session: Session, address: str) -> None:
+    """What is about to be sent can be read on its way, unless it stays on this machine."""
+    host = urlsplit(address).hostname or ""
+    here = host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+    if address.startswith("http://") and not here:
+        session.progress.warn(f"{address} is without TLS: who is on the way reads the password and every token")
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _warn_of_others(session: Session, address: str) -> None:

@@ -11,7 +11,7 @@ import re
 from holdfast.errors import InvalidNameError
 from holdfast.model.version import BUILT_IN, VersionScheme
 
-__all__ = ["LONGEST", "check_new", "check_readable"]
+__all__ = ["LONGEST", "check_new", "check_readable", "is_readable"]
 
 #: Longest name in characters; its encoded form is one piece of a key and must fit a file name.
 LONGEST = 200
@@ -42,6 +42,15 @@ def check_readable(name: str) -> str:
     if not (name[0].isalnum() and name[-1].isalnum()):
         raise _refused(name, "it must start and end with a letter or digit")
     return name
+
+
+def is_readable(name: str) -> bool:
+    """Whether an asset of that name can be looked up."""
+    try:
+        check_readable(name)
+    except InvalidNameError:
+        return False
+    return True
 
 
 def check_new(name: str, schemes: dict[str, VersionScheme] = BUILT_IN) -> str:

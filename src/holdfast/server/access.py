@@ -99,14 +99,14 @@ def token_digest(text: str) -> bytes:
 class Access:
     """Answers from the database who a token belongs to and which project it opens.
 
-    ``open_store`` gives the store of a project by id and revision; ``used`` is told of a token whose use is to be written down.
+    ``open_store`` gives the store of a project by id and revision (and ``wait``); ``used`` is told of a token whose use is to be written down.
     """
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
-        open_store: Callable[[int, int], Store],
+        open_store: Callable[..., Store],
         used: Callable[[str, float], None],
     ) -> None:
         self._clock = clock
@@ -122,8 +122,8 @@ class Access:
         """
         return self._asked(token, None)[0]
 
-    def open(self, token: str | None, project: str, need: Role) -> OpenProject:
-        """A project, for whoever has this role in it.
+    def open(self, token: str | None, project: str, need: Role, *, wait: bool = True) -> OpenProject:
+        """A project, for whoever has this role in it; unless ``wait``, only one whose store is open already.
 
         Raises:
             NotSignedInError: the token is no good.
@@ -138,13 +138,15 @@ class Access:
         role = role if scope.role is None else min(role, scope.role)
         if role < need:
             raise refused()
-        store = self._open_store(number, revision)
+        store = self._open_store(number, revision, wait=wait)
         catalog = BucketCatalog(store, self._clock, principal.name)
         return OpenProject(number, name, url, store, catalog, Role(role), principal)
 
     def _asked(
         self, token: str | None, project: str | None
     ) -> tuple[Principal, TokenScope, tuple[int, str, str, int, int] | None]:
+        if project is not None and "\0" in project:  # PostgreSQL has no such text
+            project = None
         row = None if not token else self._ask.one(digest=token_digest(token), project=project or "")
         now = self._clock.now().timestamp()
         if row is None:

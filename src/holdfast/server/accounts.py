@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection, Row
+
+    from holdfast.server.database import Database
 
 __all__ = [
     "add_account",
@@ -41,6 +44,8 @@ __all__ = [
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _SHORTEST, _LONGEST = 10, 1000
 _hasher: Final = PasswordHasher()
+#: A hash takes 64 MiB while it is made, and anybody may ask for one: so many at a time, and the others wait.
+_hashing: Final = threading.BoundedSemaphore(4)
 #: Verified when there is no such account, so that the answer takes as long as one about an account.
 _nobody: Final = _hasher.hash(secrets.token_hex(16))
 
@@ -78,12 +83,14 @@ def find_account(connection: Connection, name: str) -> Row[tuple[object, ...]]:
     return found
 
 
-def check_password(connection: Connection, name: str, password: str) -> int | None:
-    """The account whose name and password these are, or None; as slow for a name that nobody has."""
-    row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
+def check_password(database: Database, name: str, password: str) -> int | None:
+    """The account whose name and password these are, or None; as slow for a name that nobody has. No connection is held meanwhile."""
+    with database.read() as connection:
+        row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
     kept = None if row is None or row.disabled or row.service else row.password
     try:
-        _hasher.verify(kept or _nobody, password[: _LONGEST + 1])
+        with _hashing:
+            _hasher.verify(kept or _nobody, password[: _LONGEST + 1])
     except (VerificationError, InvalidHashError):
         return None
     if row is None or kept is None:
@@ -200,4 +207,5 @@ def _check_name(name: str) -> None:
 def _hashed(password: str) -> str:
     if not _SHORTEST <= len(password) <= _LONGEST:
         raise UsageError(f"a password has {_SHORTEST} to {_LONGEST} characters", subject="password")
-    return _hasher.hash(password)
+    with _hashing:
+        return _hasher.hash(password)

@@ -1,4 +1,5 @@
-"""One at a time: commits of one asset that name a parent, of which only the first may find it newest.
+"""One at a time: commits of one asset that name a parent, of which only the first may find it newest; and writes under one key that the
+store itself does not hold to creating, each of which looks first whether anything is there.
 
 In one process by a lock; between processes on PostgreSQL by its advisory locks, which end with their connection. A server that
 stands on SQLite is one process.
@@ -15,13 +16,16 @@ from sqlalchemy import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from holdfast.server.database import Database
 
-__all__ = ["alone"]
+__all__ = ["alone", "writing"]
 
 #: Assets that share a lock wait for each other now and then, which does no harm.
 _locks: Final = tuple(threading.Lock() for _ in range(64))
+#: Apart, for a write may take long.
+_keys: Final = tuple(threading.Lock() for _ in range(256))
 
 
 @contextmanager
@@ -35,3 +39,8 @@ def alone(database: Database, project: int, name: str, locks: Sequence[threading
         with database.write() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
             yield
+
+
+def writing(database: Database, project: int, key: str) -> AbstractContextManager[None]:
+    """While the block runs, nobody else is in one for this key of the project."""
+    return alone(database, project, f"object {key}", _keys)

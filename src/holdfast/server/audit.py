@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select
 
+from holdfast.server.copies import LARGEST_NUMBER
 from holdfast.server.tables import audit
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def list_audit(
     """The newest lines first; ``before`` is the id after which the last page ended."""
     statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if before is not None:
-        statement = statement.where(audit.c.id < before)
+        statement = statement.where(audit.c.id < max(0, min(before, LARGEST_NUMBER)))
     if project is not None:
         statement = statement.where(audit.c.project == project)
     return list(connection.execute(statement))

@@ -130,7 +130,7 @@ def _read(file: Path) -> dict[str, Any]:
         document = {}
     if document.get("format") != _FORMAT or not isinstance(document.get("tables"), dict):
         raise UsageError(f"{file} is no backup of a server", subject=str(file))
-    if not migrate.knows(str(document.get("revision"))):
+    if str(document.get("revision")) not in migrate.revisions():
         raise UsageError(f"{file} is of a newer release", subject=str(file), hint="upgrade Holdfast first")
     return document
 

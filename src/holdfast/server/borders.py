@@ -1,7 +1,7 @@
 """Which keys a client may name: what it reads, and what its push may write. Pure, but for the claim that is asked for.
 
-Reads go to any key of the project's own store. Writes go to packs and pages, to what a push stages, and to data under the push's own
-claim; never to a meta, a list, a record or a claim, which have routes of their own. Everything else is one and the same refusal.
+Reads go to any key of the project's own store. Writes go to packs and pages, which are small enough for a write that only creates, to what
+a push stages, and to data under the push's own claim; never to a meta, a list, a record or a claim, which have routes of their own. Everything else is one and the same refusal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from holdfast.errors import AccessError, UsageError
 from holdfast.formats import layout
 from holdfast.model.version import is_text
+from holdfast.store.base import SMALL
 from holdfast.store.keys import checked_key
 
 if TYPE_CHECKING:
@@ -42,16 +43,21 @@ def checked_prefix(prefix: str) -> str:
     return readable(prefix) if prefix else ""
 
 
-def writable(key: str, push: str, name: str, claims: Callable[[str], bool]) -> str:
-    """The key, if this push of this asset may write it; ``claims`` says whether a version is claimed by it.
+def writable(key: str, size: int, push: str, name: str, claims: Callable[[str], bool]) -> str:
+    """The key, if this push of this asset may write so many bytes there; ``claims`` says whether a version is claimed by it.
 
     Raises:
         AccessError: it may not.
+        UsageError: a length that no object has, or that none which every push may write can have.
     """
     readable(key)
+    if size < 0:
+        raise UsageError(f"{key} cannot have {size} bytes", subject=key)
     if key.startswith(f"{layout.OWN}/"):
         if not (_is_named(key, layout.PACKS) or _is_named(key, layout.PAGES) or _is_staged(key, push)):
             raise _refused()
+        if size > SMALL and not _is_staged(key, push):
+            raise UsageError(f"{key} cannot have {size} bytes, but {SMALL} at most", subject=key)
         return key
     version = data_version(key, name)
     if version is None or not claims(version):

@@ -44,6 +44,11 @@ __all__ = ["Copies", "Marks", "Row", "State", "forget_copy", "keep", "new_revisi
 
 #: Larger metas are read from the bucket when they are asked for.
 LARGE: Final = 64 * 1024
+#: No column holds a greater number.
+LARGEST_NUMBER: Final = (1 << 63) - 1
+#: What another program wrote is copied as far as its column goes.
+_LONGEST_ID: Final = 80
+_LONGEST_PROBLEM: Final = 1000
 _KEPT: Final = 4096
 _ANSWERS: Final = 8
 _TRIES: Final = 8
@@ -244,7 +249,7 @@ def keep(connection: Connection, items: Iterable[tuple[int, str, str | None, Pub
     for asset, version, mark, published in items:
         at = {"asset": asset, "version": version}
         rows.append({**at, "mark": mark, **version_row(published)})
-        if len(published.data) <= LARGE:
+        if len(published.data) <= LARGE and published.id == _short_id(published.id):
             small.append({**at, "id": published.id, "data": published.data})
         else:
             connection.execute(delete(metas).where(metas.c.asset == asset, metas.c.version == version))
@@ -262,12 +267,12 @@ def version_row(published: Published) -> dict[str, Any]:
     meta = published.meta
     lines = [meta.message or "", *(f"{key}={value}" for key, value in sorted(meta.labels.items()))]
     return {
-        "id": published.id,
+        "id": _short_id(published.id),
         "layout": meta.layout,
-        "bytes": meta.size,
+        "bytes": meta.size if meta.size is None or abs(meta.size) <= LARGEST_NUMBER else None,
         "pushed": meta.pushed.isoformat(),
-        "who": meta.who,
-        "message": meta.message,
+        "who": meta.who and _text(meta.who),
+        "message": meta.message and _text(meta.message),
         "text": _text("\n".join(["", *lines, ""]).casefold()),
     }
 
@@ -282,12 +287,21 @@ def _read(catalog: BucketCatalog, name: str, now: float) -> State:
     try:
         listed, record = catalog.listed(name), catalog.record(name)
     except IntegrityError as error:
-        return State(None, Listed((), (), scheme_named("major_minor")), AssetRecord(), now, error.message)
+        return State(None, Listed((), (), scheme_named("major_minor")), AssetRecord(), now, _short(error.message))
     return State(None, listed, record, now, _problem(listed))
 
 
 def _problem(listed: Listed) -> str | None:
-    return f"unknown versions: {', '.join(listed.unknown)}" if listed.unknown else None
+    return _short(f"unknown versions: {', '.join(listed.unknown)}") if listed.unknown else None
+
+
+def _short_id(number: str) -> str:
+    """A whole one, where it is that of a push or a digest."""
+    return _text(number)[:_LONGEST_ID]
+
+
+def _short(problem: str) -> str:
+    return _text(problem)[:_LONGEST_PROBLEM]
 
 
 def _same(one: State, other: State) -> bool:

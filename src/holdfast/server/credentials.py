@@ -4,7 +4,7 @@ profile or a program of the server's machine, and what is missing is never looke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.errors import UsageError
 from holdfast.formats.api import decode_request
@@ -87,4 +87,19 @@ def checked_credentials(url: str, given: Mapping[str, str]) -> dict[str, str]:
     if not any(all(given.get(name) for name in names) for names in _WHOLE[scheme]):
         ways = "; or ".join(", ".join(sorted(names)) for names in _WHOLE[scheme])
         raise UsageError("the credentials are not whole", subject="credentials", hint=f"needed: {ways}")
+    if scheme == "gs":
+        _check_account(given["GOOGLE_SERVICE_ACCOUNT_KEY"])
     return dict(given)
+
+
+def _check_account(text: str) -> None:
+    """A service account's key, and nothing that says where requests go."""
+    try:
+        account = decode_request(text.encode(), dict[str, Any])
+    except UsageError:
+        account = {}
+    if not all(isinstance(account.get(name), str) and account[name] for name in ("private_key", "client_email")):
+        hint = "GOOGLE_SERVICE_ACCOUNT_KEY is the JSON of a service account's key"
+        raise UsageError("the credentials are not whole", subject="credentials", hint=hint)
+    if "gcs_base_url" in account:
+        raise UsageError("the credentials name an endpoint", subject="credentials", hint="--endpoint names it")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litestar.exceptions import HTTPException
 from litestar.response import Response
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from holdfast.errors import KINDS, HoldfastError
@@ -68,6 +68,9 @@ def _told(error: HTTPException) -> str:
 
 def _database(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The database is gone or busy: nothing is lost, and trying again is right."""
+    if isinstance(error, DataError):
+        _log.warning("the database cannot hold what is asked in %s %s", request.method, request.scope["path"])
+        return failure(400, ErrorBody("usage", "the request holds what the server's database cannot"))
     if isinstance(error, DBAPIError) and type(error).__name__ not in ("OperationalError", "InterfaceError"):
         return _unknown(request, error)
     _log.error("the database does not answer: %s", type(getattr(error, "orig", error)).__name__)

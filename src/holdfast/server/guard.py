@@ -7,11 +7,15 @@ A handler says its rule in ``opt``; an application with a handler that says none
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+
+from litestar.routes import HTTPRoute
 
 from holdfast.server.access import Role, refused
 from holdfast.server.given import PRINCIPAL, PROJECT, service_of
 from holdfast.server.origin import bearer, is_here
+from holdfast.server.stores import NotOpenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +39,18 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         return
     service = service_of(connection.app)
     if service.database.local:
-        _admit(service, connection, rule, value)
-    else:
-        await asyncio.to_thread(_admit, service, connection, rule, value)
+        with suppress(NotOpenError):
+            _admit(service, connection, rule, value, wait=False)
+            return
+    await asyncio.to_thread(_admit, service, connection, rule, value)
 
 
-def _admit(service: Service, connection: ASGIConnection[Any, Any, Any, Any], rule: str, value: Any) -> None:
+def _admit(
+    service: Service, connection: ASGIConnection[Any, Any, Any, Any], rule: str, value: Any, *, wait: bool = True
+) -> None:
     token, state = bearer(connection), connection.scope["state"]
     if rule == "role":
-        project = service.access.open(token, connection.path_params["project_name"], value)
+        project = service.access.open(token, connection.path_params["project_name"], value, wait=wait)
         state[PROJECT], state[PRINCIPAL] = project, project.principal
         return
     if rule == "operator" and is_here(connection.scope, service.settings.behind_proxy):
@@ -66,9 +73,14 @@ def rule_of(handler: BaseRouteHandler) -> tuple[str, Any]:
 
 
 def routes(app: Litestar) -> Iterator[tuple[str, str, BaseRouteHandler]]:
-    """Method, path and handler of every route; the framework's own answers to OPTIONS, which tell methods alone, apart."""
+    """Method, path and handler of every route, a socket's or a mounted application's too (the scope's type is then the method); the
+    framework's own answers to OPTIONS, which tell methods alone, apart.
+    """
     for route in app.routes:
-        for method, (handler, _) in sorted(getattr(route, "route_handler_map", {}).items()):
+        if not isinstance(route, HTTPRoute):
+            yield route.scope_type.value, route.path, route.route_handler
+            continue
+        for method, (handler, _) in sorted(route.route_handler_map.items()):
             if method != "OPTIONS":
                 yield method, route.path, handler
 

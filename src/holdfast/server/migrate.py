@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
     from holdfast.server.settings import ServerSettings
 
-__all__ = ["downgrade", "is_empty", "knows", "open_database", "require_current", "revision", "upgrade", "upgrade_in"]
+__all__ = [
+    "downgrade",
+    "is_empty",
+    "open_database",
+    "require_current",
+    "revision",
+    "revisions",
+    "upgrade",
+    "upgrade_in",
+]
 
 _FOLDER: Final = Path(__file__).parent / "migrations"
 #: One process at a time migrates a PostgreSQL database; SQLite's own lock does it there.
@@ -66,11 +75,6 @@ def upgrade_in(connection: Connection, to: str = "head") -> None:
     command.upgrade(_config(connection), to)
 
 
-def knows(state: str) -> bool:
-    """Whether this release can bring tables from this state to its own."""
-    return state in {each.revision for each in ScriptDirectory(str(_FOLDER)).walk_revisions()}
-
-
 def downgrade(database: Database, to: str) -> None:
     """Take the tables back to an older state."""
     with database.write() as connection:
@@ -81,6 +85,11 @@ def revision(database: Database) -> str | None:
     """The state that the tables are in; None where there are none of ours."""
     with _answering(), database.read() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def revisions() -> set[str]:
+    """The states that this release knows."""
+    return {each.revision for each in ScriptDirectory(str(_FOLDER)).walk_revisions()}
 
 
 def is_empty(database: Database) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
     from litestar.connection import ASGIConnection
 
-__all__ = ["address_of", "bearer", "client_address", "is_here"]
+__all__ = ["address_of", "bearer", "client_address", "is_here", "neighbourhood"]
 
 _LONGEST = 500
+#: What proxies say of a request that they hand on.
+_FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"forwarded", b"via")
 
 
 def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
@@ -46,11 +48,23 @@ def address_of(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> str 
     return address
 
 
+def neighbourhood(address: str | None) -> str:
+    """Whom an address belongs to: of IPv6, the network that one customer is given."""
+    if address is None or not _is_address(address):
+        return "unknown"
+    parsed = ip_address(address)
+    if parsed.version == 4 or parsed.ipv4_mapped is not None:
+        return str(parsed if parsed.version == 4 else parsed.ipv4_mapped)
+    return str(ip_network((int(parsed), 64), strict=False))
+
+
 def is_here(scope: Any, proxies: Sequence[IPv4Network | IPv6Network]) -> bool:
-    """Whether a request comes from this machine itself, and not from a proxy on it."""
-    peer = address_of(scope, proxies)
-    forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
-    return not forwarded and peer is not None and _is_address(peer) and ip_address(peer).is_loopback
+    """Whether a request comes from this machine itself, and not from a proxy on it, whatever that one says or does not say."""
+    peer: str | None = scope["client"][0] if scope.get("client") else None
+    if peer is None or not _is_address(peer) or _is_within(peer, proxies):
+        return False
+    forwarded = any(name in _FORWARDED for name, _ in scope["headers"])
+    return not forwarded and ip_address(peer).is_loopback
 
 
 def _is_within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:

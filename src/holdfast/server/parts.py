@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import AccessError, IntegrityError, UnsupportedError, UsageError
 from holdfast.formats.api import Grant, PartsReply
-from holdfast.server.alone import alone
+from holdfast.server.alone import writing
 from holdfast.server.borders import data_version
 from holdfast.server.reading import stat
 from holdfast.server.transfers import SECONDS, checked_batch, to_write
@@ -36,7 +36,7 @@ def begin(project: OpenProject, asked: PartsRequest, now: float) -> PartsReply:
         UnsupportedError: the store takes no parts from others.
         UsageError: a length or number that cannot be.
     """
-    store = _allowed(project, asked.push, asked.key)
+    store = _allowed(project, asked.push, asked.key, asked.size)
     checked_batch(asked.numbers)
     if not 0 < asked.size <= _MOST:
         raise UsageError(f"{asked.key} cannot have {asked.size} bytes", subject=asked.key)
@@ -59,18 +59,18 @@ def complete(project: OpenProject, database: Database, asked: PartsDone) -> Obje
         AlreadyExistsError: another object is there.
         ConflictError: the upload is gone, or a part is missing.
     """
-    store = _allowed(project, asked.push, asked.key)
+    store = _allowed(project, asked.push, asked.key, asked.size)
     if len(asked.tags) != part_plan(asked.size).count:
         raise UsageError(f"{len(asked.tags)} tags for {part_plan(asked.size).count} parts", subject=asked.key)
-    with alone(database, project.id, f"parts {asked.key}"):
+    with writing(database, project.id, asked.key):
         info = store.complete_parts(asked.key, asked.upload, asked.tags)
     if info.size != asked.size:
         raise IntegrityError(f"{asked.key} has {info.size} bytes, not {asked.size}", subject=asked.key)
     return stat(info)
 
 
-def _allowed(project: OpenProject, push_id: str, key: str) -> UploadsParts:
-    push = to_write(project, push_id)(key)
+def _allowed(project: OpenProject, push_id: str, key: str, size: int) -> UploadsParts:
+    push = to_write(project, push_id)(key, size)
     if data_version(key, push.name) is None:
         raise AccessError("not allowed")
     if not isinstance(project.store, UploadsParts):

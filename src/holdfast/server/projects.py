@@ -15,7 +15,7 @@ from holdfast.errors import AlreadyExistsError, NotFoundError, UsageError
 from holdfast.formats.api import encode
 from holdfast.server.copies import forget_copy
 from holdfast.server.credentials import checked_credentials
-from holdfast.server.places import Place, place_of
+from holdfast.server.places import Place, is_listed, place_of
 from holdfast.server.stores import environment, purpose_of
 from holdfast.server.tables import projects
 
@@ -154,11 +154,14 @@ def _values(
     if own_credentials is not None and wanted.server:
         raise UsageError("a project has its own credentials or the server's", subject="credentials")
     sealed = None if own_credentials is None else vault.seal(encode(own_credentials), purpose_of(wanted.name))
+    if wanted.server and wanted.endpoint and not is_listed(wanted.endpoint, settings):
+        hint = "the server's operator may list it: allow_endpoints in the settings file"
+        raise UsageError("the server's own credentials are shown to no such endpoint", subject="endpoint", hint=hint)
     kind = "server" if wanted.server else "none" if sealed is None else "own"
     values: dict[str, Any] = {"endpoint": wanted.endpoint, "region": wanted.region}
     values |= {"credentials": kind, "sealed": sealed}
     variables = environment({**values, "name": wanted.name}, vault, settings.environ)
-    place = place_of(url, wanted.endpoint, variables, settings)
+    place = place_of(url, wanted.endpoint, variables, settings, region=wanted.region)
     for row in connection.execute(select(projects).where(projects.c.id != (own or 0))).mappings():
         other = _place_of_row(row, vault, settings)
         if place.overlaps(other):

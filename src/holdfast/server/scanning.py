@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from holdfast.catalog.bucket import BucketCatalog
 from holdfast.errors import HoldfastError, IntegrityError, VersionNotFoundError
 from holdfast.formats import layout
+from holdfast.model.name import is_readable
 from holdfast.model.version import is_text
 from holdfast.server.copies import Marks, keep, new_revision
 from holdfast.server.database import upsert
@@ -94,7 +95,7 @@ def _walk(catalog: BucketCatalog, engine: Engine) -> _Seen:
     for prefix, listing in catalog.walk(engine.run):
         for info in listing.objects:
             name = layout.name_of_versions_key(info.key)
-            if name is not None:
+            if name is not None and is_readable(name):
                 seen.lists[name] = info.version
             elif info.key.endswith(layout.META_END) and prefix:
                 version = info.key[len(prefix) + 1 :].removesuffix(layout.META_END)

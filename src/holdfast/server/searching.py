@@ -25,6 +25,7 @@ __all__ = ["list_assets", "names", "search"]
 _USUAL: Final = 1000
 _MOST: Final = 1000
 _WORDS: Final = 8
+_LONGEST: Final = 1000
 _SPECIAL: Final = re.compile(r"[*?\[]")
 _LAST: Final = chr(0x10FFFF)
 
@@ -58,6 +59,8 @@ def search(
     Raises:
         UsageError: nothing is asked for, or too much.
     """
+    if len(text) > _LONGEST or len(label or "") > _LONGEST:
+        raise UsageError(f"a search has at most {_LONGEST} characters", subject="q")
     words = _searched(text).split()
     if len(words) > _WORDS or not (words or label):
         raise UsageError(f"search for one to {_WORDS} words, or a label", subject="q")

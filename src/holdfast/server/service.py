@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from holdfast.server.database import Database
 from holdfast.server.limits import Attempts
 from holdfast.server.metrics import Metrics
 from holdfast.server.resolving import Resolving
+from holdfast.server.room import Room
 from holdfast.server.scanning import Scans
 from holdfast.server.secret import Vault, read_secret
 from holdfast.server.stores import Stores
@@ -42,10 +44,11 @@ class Service:
         read_secret(settings.secret, make=make)
         self.vault = Vault(lambda: read_secret(settings.secret))
         self.database = Database(settings.database)
-        self.stores = Stores(self.database, self.vault, settings.data, settings.environ)
+        self.stores = Stores(self.database, self.vault, lambda: self.settings)
         self.access = Access(self.database, self.clock, self.stores.store, self._used)
         self.attempts = Attempts(settings.login_attempts, settings.login_window, self.clock)
         self.metrics = Metrics()
+        self.room = Room(tempfile.gettempdir() if settings.data is None else str(settings.data))
         self.copies = Copies(self.database)
         self.resolving = Resolving(self.copies, self.clock, settings.freshness)
         self.scans = Scans(self.copies, self.clock)

@@ -1,31 +1,36 @@
 """Opening the stores of projects: with the project's own credentials only, once per state of its row.
 
 The environment of the server's process is no project's, unless its row says ``credentials = "server"``. A store is kept open under
-the project's id and revision; when an admin changes the row, the next request finds another revision and opens it anew.
+the project's id and revision; when an admin changes the row, the next request finds another revision and opens it anew. Whether it may lie where
+it does is judged again then: the operator's rules, what a name stands for and where a link leads may be others than when it was set.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import select
 
-from holdfast.errors import AccessError
+from holdfast.errors import AccessError, UsageError
 from holdfast.formats.api import decode_request
+from holdfast.server.places import folder_of, place_of
 from holdfast.server.tables import projects
+from holdfast.store.base import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from holdfast.server.database import Database
     from holdfast.server.secret import Vault
+    from holdfast.server.settings import ServerSettings
     from holdfast.store.base import Store
 
-__all__ = ["Stores", "environment", "open_bucket", "purpose_of"]
+__all__ = ["NotOpenError", "Stores", "environment", "open_bucket", "purpose_of"]
 
+_log: Final = logging.getLogger("holdfast.server")
 #: Requests are not signed at all, so that no library looks for credentials on this machine.
 _NOBODY: Final = {f"{cloud}_SKIP_SIGNATURE": "true" for cloud in ("AWS", "GOOGLE", "AZURE")}
 
@@ -35,29 +40,34 @@ def purpose_of(project: str) -> str:
     return f"credentials of {project}"
 
 
-class Stores:
-    """The open stores of this process. ``environ`` is the server's own, for projects whose row says so."""
+class NotOpenError(Exception):
+    """The store is not open yet, and opening it may take a while."""
 
-    def __init__(
-        self, database: Database, vault: Vault, state: Path | None, environ: Mapping[str, str] | None = None
-    ) -> None:
+
+class Stores:
+    """The open stores of this process. ``settings`` gives the server's, with its environment for projects whose row says so."""
+
+    def __init__(self, database: Database, vault: Vault, settings: Callable[[], ServerSettings]) -> None:
         self._database = database
         self._vault = vault
-        self._state = state
-        self._environ = environ or {}
+        self._settings = settings
         self._open: dict[int, tuple[int, Store]] = {}
-        self._lock = threading.Lock()
+        self._locks = tuple(threading.Lock() for _ in range(16))
 
-    def store(self, project: int, revision: int) -> Store:
+    def store(self, project: int, revision: int, *, wait: bool = True) -> Store:
         """The store of a project, as its row is at this revision.
 
         Raises:
-            AccessError: the project went, or changed, at this moment.
+            NotOpenError: it is not open yet, and ``wait`` is not set: opening it may ask for an address.
+            AccessError: the project went, or changed, at this moment; or the operator does not allow its place.
+            UnreachableError: its endpoint cannot be looked up.
         """
         found = self._open.get(project)
         if found is not None and found[0] == revision:
             return found[1]
-        with self._lock:
+        if not wait:
+            raise NotOpenError
+        with self._locks[project % len(self._locks)]:
             found = self._open.get(project)
             if found is None or found[0] != revision:
                 found = self._open[project] = (revision, self._opened(project, revision))
@@ -68,8 +78,18 @@ class Stores:
             row = connection.execute(select(projects).where(projects.c.id == project)).mappings().first()
         if row is None or row["revision"] != revision:
             raise AccessError("the project has just been changed", hint="try again")
-        environ = environment(row, self._vault, self._environ)
-        return open_bucket(row["url"], environ, row["endpoint"], row["region"], self._state)
+        settings = self._settings()
+        environ = environment(row, self._vault, settings.environ)
+        try:
+            place_of(row["url"], row["endpoint"], environ, settings, region=row["region"])
+            if row["url"].startswith("file://"):
+                return _open_folder(folder_of(row["url"], settings))
+        except UsageError as error:
+            _log.error("the store of project %s may not be opened: %s", row["name"], error.message)
+            raise AccessError(
+                "the server may not use this project's store", hint="its operator's log says why"
+            ) from None
+        return open_bucket(row["url"], environ, row["endpoint"], row["region"], settings.data)
 
 
 def environment(row: Mapping[Any, Any], vault: Vault, server: Mapping[str, str]) -> Mapping[str, str]:
@@ -84,14 +104,16 @@ def environment(row: Mapping[Any, Any], vault: Vault, server: Mapping[str, str])
 def open_bucket(
     url: str, environ: Mapping[str, str], endpoint: str | None, region: str | None, state: Path | None
 ) -> Store:
-    """The store at a URL that has been checked; nothing is asked of it yet."""
-    if url.startswith("file://"):
-        from holdfast.store.path import PathStore
-
-        return PathStore(Path(unquote(urlsplit(url).path)))
+    """The bucket at a URL that has been checked; nothing is asked of it yet."""
     from holdfast.store.bucket import BucketStore
     from holdfast.store.settings import bucket_settings
 
-    options: dict[str, Any] = {"endpoint": endpoint, "region": region}
+    options: dict[str, Any] = {"endpoint": endpoint, "region": region, "whole": SMALL}
     described = bucket_settings(url, environ, **options)
     return BucketStore(described, probe_cache=None if state is None else state / "probes.json")
+
+
+def _open_folder(folder: Path) -> Store:
+    from holdfast.store.confined import ConfinedStore
+
+    return ConfinedStore(folder)

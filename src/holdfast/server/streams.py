@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from holdfast.errors import AlreadyExistsError, ChangedError, ObjectNotFoundError, SourceChangedError
 from holdfast.formats import layout
+from holdfast.server.alone import writing
 from holdfast.server.borders import readable
 from holdfast.server.reading import stat
 from holdfast.store.base import CREATE, SMALL
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.catalog.base import OpenPush
     from holdfast.formats.api import ObjectStat
     from holdfast.server.access import OpenProject
+    from holdfast.server.database import Database
     from holdfast.store.base import Object, ObjectInfo, Store
 
 __all__ = ["Span", "Stream", "open_stream", "parse_range", "write"]
@@ -88,7 +90,12 @@ def open_stream(store: Store, key: str, span: Span | None, version: str | None) 
 
 
 def write(
-    project: OpenProject, allowed: Callable[[str], OpenPush], key: str, source: BinaryIO, size: int
+    project: OpenProject,
+    database: Database,
+    allowed: Callable[[str, int], OpenPush],
+    key: str,
+    source: BinaryIO,
+    size: int,
 ) -> ObjectStat:
     """Create an object from a file that holds it.
 
@@ -96,24 +103,25 @@ def write(
         AccessError: this push may not write it.
         AlreadyExistsError: something is there.
     """
-    allowed(key)
+    allowed(key, size)
     store = project.store
     if size <= SMALL:
-        with _whole:
+        with writing(database, project.id, key), _whole:
             data = source.read(size + 1)
             if len(data) != size:
                 raise SourceChangedError(f"{key} was sent with {len(data)} bytes, not {size}", subject=key)
             return stat(store.put(key, data, CREATE))
-    try:
-        store.head(key)
-    except ObjectNotFoundError:
-        return stat(store.put_file(key, source, size, lambda _: None))
+    with writing(database, project.id, key):
+        try:
+            store.head(key)
+        except ObjectNotFoundError:
+            return stat(store.put_file(key, source, size, lambda _: None))
     raise AlreadyExistsError(f"{key} exists", subject=key)
 
 
 def _first(store: Store, key: str, start: int, length: int, version: str | None) -> Object:
     """Of a key that is replaced, its truth; of others just the block."""
-    if not _is_replaced(key):
+    if not _is_replaced(key) or store.head(key).size > SMALL:  # a file of a tree may be named like a list
         return store.get_range(key, start, length, version=version)
     found = store.get(key)
     if version is not None and found.info.version != version:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from holdfast.errors import AccessError, AlreadyExistsError, IntegrityError, ObjectNotFoundError
 from holdfast.formats import layout
 from holdfast.formats.api import TakeReply
+from holdfast.server.alone import writing
 from holdfast.server.metadata import plain_md5
 from holdfast.server.transfers import checked_batch, to_write
 from holdfast.transfer.engine import Engine
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from holdfast.formats.api import Staged, TakeRequest
     from holdfast.server.access import OpenProject
+    from holdfast.server.database import Database
     from holdfast.store.base import ObjectInfo, Store
 
 __all__ = ["take"]
@@ -45,7 +47,7 @@ class _Wanted:
     asked: Staged
 
 
-async def take(project: OpenProject, push_id: str, asked: TakeRequest) -> TakeReply:
+async def take(project: OpenProject, database: Database, push_id: str, asked: TakeRequest) -> TakeReply:
     """Take what shows its length, until all is taken or the time is over.
 
     Raises:
@@ -55,10 +57,15 @@ async def take(project: OpenProject, push_id: str, asked: TakeRequest) -> TakeRe
     """
     checked_batch(asked.objects)
     wanted = await asyncio.to_thread(_wanted, project, push_id, asked)
+
+    def taken_now(each: _Wanted) -> bool:
+        with writing(database, project.id, each.asked.key):
+            return _take(project.store, each)
+
     deadline = time.monotonic() + min(max(asked.wait, 0.0), _LONGEST)
     taken: list[str] = []
     while True:
-        done = await asyncio.to_thread(Engine(_AT_ONCE).run, lambda each: _take(project.store, each), wanted)
+        done = await asyncio.to_thread(Engine(_AT_ONCE).run, taken_now, wanted)
         taken += [each.asked.piece for each, is_done in zip(wanted, done, strict=True) if is_done]
         wanted = [each for each, is_done in zip(wanted, done, strict=True) if not is_done]
         if not wanted or time.monotonic() > deadline:
@@ -73,8 +80,8 @@ def _wanted(project: OpenProject, push_id: str, asked: TakeRequest) -> list[_Wan
         if "/" in each.piece or each.key.startswith(f"{layout.STAGED}/"):
             raise AccessError("not allowed")
         source = layout.staged_key(push_id, each.piece)
-        allowed(source)
-        allowed(each.key)
+        allowed(source, each.size)
+        allowed(each.key, each.size)
         found.append(_Wanted(source, each))
     return found
 

@@ -60,9 +60,7 @@ def uploads(project: OpenProject, asked: UploadsRequest, now: float) -> GrantsRe
     checked_batch(asked.objects)
     allowed = to_write(project, asked.push)
     for each in asked.objects:
-        allowed(each.key)
-        if each.size < 0:
-            raise UsageError(f"{each.key} cannot have {each.size} bytes", subject=each.key)
+        allowed(each.key, each.size)
     store = project.store
     if not (isinstance(store, SignsUploads) and store.signs_uploads):
         return GrantsReply([Grant(each.key) for each in asked.objects], now)
@@ -72,8 +70,8 @@ def uploads(project: OpenProject, asked: UploadsRequest, now: float) -> GrantsRe
     return GrantsReply([Grant(w.key, s.url, s.headers, now + SECONDS, w.size) for w, s in pairs], now)
 
 
-def to_write(project: OpenProject, push_id: str) -> Callable[[str], OpenPush]:
-    """What says of a key that this push may write it, or raises; the push's record and claims are read once.
+def to_write(project: OpenProject, push_id: str) -> Callable[[str, int], OpenPush]:
+    """What says of a key that this push may write so many bytes there, or raises; the push's record and claims are read once.
 
     Raises:
         AccessError: the push is not the account's.
@@ -89,8 +87,8 @@ def to_write(project: OpenProject, push_id: str) -> Callable[[str], OpenPush]:
             known[version] = held is not None and held.push == push.id
         return known[version]
 
-    def check(key: str) -> OpenPush:
-        writable(key, push.id, push.name, claims)
+    def check(key: str, size: int) -> OpenPush:
+        writable(key, size, push.id, push.name, claims)
         return push
 
     return check

@@ -24,7 +24,9 @@ def checksums(presigner: Presigner, path: str, settings: BucketSettings) -> dict
     asked = {"x-amz-checksum-mode": "ENABLED"}
     url = presigner.url("HEAD", path, _SECONDS, asked)
     try:
-        answer = pool(settings.connect_timeout, settings.read_timeout).request("HEAD", url, headers=asked)
+        answer = pool(settings.connect_timeout, settings.read_timeout).request(
+            "HEAD", url, headers=asked, redirect=False
+        )
     except urllib3.exceptions.HTTPError:
         return {}
     if answer.status != 200:

@@ -199,7 +199,9 @@ def _gs(settings: BucketSettings) -> Clients:
     config: dict[str, Any] = {"skip_signature": settings.anonymous}
     if settings.endpoint:
         config["base_url"] = settings.endpoint.rstrip("/")
-    if settings.google_account:
+    if settings.google_key:
+        config["service_account_key"] = settings.google_key
+    elif settings.google_account:
         config["service_account"] = settings.google_account
     elif settings.google_credentials:
         config["application_credentials"] = settings.google_credentials
@@ -216,7 +218,13 @@ def _gs(settings: BucketSettings) -> Clients:
 
 
 def _service_account(settings: BucketSettings) -> dict[str, Any]:
-    """The service account's file, for its endpoint and for whether it can sign; nothing where there is none."""
+    """The service account's key or file, for its endpoint and for whether it can sign; nothing where there is none."""
+    if settings.google_key:
+        try:
+            known = json.loads(settings.google_key)
+        except ValueError:
+            raise UsageError("the Google service account's key is no JSON", subject="credentials") from None
+        return known if isinstance(known, dict) else {}
     path = settings.google_account or settings.google_credentials
     if not path:
         return {}

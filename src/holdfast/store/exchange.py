@@ -125,6 +125,8 @@ class Exchange:
             try:
                 with self.mapped("get", key):
                     result = self.clients().quick.get(path, options=options)  # type: ignore[arg-type]
+                    if "range" not in options:
+                        self._check_whole(key, result.meta["size"])
                     data = result.bytes()
             except UnreachableError as error:
                 if BROKE_OFF not in error.message or not tries_left:
@@ -134,6 +136,11 @@ class Exchange:
             if len(data) == end - start:
                 return Object(data, self.info(result.meta))
         raise IntegrityError(f"{self.settings.url} sent fewer bytes of {key} than it announced", subject=key)
+
+    def _check_whole(self, key: str, size: int) -> None:
+        most = self.settings.whole
+        if most is not None and size > most:
+            raise IntegrityError(f"{key} has {size} bytes, more than the {most} that are read at once", subject=key)
 
     def put(self, key: str, data: ReadableBuffer, size: int, verb: str, mode: Any) -> ObjectInfo:
         """A PUT in the client's mode; ``modified`` is our clock's, for the answer does not tell the store's."""

@@ -168,7 +168,7 @@ def leave_of(key: str, url: str, headers: dict[str, str], renew: float, *, strea
     parts = urlsplit(url)
     plain = url.isascii() and url.isprintable() and " " not in url
     clean = all(f"{name}{value}".isprintable() for name, value in headers.items())
-    if not (plain and clean) or parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+    if not (plain and clean) or parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise UnreachableError(f"the server grants {key} by a URL that is none", subject=key)
     tls = parts.scheme == "https"
     address = parts.hostname, parts.port or (443 if tls else 80)

@@ -18,6 +18,7 @@ checksum             AWS_CHECKSUM_ALGORITHM: SHA256 or CRC64NVME, checked by sto
 unsigned_payload     AWS_UNSIGNED_PAYLOAD: leave the body out of the signature (the default over TLS)
 path_style           AWS_VIRTUAL_HOSTED_STYLE_REQUEST, S3_FORCE_PATH_STYLE (the bucket in the path, default with an endpoint)
 endpoint (gs)        GOOGLE_BASE_URL, STORAGE_EMULATOR_HOST
+google_key           GOOGLE_SERVICE_ACCOUNT_KEY: a service account's key itself, as JSON
 google_account       GOOGLE_SERVICE_ACCOUNT, GOOGLE_SERVICE_ACCOUNT_PATH: a service account's key file
 google_credentials   GOOGLE_APPLICATION_CREDENTIALS; else ``gcloud``'s own file; else the machine's account
 endpoint (az)        AZURE_STORAGE_ENDPOINT, AZURE_ENDPOINT; else BlobEndpoint of the connection string
@@ -54,6 +55,7 @@ class BucketSettings:
     """Everything a :class:`~holdfast.store.bucket.BucketStore` needs, as plain values; its repr shows no secret.
 
     ``direct`` says that no proxy stands before the bucket, so that it may be spoken to without the client that knows proxies.
+    ``whole`` is how many bytes of an object are read at once, at most, where no range of it is asked for.
     Timeouts are in seconds: ``connect_timeout`` bounds name look-up and connecting, ``read_timeout`` a silence while
     an answer is awaited or read, ``upload_timeout`` one request with a large body (a part of a file).
     """
@@ -73,12 +75,14 @@ class BucketSettings:
     path_style: bool | None = None
     checksum: str | None = None
     unsigned_payload: bool | None = None
+    google_key: str | None = field(default=None, repr=False)
     google_account: str | None = None
     google_credentials: str | None = None
     azure_account: str | None = None
     azure_key: str | None = field(default=None, repr=False)
     azure_sas: str | None = field(default=None, repr=False)
     azure_identity: Mapping[str, str] = field(default_factory=dict, repr=False)
+    whole: int | None = None
     connect_timeout: float = 5.0
     read_timeout: float = 10.0
     upload_timeout: float = 300.0
@@ -174,6 +178,7 @@ def _google(environ: Mapping[str, str]) -> dict[str, Any]:
     return {
         "endpoint": _first(environ, "GOOGLE_BASE_URL") or emulator,
         "anonymous": bool(_flag(environ, "GOOGLE_SKIP_SIGNATURE")) or bool(emulator),
+        "google_key": _first(environ, "GOOGLE_SERVICE_ACCOUNT_KEY"),
         "google_account": _first(environ, "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"),
         "google_credentials": _first(environ, "GOOGLE_APPLICATION_CREDENTIALS"),
     }

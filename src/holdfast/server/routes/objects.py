@@ -73,12 +73,15 @@ async def put_object(
     if not (length.isascii() and length.isdigit()):
         raise UsageError("the length of the object must be told", subject=key, hint="send Content-Length")
     allowed = await asyncio.to_thread(transfers.to_write, project, push)
-    await asyncio.to_thread(allowed, key)
-    folder = None if service.settings.data is None else str(service.settings.data)
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=folder) as spool:
+    await asyncio.to_thread(allowed, key, int(length))
+    size, room = int(length), service.room
+    with (
+        room.taken(size if size > _IN_MEMORY else 0),
+        tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=room.folder) as spool,
+    ):
         file = cast("BinaryIO", spool)
-        await _receive(request, file, key, int(length))
-        return await asyncio.to_thread(streams.write, project, allowed, key, file, int(length))
+        await _receive(request, file, key, size)
+        return await asyncio.to_thread(streams.write, project, service.database, allowed, key, file, size)
 
 
 async def _receive(request: Request[Any, Any, Any], file: BinaryIO, key: str, size: int) -> None:

@@ -41,8 +41,11 @@ def metrics(service: given.Service) -> Response[bytes]:
 
 @get("/openapi.json", opt={"public": True}, sync_to_thread=False, include_in_schema=False)
 def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The API as an OpenAPI document, made from the handlers."""
-    return Response(encode(request.app.openapi_schema.to_schema()), media_type="application/json")
+    """The API as an OpenAPI document, made from the handlers: once, for anybody may ask and it takes a while."""
+    document: bytes | None = request.app.state.get("openapi")
+    if document is None:
+        document = request.app.state["openapi"] = encode(request.app.openapi_schema.to_schema())
+    return Response(document, media_type="application/json")
 
 
 handlers = [healthz, readyz, metrics]

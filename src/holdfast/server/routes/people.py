@@ -14,7 +14,7 @@ from holdfast.server import accounts, given, tokens
 from holdfast.server.access import Role
 from holdfast.server.audit import Actor, note
 from holdfast.server.memberships import projects_of
-from holdfast.server.origin import client_address
+from holdfast.server.origin import client_address, neighbourhood
 
 __all__ = ["handlers"]
 
@@ -31,10 +31,9 @@ def info() -> InfoReply:
 def login(data: JSONBody[LoginRequest], service: given.Service, request: Request[Any, Any, Any]) -> TokenReply:
     """A token for a name and its password."""
     address = client_address(request, service.settings.behind_proxy)
-    by_name, by_address = f"name {data.name[:100]}", f"address {address}"
+    by_name, by_address = f"name {data.name[:100]}", f"address {neighbourhood(address)}"
     service.attempts.begin(by_name, by_address)
-    with service.database.read() as connection:
-        account = accounts.check_password(connection, data.name, data.password)
+    account = accounts.check_password(service.database, data.name, data.password)
     now = service.now()
     actor = Actor(data.name[:100], address)
     with service.database.write() as connection:
@@ -55,7 +54,7 @@ def logout(principal: given.Principal, service: given.Service, actor: given.Acto
     """The token that is used is revoked."""
     now = service.now()
     with service.database.write() as connection:
-        tokens.revoke_token(connection, principal.token, now, owner=principal.account)
+        tokens.revoke_token(connection, principal.token, now, principal)
         note(connection, actor, now, "logout", principal.token)
 
 
@@ -74,7 +73,7 @@ def whoami(principal: given.Principal, service: given.Service) -> WhoamiReply:
 def list_tokens(principal: given.Principal, service: given.Service) -> list[TokenRow]:
     """One's own live tokens; never their text."""
     with service.database.read() as connection:
-        return [_row(each) for each in tokens.list_tokens(connection, principal.account, service.now())]
+        return [_row(each) for each in tokens.list_tokens(connection, principal, service.now())]
 
 
 @post("/tokens", opt={"signed_in": True}, status_code=201, sync_to_thread=True)
@@ -82,9 +81,9 @@ def create_token(
     data: JSONBody[TokenRequest], principal: given.Principal, service: given.Service, actor: given.Actor
 ) -> TokenReply:
     """A token of one's own, which is told this once and never again."""
-    seconds = service.settings.token_days * _DAY if data.expires is None else data.expires
     now = service.now()
     with service.database.write() as connection:
+        seconds = tokens.life_of(connection, principal, now, data.expires, service.settings.token_days * _DAY)
         role = None if data.role is None else Role.named(data.role)
         scope = tokens.scope_of(connection, principal, data.project, role)
         made = tokens.create_token(connection, principal.account, now, seconds=seconds, label=data.label, scope=scope)
@@ -98,9 +97,9 @@ def revoke_token(
     token_id: FromPath[str], principal: given.Principal, service: given.Service, actor: given.Actor
 ) -> None:
     """End one of one's own tokens; an admin of the server may end anybody's."""
-    owner, now = None if principal.admin else principal.account, service.now()
+    now = service.now()
     with service.database.write() as connection:
-        whose = tokens.revoke_token(connection, token_id, now, owner=owner)
+        whose = tokens.revoke_token(connection, token_id, now, principal)
         note(connection, actor, now, "token.revoke", token_id, detail=f"of {whose}")
 
 

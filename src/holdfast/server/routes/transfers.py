@@ -44,9 +44,11 @@ def metadata(project: given.Project, data: JSONBody[MetadataRequest]) -> Metadat
 
 
 @post("/pushes/{push:str}/take", opt={"role": Role.WRITER}, status_code=200)
-async def take(project: given.Project, push: FromPath[str], data: JSONBody[TakeRequest]) -> TakeReply:
+async def take(
+    project: given.Project, push: FromPath[str], data: JSONBody[TakeRequest], service: given.Service
+) -> TakeReply:
     """What the push wrote through a mount, to its keys; waits for it."""
-    return await taking.take(project, push, data)
+    return await taking.take(project, service.database, push, data)
 
 
 @post("/parts", opt={"role": Role.WRITER}, status_code=200, sync_to_thread=True)
