@@ -96,4 +96,4 @@ def _to_entry(record: _Record) -> Entry:
 
 def is_digest(text: str) -> bool:
     """Whether this is a BLAKE3 in hex."""
-    return len(text) == 64 and all(character in "0123456789abcdef" for character in text)
+    return len(text) == 64 and not text.strip("0123456789abcdef")
