@@ -52,12 +52,12 @@ def get_object(project: given.Project, request: Request[Any, Any, Any], key: Fro
     )
 
 
-@head("/objects", opt=_READER, sync_to_thread=True, media_type="application/octet-stream")
+@head("/objects", opt=_READER, sync_to_thread=True, media_type="text/plain")
 def head_object(project: given.Project, key: FromQuery[str]) -> Response[None]:
     """What is known of an object: its length, version and date."""
     info = project.store.head(readable(key))
     headers = _headers(info) | {"Content-Length": str(info.size)}
-    return Response(None, headers=headers, media_type="application/octet-stream")
+    return Response(None, headers=headers, media_type="text/plain")
 
 
 @put("/objects", opt={"role": Role.WRITER}, status_code=200, request_max_body_size=None)
