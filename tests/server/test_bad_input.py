@@ -89,3 +89,25 @@ def test_writes(server, push):
         for data in sent:
             reply = server.post(route, content=data, headers={"Content-Type": "application/json"})
             assert answered(reply), (route, data[:80], reply.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/tokens", {"project": {}}),
+        ("/api/v1/admin/users", {"name": "eve", "service": {}}),
+        ("/api/v1/admin/users", {"name": "eve", "admin": []}),
+    ],
+)
+def test_wrong_type__of_a_field_named_as_what_handlers_are_given(server, path, body):
+    """A field of the wrong type is the client's fault, also where its name is one by which handlers get their parts."""
+    reply = server.post(path, "root", json=body)
+    assert (reply.status_code, reply.json()["error"]["kind"]) == (400, "usage")
+    assert list(body)[-1] in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("who", [None, "reader"])
+def test_options(server, who):
+    """OPTIONS tells the methods of a route, and asks for no token."""
+    reply = server.request("OPTIONS", "names", who)
+    assert (reply.status_code, reply.headers["Allow"]) == (204, "GET, OPTIONS")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -12,7 +12,7 @@ from holdfast.formats.decoding import from_json
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Reply", "Request", "decode_reply", "decode_request", "encode"]
+__all__ = ["NotOfItsTypeError", "Reply", "Request", "decode_reply", "decode_request", "described", "encode"]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -22,6 +22,9 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a server answers; a client ignores fields that it does not know."""
 
+
+#: What is raised where a value is not of the type that it must be, by whoever converts it (the server's framework, too).
+NotOfItsTypeError: Final = msgspec.ValidationError
 
 _encoder = msgspec.json.Encoder()
 Any_ = TypeVar("Any_")
@@ -50,3 +53,9 @@ def decode_reply(data: ReadableBuffer, kind: type[Any_]) -> Any_ | None:
         return from_json(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def described(kind: type[Any]) -> dict[str, Any]:
+    """The type, and those that it is made of, as JSON schemas by name; they refer to each other as an OpenAPI document does."""
+    _, parts = msgspec.json.schema_components((kind,), ref_template="#/components/schemas/{name}")
+    return parts

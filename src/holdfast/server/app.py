@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from holdfast.server import guard
+from holdfast.server.description import Description
 from holdfast.server.failures import HANDLERS
 from holdfast.server.given import DEPENDENCIES
 from holdfast.server.logs import watched
@@ -94,6 +94,6 @@ def _openapi() -> OpenAPIConfig:
         title="Holdfast",
         version=version("holdfast"),
         use_handler_docstrings=True,
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        render_plugins=[Description(path="/openapi.json")],
         openapi_router=Router(f"{API}/openapi", route_handlers=[], opt={"public": True}),
     )

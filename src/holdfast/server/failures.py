@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from holdfast.errors import KINDS, HoldfastError
 from holdfast.formats.api import ErrorBody, ErrorReply, encode
+from holdfast.formats.messages import NotOfItsTypeError
 from holdfast.server.access import NotSignedInError
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[byt
     """What the framework refuses by itself: no such route, an argument that is missing or of another type."""
     status = error.status_code
     if status >= 500:
-        return _unknown(request, error)
+        wrong = error.__cause__
+        if not isinstance(wrong, NotOfItsTypeError):
+            return _unknown(request, error)
+        # A field with the name of something that handlers are given: the framework takes it for the server's own fault.
+        return failure(400, ErrorBody("usage", f"the request is not as it must be: {wrong}"))
     kind = _KIND_OF_STATUS.get(status, "usage")
     message = _WORDS.get(status) or _told(error)
     headers = {"Allow": error.headers["Allow"]} if status == 405 and error.headers and "Allow" in error.headers else {}

@@ -52,7 +52,7 @@ def get_object(project: given.Project, request: Request[Any, Any, Any], key: Fro
     )
 
 
-@head("/objects", opt=_READER, sync_to_thread=True)
+@head("/objects", opt=_READER, sync_to_thread=True, media_type="text/plain")
 def head_object(project: given.Project, key: FromQuery[str]) -> Response[None]:
     """What is known of an object: its length, version and date."""
     info = project.store.head(readable(key))

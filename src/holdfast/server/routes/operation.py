@@ -9,6 +9,7 @@ from litestar import Request, Response, get
 from holdfast.errors import HoldfastError
 from holdfast.formats.api import encode
 from holdfast.server import given
+from holdfast.server.description import truthful
 from holdfast.server.metrics import CONTENT_TYPE
 from holdfast.server.migrate import require_current
 from holdfast.server.secret import read_secret
@@ -33,10 +34,10 @@ def readyz(service: given.Service) -> Response[str]:
     return Response("ready\n", media_type="text/plain")
 
 
-@get("/metrics", opt={"operator": True}, sync_to_thread=False)
+@get("/metrics", opt={"operator": True}, sync_to_thread=False, media_type=CONTENT_TYPE)
 def metrics(service: given.Service) -> Response[bytes]:
     """The counters, for Prometheus: from this machine, or with the token of an admin of the server."""
-    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
 @get("/openapi.json", opt={"public": True}, sync_to_thread=False, include_in_schema=False)
@@ -44,7 +45,7 @@ def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The API as an OpenAPI document, made from the handlers: once, for anybody may ask and it takes a while."""
     document: bytes | None = request.app.state.get("openapi")
     if document is None:
-        document = request.app.state["openapi"] = encode(request.app.openapi_schema.to_schema())
+        document = request.app.state["openapi"] = encode(truthful(request.app.openapi_schema.to_schema()))
     return Response(document, media_type="application/json")
 
 
