@@ -34,7 +34,8 @@ class ServerSettings:
 
     ``roots`` are folders that ``file://`` projects may lie below, beside the data folder; ``allow_endpoints`` endpoints of projects
     on this machine or its link; ``behind_proxy`` the proxies whose forwarded headers count; ``freshness`` how old, in seconds, the
-    copy of a list may be before the bucket is asked again. ``environ`` is the process's own, for projects that use its credentials.
+    copy of a list may be before the bucket is asked again; ``session_hours`` how long a browser stays
+    signed in. ``environ`` is the process's own, for projects that use its credentials.
     """
 
     data: Path | None = None
@@ -45,6 +46,7 @@ class ServerSettings:
     behind_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     freshness: float = 5.0
     token_days: int = TOKEN_DAYS
+    session_hours: float = 12.0
     login_attempts: int = 10
     login_window: float = 60.0
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -108,6 +110,8 @@ def _checked(name: str, value: Any) -> Any:
             return tuple(ip_network(str(each)) for each in _many(value))
         if name in ("freshness", "login_window"):
             return _at_least(float(value), 0.0)
+        if name == "session_hours":
+            return _at_least(float(value), 0.01)
         if name in ("token_days", "login_attempts"):
             return _at_least(int(value), 1)
     except (TypeError, ValueError) as error:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 __all__ = [
@@ -113,7 +114,8 @@ group_roles: Final = Table(
     Index(None, "group"),
 )
 
-#: ``digest`` is the SHA-256 of the token's text, which is nowhere kept. ``project`` and ``role`` are its scope.
+#: ``digest`` is the SHA-256 of the token's text, which is nowhere kept. ``project`` and ``role`` are its scope; ``pages`` marks a
+#: session of a browser, which is good for the pages alone, as the others are for the API alone.
 tokens: Final = Table(
     "tokens",
     metadata,
@@ -127,6 +129,7 @@ tokens: Final = Table(
     Column("project", ForeignKey("projects.id", ondelete="CASCADE"), index=True),
     Column("role", Integer),
     Column("used", Double),
+    Column("pages", Boolean, nullable=False, server_default=false()),
 )
 
 #: Who did what, when, from where. Names and not ids: the log outlives what it tells of.
