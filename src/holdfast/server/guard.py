@@ -1,7 +1,8 @@
 """The rule of each route, enforced before anything of it runs: public, signed in, an admin of the server (or, for ``operator``,
 whoever is on its machine), or a role in the project.
 
-A handler says its rule in ``opt``; an application with a handler that says none, or more than one, does not start.
+A handler says its rule in ``opt``; an application with a handler that says none, or more than one, does not start. A handler with
+``page`` in its ``opt`` is for browsers: who asks is known by the session in a cookie, never by a token, and a form must carry its mark.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from litestar import Request
+
+from holdfast.server import forms, sessions
 from holdfast.server.access import Role, refused
-from holdfast.server.given import PRINCIPAL, PROJECT, service_of
+from holdfast.server.given import FORM, PRINCIPAL, PROJECT, service_of
 from holdfast.server.origin import bearer, is_here
 
 if TYPE_CHECKING:
@@ -22,35 +26,58 @@ if TYPE_CHECKING:
 
     from holdfast.server.service import Service
 
-__all__ = ["RULES", "guard", "require_rules", "routes", "rule_of"]
+__all__ = ["RULES", "guard", "is_page", "require_rules", "routes", "rule_of"]
 
 #: The options that say a rule; ``role`` holds a Role, the others True.
 RULES: Final = ("role", "signed_in", "server_admin", "operator", "public")
+#: Methods that change nothing.
+_READS: Final = ("GET", "HEAD")
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let a request through to a handler, or raise AccessError."""
-    rule, value = rule_of(handler)
-    if rule == "public":
-        return
-    service = service_of(connection.app)
-    if service.database.local:
-        _admit(service, connection, rule, value)
-    else:
-        await asyncio.to_thread(_admit, service, connection, rule, value)
+    (rule, value), page = rule_of(handler), is_page(handler)
+    if rule != "public":
+        service = service_of(connection.app)
+        if service.database.local:
+            _admit(service, connection, rule, value, page)
+        else:
+            await asyncio.to_thread(_admit, service, connection, rule, value, page)
+    if page and connection.scope["method"] not in _READS:
+        await _take_form(connection)
 
 
-def _admit(service: Service, connection: ASGIConnection[Any, Any, Any, Any], rule: str, value: Any) -> None:
-    token, state = bearer(connection), connection.scope["state"]
+def _admit(service: Service, connection: ASGIConnection[Any, Any, Any, Any], rule: str, value: Any, page: bool) -> None:
+    token = sessions.session_of(connection, service.settings) if page else bearer(connection)
+    state = connection.scope["state"]
     if rule == "role":
-        project = service.access.open(token, connection.path_params["project_name"], value)
+        project = service.access.open(token, connection.path_params["project_name"], value, pages=page)
         state[PROJECT], state[PRINCIPAL] = project, project.principal
         return
     if rule == "operator" and is_here(connection.scope, service.settings.behind_proxy):
         return
-    principal = state[PRINCIPAL] = service.access.principal(token)
+    principal = state[PRINCIPAL] = service.access.principal(token, pages=page)
     if rule in ("server_admin", "operator") and not principal.admin:
         raise refused()
+
+
+async def _take_form(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Read the fields of a form, if it was shown in this session (or, to somebody who is not signed in, in this visit).
+
+    Raises:
+        AccessError: it was not.
+    """
+    settings = service_of(connection.app).settings
+    text = sessions.session_of(connection, settings) if PRINCIPAL in connection.scope["state"] else None
+    fields = await forms.read(connection) if isinstance(connection, Request) else {}
+    if not sessions.is_form_mark(text or sessions.visit_of(connection, settings), fields.pop(forms.MARK, None)):
+        raise forms.refused()
+    connection.scope["state"][FORM] = fields
+
+
+def is_page(handler: BaseRouteHandler) -> bool:
+    """Whether a handler is for browsers."""
+    return bool(handler.opt.get("page"))
 
 
 def rule_of(handler: BaseRouteHandler) -> tuple[str, Any]:
