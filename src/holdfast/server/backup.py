@@ -11,7 +11,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import LargeBinary, MetaData, Table, func, insert, select, text
+from sqlalchemy import LargeBinary, MetaData, Table, func, insert, inspect, select, text
 
 from holdfast.errors import ConflictError, LocalError, UsageError
 from holdfast.formats.api import decode_request, encode
@@ -81,9 +81,11 @@ def rotate_secret(database: Database, path: Path, now: float) -> int:
 
 def _fill(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
     known = MetaData()
-    known.reflect(connection, only=[each.name for each in KEPT])
+    present = set(inspect(connection).get_table_names())  # an older backup's database has fewer
+    names = [each.name for each in KEPT if each.name in present]
+    known.reflect(connection, only=names)
     done: dict[str, int] = {}
-    for name in (each.name for each in KEPT):
+    for name in names:
         table = known.tables[name]
         if connection.execute(select(func.count()).select_from(table)).scalar_one():
             raise ConflictError(f"the database has {name} already", hint="restore into a new, empty database")

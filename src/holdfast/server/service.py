@@ -15,6 +15,7 @@ from holdfast.server.admin import Administration
 from holdfast.server.audit import note
 from holdfast.server.copies import Copies
 from holdfast.server.database import Database
+from holdfast.server.discovery import Issuer
 from holdfast.server.limits import Attempts
 from holdfast.server.metrics import Metrics
 from holdfast.server.resolving import Resolving
@@ -45,6 +46,7 @@ class Service:
         self.stores = Stores(self.database, self.vault, settings.data, settings.environ)
         self.access = Access(self.database, self.clock, self.stores.store, self._used)
         self.attempts = Attempts(settings.login_attempts, settings.login_window, self.clock)
+        self.issuers = {each.name: Issuer(each, self.clock) for each in settings.oidc}
         self.metrics = Metrics()
         self.copies = Copies(self.database)
         self.resolving = Resolving(self.copies, self.clock, settings.freshness)
