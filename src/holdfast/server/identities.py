@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from holdfast.server.idtokens import Person
     from holdfast.server.providers import Provider
 
-__all__ = ["Arrived", "arrive", "invite", "list_invitations", "withdraw"]
+__all__ = ["INVITED", "Arrived", "arrive", "invite", "list_invitations", "withdraw"]
 
 #: Seconds that an invitation is open.
 INVITED: Final = 30 * 86400.0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from litestar.datastructures import Cookie
 
@@ -36,9 +36,12 @@ if TYPE_CHECKING:
 __all__ = [
     "begin",
     "end",
+    "errand_cookie",
+    "errand_of",
     "form_mark",
     "is_form_mark",
     "new_visit",
+    "no_errand",
     "no_session",
     "no_visit",
     "session_cookie",
@@ -49,6 +52,7 @@ __all__ = [
 
 _SESSION: Final = "holdfast"
 _VISIT: Final = "holdfast-visit"
+_ERRAND: Final = "holdfast-errand"
 #: Browsers take a cookie of such a name only with Secure, for this host alone and all of it: no other host can plant one.
 _HOST: Final = "__Host-"
 _HOUR: Final = 3600
@@ -106,6 +110,21 @@ def visit_of(asked: Asked, settings: ServerSettings) -> str | None:
     return _read(_VISIT, asked, settings)
 
 
+def errand_cookie(text: str, asked: Asked, settings: ServerSettings) -> Cookie:
+    """The cookie of a browser that is sent to a provider; it is brought back from there, which a session's never is."""
+    return _cookie(_ERRAND, text, asked, settings, max_age=_HOUR, samesite="lax")
+
+
+def no_errand(asked: Asked, settings: ServerSettings) -> Cookie:
+    """The cookie that takes an errand's away."""
+    return _cookie(_ERRAND, "", asked, settings, max_age=0, samesite="lax")
+
+
+def errand_of(asked: Asked, settings: ServerSettings) -> str | None:
+    """The errand that a request carries."""
+    return _read(_ERRAND, asked, settings)
+
+
 def form_mark(text: str) -> str:
     """What a form must carry to be answered in this session, or visit: nobody knows it who does not know the cookie."""
     return hmac.new(text.encode("utf-8", "surrogatepass"), b"holdfast form", "sha256").hexdigest()
@@ -118,7 +137,15 @@ def is_form_mark(text: str | None, given: str | None) -> bool:
     return hmac.compare_digest(form_mark(text).encode(), given.encode("utf-8", "surrogatepass"))
 
 
-def _cookie(name: str, text: str, asked: Asked, settings: ServerSettings, *, max_age: int | None = None) -> Cookie:
+def _cookie(
+    name: str,
+    text: str,
+    asked: Asked,
+    settings: ServerSettings,
+    *,
+    max_age: int | None = None,
+    samesite: Literal["lax", "strict"] = "strict",
+) -> Cookie:
     secure = _is_secure(asked, settings)
     return Cookie(
         key=f"{_HOST}{name}" if secure else name,
@@ -127,7 +154,7 @@ def _cookie(name: str, text: str, asked: Asked, settings: ServerSettings, *, max
         max_age=max_age,
         secure=secure,
         httponly=True,
-        samesite="strict",
+        samesite=samesite,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from litestar import Request, delete, get, post
 from litestar.params import FromPath, JSONBody
@@ -20,9 +20,10 @@ _DAY = 86400
 
 
 @get("/info", opt={"public": True}, sync_to_thread=False)
-def info() -> InfoReply:
+def info(service: given.Service) -> InfoReply:
     """What the server says to anybody: its release, and how one may sign in."""
-    return InfoReply(version("holdfast"), login=["password"])
+    ways: list[Literal["password", "oidc"]] = ["password", "oidc"] if service.issuers else ["password"]
+    return InfoReply(version("holdfast"), login=ways, browser=True)
 
 
 @post("/login", opt={"public": True}, status_code=200, sync_to_thread=True)
