@@ -43,7 +43,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
             _admit(service, connection, rule, value, page)
         else:
             await asyncio.to_thread(_admit, service, connection, rule, value, page)
-    if page and connection.scope["method"] not in _READS:
+    if page and isinstance(connection, Request) and connection.method not in _READS:
         await _take_form(connection)
 
 
@@ -61,18 +61,18 @@ def _admit(service: Service, connection: ASGIConnection[Any, Any, Any, Any], rul
         raise refused()
 
 
-async def _take_form(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+async def _take_form(request: Request[Any, Any, Any]) -> None:
     """Read the fields of a form, if it was shown in this session (or, to somebody who is not signed in, in this visit).
 
     Raises:
         AccessError: it was not.
     """
-    settings = service_of(connection.app).settings
-    text = sessions.session_of(connection, settings) if PRINCIPAL in connection.scope["state"] else None
-    fields = await forms.read(connection) if isinstance(connection, Request) else {}
-    if not sessions.is_form_mark(text or sessions.visit_of(connection, settings), fields.pop(forms.MARK, None)):
+    settings = service_of(request.app).settings
+    text = sessions.session_of(request, settings) if PRINCIPAL in request.scope["state"] else None
+    fields = await forms.read(request)
+    if not sessions.is_form_mark(text or sessions.visit_of(request, settings), fields.pop(forms.MARK, None)):
         raise forms.refused()
-    connection.scope["state"][FORM] = fields
+    request.scope["state"][FORM] = fields
 
 
 def is_page(handler: BaseRouteHandler) -> bool:
