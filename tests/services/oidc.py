@@ -142,7 +142,7 @@ def started(backs: Sequence[str]) -> Iterator[Provider]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - as http.server names it
 
         def log_message(self, *_: Any) -> None:
             """Nothing."""

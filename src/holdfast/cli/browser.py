@@ -1,7 +1,7 @@
 """Signing in with a browser: that of this machine, which comes back to a loopback port, or that of another device, by letters.
 
 Neither way shows this machine a password. The code that the browser brings is good only together with a verifier that never
-leaves this process (PKCE), and only a request that knows this sign-in's state is listened to.
+leaves this process (PKCE), and only a request that knows this sign-in's nonce is listened to.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def by_browser(session: Session, server: Server) -> TokenReply:
     from holdfast.formats.api import TokenReply
     from holdfast.formats.signing import CodeRequest
 
-    verifier, state = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    verifier, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    with _listening(state) as listening:
-        query = {"port": listening.server_port, "challenge": challenge, "state": state}
+    with _listening(nonce) as listening:
+        query = {"port": listening.server_port, "challenge": challenge, "nonce": nonce}
         _show(session, f"{server.url}/login/program?{urlencode(query)}")
         brought = _brought(listening)
     if "code" not in brought:
@@ -123,8 +123,8 @@ def _show(session: Session, url: str) -> None:
         session.progress.warn("no browser could be opened: open the address by hand, or use --device")
 
 
-def _listening(state: str) -> HTTPServer:
-    """A server on a loopback port that keeps what is brought with this state, in ``brought``."""
+def _listening(nonce: str) -> HTTPServer:
+    """A server on a loopback port that keeps what is brought with this nonce, in ``brought``."""
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
     class Listening(HTTPServer):
@@ -139,8 +139,8 @@ def _listening(state: str) -> HTTPServer:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             found = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            given = found.pop("state", "").encode("utf-8", "surrogatepass")
-            if parts.path != "/" or not hmac.compare_digest(given, state.encode()):
+            given = found.pop("nonce", "").encode("utf-8", "surrogatepass")
+            if parts.path != "/" or not hmac.compare_digest(given, nonce.encode()):
                 self.send_error(404)
                 return
             listening.brought = found

@@ -33,31 +33,31 @@ _LIFE: Final = 60.0
 _DAY: Final = 86400
 _LOWEST, _HIGHEST = 1024, 65535
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_STATE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
 class Asking:
     """A program that asks: where it listens on this machine, what it will prove, and by what it knows its own request."""
 
-    def __init__(self, port: int, challenge: str, state: str) -> None:
-        self.port, self.challenge, self.state = port, challenge, state
+    def __init__(self, port: int, challenge: str, nonce: str) -> None:
+        self.port, self.challenge, self.nonce = port, challenge, nonce
 
     def address(self, **brought: str) -> str:
         """Where the browser brings something to it: this machine, whatever was asked for."""
-        return f"http://127.0.0.1:{self.port}/?{urlencode({**brought, 'state': self.state})}"
+        return f"http://127.0.0.1:{self.port}/?{urlencode({**brought, 'nonce': self.nonce})}"
 
 
-def asking(port: str, challenge: str, state: str) -> Asking:
+def asking(port: str, challenge: str, nonce: str) -> Asking:
     """What a program asks, if it can be.
 
     Raises:
         UsageError: it is not as it must be.
     """
     number = int(port) if re.fullmatch(r"[0-9]{4,5}", port) else 0
-    whole = _LOWEST <= number <= _HIGHEST and _CHALLENGE.fullmatch(challenge) and _STATE.fullmatch(state)
+    whole = _LOWEST <= number <= _HIGHEST and _CHALLENGE.fullmatch(challenge) and _NONCE.fullmatch(nonce)
     if not whole:
         raise UsageError("no program asks like this", subject="login", hint="begin with: asset login URL --browser")
-    return Asking(number, challenge, state)
+    return Asking(number, challenge, nonce)
 
 
 def hand_over(service: Service, who: Principal, asked: Asking) -> str:
