@@ -24,6 +24,7 @@ from holdfast.server import guard
 from holdfast.server.failures import HANDLERS
 from holdfast.server.given import DEPENDENCIES
 from holdfast.server.logs import watched
+from holdfast.server.pages.routes import pages
 from holdfast.server.routes import admin, catalog, objects, operation, people, projects, pushes, resolving, transfers
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
             Router(API, route_handlers=[*people.handlers, *projects.handlers, *admin.handlers, operation.openapi]),
             Router(PROJECT, route_handlers=_project_handlers()),
             *operation.handlers,
+            pages(),
             *more,
         ],
         guards=[guard.guard],
