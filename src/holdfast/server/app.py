@@ -24,6 +24,7 @@ from holdfast.server import guard
 from holdfast.server.failures import HANDLERS
 from holdfast.server.given import DEPENDENCIES
 from holdfast.server.logs import watched
+from holdfast.server.pages.routes import pages
 from holdfast.server.routes import (
     admin,
     catalog,
@@ -64,6 +65,7 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
             Router(API, route_handlers=_api_handlers()),
             Router(PROJECT, route_handlers=_project_handlers()),
             *operation.handlers,
+            pages(),
             *more,
         ],
         guards=[guard.guard],
