@@ -6,7 +6,7 @@ from typing import Final
 
 from litestar import Router
 
-from holdfast.server.pages import assets, browsing, managing, showing, signing
+from holdfast.server.pages import assets, browsing, elsewhere, managing, programs, showing, signing
 from holdfast.server.pages.failing import PAGE_HANDLERS
 
 __all__ = ["pages"]
@@ -23,6 +23,8 @@ def pages() -> Router:
         route_handlers=[
             *assets.handlers,
             *signing.handlers,
+            *elsewhere.handlers,
+            *programs.handlers,
             *browsing.handlers,
             *managing.handlers,
             Router(_PROJECT, route_handlers=project),

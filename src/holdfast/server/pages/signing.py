@@ -101,8 +101,8 @@ def sign_in_page(
 
 def ways(request: Request[Any, Any, Any]) -> list[tuple[str, str]]:
     """The further ways to sign in that this server offers."""
-    del request
-    return []
+    issuers = given.service_of(request.app).issuers
+    return [(f"Sign in with {each.provider.title}", f"/login/oidc/{name}") for name, each in issuers.items()]
 
 
 def local_path(to: str) -> str:
