@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
-__all__ = ["CONNECT", "Pushes", "Remote", "Server", "jitter", "pool_manager", "reason", "tls_context"]
+__all__ = ["CONNECT", "Pushes", "Remote", "Server", "foreign", "jitter", "pool_manager", "reason", "tls_context"]
 
 #: Seconds until a server is held to be unreachable, and silences that are waited out.
 CONNECT: Final = 5.0
@@ -234,6 +234,34 @@ class Server:
             subject=self.url,
             hint="is the address right? A project's is SERVER/PROJECT",
         )
+
+
+def foreign(
+    pool: urllib3.PoolManager,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    longest: int = _STEP,
+) -> tuple[int, bytes]:
+    """Status and body of one request to a server that is none of ours; no redirect is followed, and nothing is tried again.
+
+    Raises:
+        UnreachableError: it does not answer, or without end.
+    """
+    sent = {"User-Agent": _AGENT, "Accept": "application/json", **(headers or {})}
+    try:
+        answer = pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
+        try:
+            data = answer.read(longest + 1, decode_content=True)
+        finally:
+            answer.close()
+    except (HTTPError, OSError) as error:
+        raise UnreachableError(f"no answer from {url}: {reason(error)}", subject=url) from error
+    if len(data) > longest:
+        raise UnreachableError(f"the answer of {url} has no end", subject=url)
+    return answer.status, data
 
 
 class Pushes:

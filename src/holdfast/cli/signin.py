@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import socket
 import sys
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -16,7 +15,7 @@ from holdfast.cli.options import Session, command
 from holdfast.cli.output import print_json, print_lines
 from holdfast.config import file, key_named
 from holdfast.config.tokens import Kept, Tokens, origin_of
-from holdfast.errors import AccessError, HoldfastError, UnsupportedError, UsageError
+from holdfast.errors import AccessError, HoldfastError, UsageError
 from holdfast.wiring import open_server
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def signed_in(session: Session) -> Server:
 @click.option("--user", metavar="NAME", help="The name of a local account.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
 @click.option("--token-stdin", is_flag=True, help="Read a token from stdin, one line, instead of signing in.")
-@click.option("--browser", is_flag=True, help="Sign in with the browser, at the provider of the server.")
+@click.option("--browser", is_flag=True, help="Sign in with the browser of this machine.")
 @click.option("--device", is_flag=True, help="Sign in with the browser of another device.")
 def login_command(
     session: Session,
@@ -75,10 +74,14 @@ def login_command(
     The token is kept on this machine for that server alone, in the key ring where there is one, else in a file that only you may
     read. Without a URL the server of the settings is meant. On a terminal the name and password are asked for.
 
+    With --browser a page of the server opens, where one signs in in any way that it offers, and allows this program. With --device
+    the program shows letters, which are typed at that server in the browser of any other device.
+
     Examples:
       asset login https://assets.example.com
       asset login https://assets.example.com --user ann --password-stdin < password
       asset login --token-stdin < token
+      asset login https://assets.example.com --browser
     """
     if sum((password_stdin or user is not None, token_stdin, browser, device)) > 1:
         raise UsageError("only one way to sign in", hint="--user with --password-stdin, or --token-stdin, …")
@@ -88,8 +91,9 @@ def login_command(
     server = open_server(address, settings, signed_in=False)
     info = _info(server)
     if browser or device:
-        raise _no_browser(server, info)
-    name, token, number = _by_token(settings, address) if token_stdin else _by_password(session, server, user)
+        name, token, number = _by_browser(session, server, info, device=device)
+    else:
+        name, token, number = _by_token(settings, address) if token_stdin else _by_password(session, server, user)
     place = Tokens(settings.file.parent, settings.environ).keep(address, Kept(token, name, number))
     if settings.server is None or origin_of(settings.server) != origin_of(address) or settings.server != address:
         file.set_value(settings.file, "server", address, profile=settings.profile)
@@ -106,20 +110,6 @@ def _info(server: Server) -> InfoReply:
     return server.ask("GET", "info", InfoReply)
 
 
-def _no_browser(server: Server, info: InfoReply) -> HoldfastError:
-    if "oidc" not in info.login:
-        return UnsupportedError(
-            f"{server.url} offers no sign-in by browser",
-            subject=server.url,
-            hint="asset login URL --user NAME --password-stdin, or --token-stdin",
-        )
-    return UnsupportedError(
-        "this release does not sign in by browser",
-        subject=server.url,
-        hint=f"make a token on the pages of {server.url}, and give it to: asset login URL --token-stdin",
-    )
-
-
 def _by_token(settings: Settings, address: str) -> tuple[str, str, str]:
     from holdfast.formats.api import WhoamiReply
     from holdfast.remote import Server
@@ -129,13 +119,21 @@ def _by_token(settings: Settings, address: str) -> tuple[str, str, str]:
     return found.name, token, found.token.id
 
 
+def _by_browser(session: Session, server: Server, info: InfoReply, *, device: bool) -> tuple[str, str, str]:
+    from holdfast.cli import browser
+
+    browser.require_browser(server, info)
+    reply = browser.by_device(session, server) if device else browser.by_browser(session, server)
+    return reply.name, reply.token, reply.row.id
+
+
 def _by_password(session: Session, server: Server, user: str | None) -> tuple[str, str, str]:
+    from holdfast.cli.browser import label
     from holdfast.formats.api import LoginRequest, TokenReply
 
     name = user or _asked(session)
     password = getpass.getpass(f"Password of {name}: ") if session.interactive else _line("password")
-    label = f"asset login on {socket.gethostname()}"
-    reply = server.ask("POST", "login", TokenReply, body=LoginRequest(name, password, label), again=False)
+    reply = server.ask("POST", "login", TokenReply, body=LoginRequest(name, password, label()), again=False)
     return reply.name, reply.token, reply.row.id
 
 

@@ -328,11 +328,12 @@ class ConfigureRequest(Request, frozen=True):
 
 
 class InfoReply(Reply, frozen=True):
-    """What the server says to anybody: its release, and how one may sign in."""
+    """What the server says to anybody: its release, and how one may sign in; ``browser`` is whether programs are signed in by one."""
 
     version: str
     api: int = 1
     login: list[Literal["password", "oidc"]] = []
+    browser: bool = False
 
 
 class LoginRequest(Request, frozen=True):

@@ -6,6 +6,9 @@ Routes below ``/api/v1/admin`` (an admin of the server)::
     POST users                     UserRequest
     POST users/{name}/enable|disable
     POST users/{name}/password     PasswordRequest    the account's tokens end
+    GET  invitations               [InvitationRow]
+    POST invitations               InvitationRequest  InvitationRow; to sign in at a provider
+    DELETE invitations?email       the account stays
     GET  groups                    [GroupRow]
     POST groups                    MembersRequest     a new group
     POST groups/{name}/members     MembersRequest     GroupRow
@@ -30,6 +33,8 @@ __all__ = [
     "AuditReply",
     "AuditRow",
     "GroupRow",
+    "InvitationRequest",
+    "InvitationRow",
     "MemberRequest",
     "MemberRow",
     "MembersRequest",
@@ -64,6 +69,23 @@ class UserRow(Reply, frozen=True, omit_defaults=False):
     service: bool
     disabled: bool
     groups: list[str]
+
+
+class InvitationRequest(Request, frozen=True):
+    """Whoever signs in with this verified address has this account (None: one of the address's name), made where there is none."""
+
+    email: str
+    name: str | None = None
+    admin: bool = False
+
+
+class InvitationRow(Reply, frozen=True):
+    """An open invitation."""
+
+    email: str
+    name: str
+    created: float
+    expires: float
 
 
 class MembersRequest(Request, frozen=True):

@@ -114,22 +114,25 @@ class Access:
         self._used = used
         self._ask = Prepared(database, _question())
 
-    def principal(self, token: str | None) -> Principal:
-        """Whose token it is.
+    def principal(self, token: str | None, *, pages: bool = False) -> Principal:
+        """Whose token it is; with ``pages``, whose session.
 
         Raises:
             NotSignedInError: it is nobody's, or no longer good.
         """
-        return self._asked(token, None)[0]
+        return self._asked(token, None, pages)[0]
 
-    def open(self, token: str | None, project: str, need: Role, *, wait: bool = True) -> OpenProject:
-        """A project, for whoever has this role in it; unless ``wait``, only one whose store is open already.
+    def open(
+        self, token: str | None, project: str, need: Role, *, wait: bool = True, pages: bool = False
+    ) -> OpenProject:
+        """A project, for whoever has this role in it; unless ``wait``, only one whose store is open already; with ``pages``, the
+        token is a session's.
 
         Raises:
             NotSignedInError: the token is no good.
             AccessError: the role does not suffice, or there is no such project.
         """
-        principal, scope, found = self._asked(token, project)
+        principal, scope, found = self._asked(token, project, pages)
         if found is None:
             raise refused()
         number, name, url, revision, role = found
@@ -143,7 +146,7 @@ class Access:
         return OpenProject(number, name, url, store, catalog, Role(role), principal)
 
     def _asked(
-        self, token: str | None, project: str | None
+        self, token: str | None, project: str | None, pages: bool
     ) -> tuple[Principal, TokenScope, tuple[int, str, str, int, int] | None]:
         if project is not None and "\0" in project:  # PostgreSQL has no such text
             project = None
@@ -151,15 +154,15 @@ class Access:
         now = self._clock.now().timestamp()
         if row is None:
             raise _unknown()
-        (number, expires, revoked, used, scope_project, scope_role, account, name, admin, disabled, *rest) = row
-        if revoked is not None or expires <= now or disabled:
+        (number, expires, revoked, used, scope_project, scope_role, session, account, name, admin, *rest) = row
+        disabled, project_id, project_name, url, revision, own, shared = rest
+        if revoked is not None or expires <= now or disabled or bool(session) != pages:
             raise _unknown()
         if used is None or now - used > _USE_EVERY:
             self._used(number, now)
         scope = TokenScope(scope_project, None if scope_role is None else Role(scope_role))
         whole = scope.project is None and scope.role is None
         principal = Principal(account, name, bool(admin) and whole, number)
-        project_id, project_name, url, revision, own, shared = rest
         if project_id is None:
             return principal, scope, None
         role = Role.ADMIN if admin else max(own or 0, shared or 0)
@@ -188,7 +191,8 @@ def _question() -> Select[tuple[object, ...]]:
         .where(group_roles.c.project == projects.c.id, members.c.account == accounts.c.id)
         .scalar_subquery()
     )
-    token = (tokens.c.id, tokens.c.expires, tokens.c.revoked, tokens.c.used, tokens.c.project, tokens.c.role)
+    life = (tokens.c.id, tokens.c.expires, tokens.c.revoked, tokens.c.used)
+    token = (*life, tokens.c.project, tokens.c.role, tokens.c.pages)
     account = (accounts.c.id, accounts.c.name, accounts.c.admin, accounts.c.disabled)
     project = (projects.c.id, projects.c.name, projects.c.url, projects.c.revision)
     return (

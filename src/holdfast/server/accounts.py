@@ -173,6 +173,9 @@ def change_members(connection: Connection, name: str, add: Iterable[str] = (), r
         row = find_account(connection, each)
         if each not in present:
             connection.execute(insert(members).values(account=row.id, group=group))
+        else:  # whatever a provider says from now on
+            here = (members.c.group == group, members.c.account == row.id)
+            connection.execute(update(members).where(*here).values(provider=None))
     return _members_of(connection, group)
 
 

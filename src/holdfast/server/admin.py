@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.formats.people import AuditReply, AuditRow, GroupRow, MemberRow, ProjectRow
-from holdfast.server import accounts, memberships, projects, tokens
+from holdfast.formats.people import AuditReply, AuditRow, GroupRow, InvitationRow, MemberRow, ProjectRow
+from holdfast.server import accounts, identities, memberships, projects, tokens
 from holdfast.server.access import Role
 from holdfast.server.audit import list_audit, note
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from holdfast.catalog.base import Clock
-    from holdfast.formats.people import MemberRequest, MembersRequest, ProjectRequest, UserRequest, UserRow
+    from holdfast.formats.people import (
+        InvitationRequest,
+        MemberRequest,
+        MembersRequest,
+        ProjectRequest,
+        UserRequest,
+        UserRow,
+    )
     from holdfast.server.audit import Actor
     from holdfast.server.database import Database
     from holdfast.server.secret import Vault
@@ -54,6 +61,23 @@ class Administration:
             accounts.add_account(
                 connection, wanted.name, wanted.password, now, admin=wanted.admin, service=wanted.service
             )
+
+    def invite(self, wanted: InvitationRequest) -> InvitationRow:
+        """Whoever signs in at a provider with a verified address has an account from then on."""
+        with self._noting("user.invite", wanted.email[:200], detail=wanted.name) as (connection, now):
+            name = identities.invite(connection, wanted.email, wanted.name, now, admin=wanted.admin)
+            return InvitationRow(wanted.email.strip().lower(), name, now, now + identities.INVITED)
+
+    def invitations(self) -> list[InvitationRow]:
+        """The open invitations."""
+        with self.database.read() as connection:
+            rows = identities.list_invitations(connection, self.clock.now().timestamp())
+        return [InvitationRow(row.email, row.name, row.created, row.expires) for row in rows]
+
+    def withdraw(self, email: str) -> None:
+        """Take an invitation back."""
+        with self._noting("user.withdraw", email[:200]) as (connection, _):
+            identities.withdraw(connection, email)
 
     def new_token(self, name: str) -> str:
         """A token of an account, for one that cannot sign in to make its own."""

@@ -24,7 +24,19 @@ from holdfast.server.description import Description
 from holdfast.server.failures import HANDLERS
 from holdfast.server.given import DEPENDENCIES
 from holdfast.server.logs import watched
-from holdfast.server.routes import admin, catalog, objects, operation, people, projects, pushes, resolving, transfers
+from holdfast.server.pages.routes import pages
+from holdfast.server.routes import (
+    admin,
+    catalog,
+    objects,
+    operation,
+    people,
+    programs,
+    projects,
+    pushes,
+    resolving,
+    transfers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +62,10 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
     """
     app = Litestar(
         [
-            Router(API, route_handlers=[*people.handlers, *projects.handlers, *admin.handlers, operation.openapi]),
+            Router(API, route_handlers=_api_handlers()),
             Router(PROJECT, route_handlers=_project_handlers()),
             *operation.handlers,
+            pages(),
             *more,
         ],
         guards=[guard.guard],
@@ -75,6 +88,11 @@ async def _more_threads() -> None:
     """Handlers wait for buckets, not for cores: more of them at a time than the event loop would allow by itself."""
     executor = ThreadPoolExecutor(_AT_ONCE, "holdfast")
     asyncio.get_running_loop().set_default_executor(executor)
+
+
+def _api_handlers() -> list[Any]:
+    """The handlers of no project."""
+    return [*people.handlers, *programs.handlers, *projects.handlers, *admin.handlers, operation.openapi]
 
 
 def _project_handlers() -> list[Any]:

@@ -22,17 +22,31 @@ from holdfast.server.origin import client_address
 if TYPE_CHECKING:
     from litestar import Litestar
 
-__all__ = ["DEPENDENCIES", "PRINCIPAL", "PROJECT", "Actor", "Admin", "Principal", "Project", "Service", "service_of"]
+__all__ = [
+    "DEPENDENCIES",
+    "FORM",
+    "PRINCIPAL",
+    "PROJECT",
+    "Actor",
+    "Admin",
+    "Form",
+    "Principal",
+    "Project",
+    "Service",
+    "service_of",
+]
 
 Service: TypeAlias = NamedDependency[SkipValidation[service.Service]]
 Principal: TypeAlias = NamedDependency[SkipValidation[access.Principal]]
 Project: TypeAlias = NamedDependency[SkipValidation[access.OpenProject]]
 Actor: TypeAlias = NamedDependency[SkipValidation[audit.Actor]]
 Admin: TypeAlias = NamedDependency[SkipValidation[admin.Administration]]
+Form: TypeAlias = NamedDependency[SkipValidation[dict[str, str]]]
 
 #: Where the guard leaves what it found, in the state of the request.
 PRINCIPAL: Final = "holdfast_principal"
 PROJECT: Final = "holdfast_project"
+FORM: Final = "holdfast_form"
 
 
 def service_of(app: Litestar) -> service.Service:
@@ -55,6 +69,11 @@ def _project(request: Request[Any, Any, Any]) -> access.OpenProject:
     return found
 
 
+def _form(request: Request[Any, Any, Any]) -> dict[str, str]:
+    found: dict[str, str] = request.scope["state"][FORM]
+    return found
+
+
 def _actor(request: Request[Any, Any, Any]) -> audit.Actor:
     principal: access.Principal | None = request.scope["state"].get(PRINCIPAL)
     address = client_address(request, service_of(request.app).settings.behind_proxy)
@@ -69,6 +88,7 @@ DEPENDENCIES: Final = {
     "service": Provide(_service, sync_to_thread=False),
     "principal": Provide(_principal, sync_to_thread=False),
     "project": Provide(_project, sync_to_thread=False),
+    "form": Provide(_form, sync_to_thread=False),
     "actor": Provide(_actor, sync_to_thread=False),
     "admin": Provide(_admin, sync_to_thread=False),
 }

@@ -56,6 +56,7 @@ __all__ = [
     "objects",
     "record",
     "resolve",
+    "root_of",
     "stat",
     "store_reply",
     "taken",
@@ -192,7 +193,7 @@ class _Side:
 
     def __init__(self, store: Store, name: str, version: str, published: Published) -> None:
         self._store, self._name, self._version, self._meta = store, name, version, published.meta
-        self._root = _root(store, name, version, self._meta) if self._meta.layout == "packs" else None
+        self._root = root_of(store, name, version, self._meta) if self._meta.layout == "packs" else None
         pages = self._root.pages if self._root is not None else ()
         self.digests = frozenset(page.digest for page in pages)
 
@@ -218,7 +219,7 @@ def _listed_files(name: str, version: str, meta: Meta) -> Manifest:
 def _entries(store: Store, name: str, version: str, meta: Meta, sub_path: str | None, after: str) -> Iterator[Entry]:
     begin = after.encode(errors="surrogateescape")
     if meta.layout == "packs":
-        root = _root(store, name, version, meta)
+        root = root_of(store, name, version, meta)
         pages: Sequence[Page] = root.within(sub_path.encode()) if sub_path else root.pages
         entries: Iterable[Entry] = _placed(store, pages[bisect_right(pages, begin, key=lambda page: page.last) :])
     elif meta.manifest is None:
@@ -237,7 +238,12 @@ def _placed(store: Store, pages: Iterable[Page]) -> Iterator[Entry]:
         yield from (placed.entry for placed in opened(page, stored))
 
 
-def _root(store: Store, name: str, version: str, meta: Meta) -> Root:
+def root_of(store: Store, name: str, version: str, meta: Meta) -> Root:
+    """The root of a version of layout ``packs``.
+
+    Raises:
+        IntegrityError: it is not the one that the meta names.
+    """
     key = layout.data_key(name, version)
     data = store.get(key).data
     if digest_of(data) != meta.root:

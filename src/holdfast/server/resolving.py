@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.catalog.bucket import BucketCatalog
 from holdfast.errors import IntegrityError
+from holdfast.model.name import check_readable
 from holdfast.model.spec import AssetSpec
 from holdfast.server import reading
 
@@ -70,6 +71,15 @@ class Resolving:
         if len(answer.published.data) <= _SMALL and state.row is not None:
             state.remember(text, answer)
         return answer
+
+    def state(self, project: OpenProject, name: str) -> State:
+        """An asset's list and record, as fresh as an answer is.
+
+        Raises:
+            UsageError: a name that cannot be one.
+        """
+        with self._copies.turn(project.id, check_readable(name)):
+            return self._state(project, name)
 
     def _state(self, project: OpenProject, name: str) -> State:
         now = self._now()

@@ -16,6 +16,7 @@ from holdfast.server.admin import Administration
 from holdfast.server.audit import note
 from holdfast.server.copies import Copies
 from holdfast.server.database import Database
+from holdfast.server.discovery import Issuer
 from holdfast.server.limits import Attempts
 from holdfast.server.metrics import Metrics
 from holdfast.server.resolving import Resolving
@@ -47,6 +48,7 @@ class Service:
         self.stores = Stores(self.database, self.vault, lambda: self.settings)
         self.access = Access(self.database, self.clock, self.stores.store, self._used)
         self.attempts = Attempts(settings.login_attempts, settings.login_window, self.clock)
+        self.issuers = {each.name: Issuer(each, self.clock) for each in settings.oidc}
         self.metrics = Metrics()
         self.room = Room(tempfile.gettempdir() if settings.data is None else str(settings.data))
         self.copies = Copies(self.database)

@@ -7,6 +7,8 @@ Example of a file::
     roots = ["/mnt/share"]                       # file:// projects may lie below these, beside the data folder
     allow_endpoints = ["http://127.0.0.1:9000"]  # endpoints on this machine or link-local, which are refused otherwise
     freshness = 5.0
+
+OIDC providers, ``[[oidc]]``, are described in :mod:`~holdfast.server.providers`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.errors import LocalError, UsageError, nearest
 from holdfast.server.database import sqlite_url
+from holdfast.server.providers import Provider, checked_url, read_providers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +37,8 @@ class ServerSettings:
 
     ``roots`` are folders that ``file://`` projects may lie below, beside the data folder; ``allow_endpoints`` endpoints of projects
     on this machine or its link; ``behind_proxy`` the proxies whose forwarded headers count; ``freshness`` how old, in seconds, the
-    copy of a list may be before the bucket is asked again. ``environ`` is the process's own, for projects that use its credentials.
+    copy of a list may be before the bucket is asked again; ``session_hours`` how long a browser stays
+    signed in; ``url`` where browsers find this server, and ``oidc`` the providers that send them there. ``environ`` is the process's own, for projects that use its credentials.
     """
 
     data: Path | None = None
@@ -45,8 +49,11 @@ class ServerSettings:
     behind_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     freshness: float = 5.0
     token_days: int = TOKEN_DAYS
+    session_hours: float = 12.0
     login_attempts: int = 10
     login_window: float = 60.0
+    url: str = ""
+    oidc: tuple[Provider, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -82,6 +89,9 @@ def load_settings(given: Mapping[str, Any], file: Path | None = None) -> ServerS
         if values.get("data") is None:
             raise UsageError("where is the server's data?", subject="data", hint="--data DIR, or --database URL")
         values["database"] = sqlite_url(values["data"] / "holdfast.db")
+    if values.get("oidc") and not values.get("url"):
+        hint = 'url = "https://host" names the address at which browsers find this server'
+        raise UsageError("providers need to know where this server is", subject="url", hint=hint)
     return ServerSettings(**values)
 
 
@@ -106,8 +116,14 @@ def _checked(name: str, value: Any) -> Any:
             return tuple(str(each).rstrip("/").lower() for each in _many(value))
         if name == "behind_proxy":
             return tuple(ip_network(str(each)) for each in _many(value))
+        if name == "url":
+            return checked_url(str(value).rstrip("/")) if value else ""
+        if name == "oidc":
+            return read_providers(value)
         if name in ("freshness", "login_window"):
             return _at_least(float(value), 0.0)
+        if name == "session_hours":
+            return _at_least(float(value), 0.01)
         if name in ("token_days", "login_attempts"):
             return _at_least(int(value), 1)
     except (TypeError, ValueError) as error:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 __all__ = [
@@ -31,12 +32,17 @@ __all__ = [
     "assets",
     "audit",
     "copies",
+    "devices",
     "group_roles",
     "groups",
+    "handovers",
+    "identities",
+    "invitations",
     "members",
     "metadata",
     "metas",
     "projects",
+    "signins",
     "tokens",
     "versions",
 ]
@@ -70,12 +76,71 @@ groups: Final = Table(
     Column("name", String(100), nullable=False, unique=True),
 )
 
+#: ``provider`` is the OIDC provider that says so and may take it back; None where an admin did.
 members: Final = Table(
     "members",
     metadata,
     Column("account", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
     Column("group", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("provider", String(50)),
     Index(None, "group"),
+)
+
+#: Who somebody is at an OIDC provider: issuer and subject, and nothing else. ``email`` is what was last told, for people to read.
+identities: Final = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(500), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("account", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("email", String(254)),
+    Column("created", Double, nullable=False),
+    Column("used", Double, nullable=False),
+)
+
+#: The account of whoever first signs in at a provider with this verified address.
+invitations: Final = Table(
+    "invitations",
+    metadata,
+    Column("email", String(254), primary_key=True),
+    Column("account", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+)
+
+#: A browser that was sent to a provider, by the digest of its state: taken away when it comes back, whatever it brings.
+signins: Final = Table(
+    "signins",
+    metadata,
+    Column("state", LargeBinary(32), primary_key=True),
+    Column("browser", LargeBinary(32), nullable=False),
+    Column("provider", String(50), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("expires", Double, nullable=False),
+)
+
+#: What a browser hands to the program that opened it, by its digest: good once, for whoever knows what the challenge was made of.
+handovers: Final = Table(
+    "handovers",
+    metadata,
+    Column("code", LargeBinary(32), primary_key=True),
+    Column("account", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("challenge", String(43), nullable=False),
+    Column("expires", Double, nullable=False),
+)
+
+#: A program that waits until somebody allows it, by the digests of its own code and of the words that are typed for it.
+devices: Final = Table(
+    "devices",
+    metadata,
+    Column("code", LargeBinary(32), primary_key=True),
+    Column("words", LargeBinary(32), nullable=False, unique=True),
+    Column("label", String(200)),
+    Column("address", String(100)),
+    Column("account", ForeignKey("accounts.id", ondelete="CASCADE"), index=True),
+    Column("refused", Boolean, nullable=False),
+    Column("polled", Double),
+    Column("expires", Double, nullable=False),
 )
 
 #: A store under a name. ``credentials`` is ``none``, ``own`` (``sealed`` holds them) or ``server``; ``revision`` changes with the
@@ -113,7 +178,8 @@ group_roles: Final = Table(
     Index(None, "group"),
 )
 
-#: ``digest`` is the SHA-256 of the token's text, which is nowhere kept. ``project`` and ``role`` are its scope.
+#: ``digest`` is the SHA-256 of the token's text, which is nowhere kept. ``project`` and ``role`` are its scope; ``pages`` marks a
+#: session of a browser, which is good for the pages alone, as the others are for the API alone.
 tokens: Final = Table(
     "tokens",
     metadata,
@@ -127,6 +193,7 @@ tokens: Final = Table(
     Column("project", ForeignKey("projects.id", ondelete="CASCADE"), index=True),
     Column("role", Integer),
     Column("used", Double),
+    Column("pages", Boolean, nullable=False, server_default=false()),
 )
 
 #: Who did what, when, from where. Names and not ids: the log outlives what it tells of.
@@ -198,4 +265,15 @@ metas: Final = Table(
 )
 
 #: What a backup keeps, in the order in which it can be put back.
-KEPT: Final = (accounts, groups, members, projects, account_roles, group_roles, tokens, audit)
+KEPT: Final = (
+    accounts,
+    groups,
+    members,
+    identities,
+    invitations,
+    projects,
+    account_roles,
+    group_roles,
+    tokens,
+    audit,
+)

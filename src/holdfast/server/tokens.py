@@ -26,6 +26,7 @@ __all__ = ["Created", "create_token", "life_of", "list_tokens", "note_use", "rev
 
 #: What every token begins with, so that scanners for leaked secrets know one.
 PREFIX: Final = "hft_"
+SESSION_PREFIX: Final = "hfs_"
 _DAY: Final = 86400
 _LONGEST: Final = 366 * _DAY
 _LABEL: Final = 200
@@ -49,8 +50,9 @@ def create_token(
     seconds: int,
     label: str | None = None,
     scope: TokenScope | None = None,
+    pages: bool = False,
 ) -> Created:
-    """A token of an account.
+    """A token of an account; with ``pages``, a session's (see ``sessions``).
 
     Raises:
         UsageError: a life that is none, or longer than a year.
@@ -59,10 +61,11 @@ def create_token(
         raise UsageError("a token lives between a second and 366 days", subject="expires")
     if label is not None and len(label) > _LABEL:
         raise UsageError(f"a label has at most {_LABEL} characters", subject="label")
-    text, number = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(8)
+    text, number = (SESSION_PREFIX if pages else PREFIX) + secrets.token_urlsafe(32), secrets.token_hex(8)
     scope = scope or TokenScope(None, None)
     connection.execute(delete(tokens).where(tokens.c.account == account, tokens.c.expires < now - _FORGET))
     values = {"id": number, "digest": token_digest(text), "account": account, "label": label, "created": now}
+    values |= {"pages": pages}
     connection.execute(insert(tokens).values(**values, expires=now + seconds, project=scope.project, role=scope.role))
     return Created(text, number)
 
@@ -100,10 +103,13 @@ def life_of(connection: Connection, who: Principal, now: float, asked: int | Non
     return min(usual, left)
 
 
-def list_tokens(connection: Connection, who: Principal, now: float) -> list[Row[tuple[object, ...]]]:
-    """The live tokens of an account, oldest first; to a narrowed token, those within its scope."""
+def list_tokens(
+    connection: Connection, who: Principal, now: float, *, pages: bool = False
+) -> list[Row[tuple[object, ...]]]:
+    """The live tokens of an account, oldest first; to a narrowed token, those within its scope; with ``pages``, sessions instead."""
     live = _described().where(tokens.c.account == who.account, tokens.c.revoked.is_(None), tokens.c.expires > now)
-    return list(connection.execute(live.where(*_within(connection, who)).order_by(tokens.c.created, tokens.c.id)))
+    live = live.where(tokens.c.pages == pages, *_within(connection, who))
+    return list(connection.execute(live.order_by(tokens.c.created, tokens.c.id)))
 
 
 def token_row(connection: Connection, number: str) -> Row[tuple[object, ...]]:

@@ -9,6 +9,8 @@ from holdfast.errors import UsageError
 from holdfast.formats.people import (
     AuditReply,
     GroupRow,
+    InvitationRequest,
+    InvitationRow,
     MembersRequest,
     PasswordRequest,
     ProjectRequest,
@@ -51,6 +53,24 @@ def disable(name: FromPath[str], admin: given.Admin) -> None:
 def set_password(name: FromPath[str], data: JSONBody[PasswordRequest], admin: given.Admin) -> None:
     """Another password; the account's tokens end."""
     admin.set_password(name, data.password)
+
+
+@get("/admin/invitations", opt=_ADMIN, sync_to_thread=True)
+def invitations(admin: given.Admin) -> list[InvitationRow]:
+    """The open invitations."""
+    return admin.invitations()
+
+
+@post("/admin/invitations", opt=_ADMIN, status_code=200, sync_to_thread=True)
+def invite(data: JSONBody[InvitationRequest], admin: given.Admin) -> InvitationRow:
+    """Whoever signs in at a provider with a verified address has an account from then on."""
+    return admin.invite(data)
+
+
+@delete("/admin/invitations", opt=_ADMIN, status_code=204, sync_to_thread=True)
+def withdraw(admin: given.Admin, email: FromQuery[str]) -> None:
+    """Take an invitation back."""
+    admin.withdraw(email)
 
 
 @get("/admin/groups", opt=_ADMIN, sync_to_thread=True)
@@ -117,6 +137,9 @@ handlers = [
     enable,
     disable,
     set_password,
+    invitations,
+    invite,
+    withdraw,
     groups,
     add_group,
     change_members,
