@@ -9,7 +9,7 @@ def test_info__is_public(server):
     """Anybody may ask which server it is and how one signs in, and is told nothing else."""
     reply = server.get("/api/v1/info", None)
     assert reply.status_code == 200
-    assert set(reply.json()) == {"version", "login"}
+    assert set(reply.json()) == {"version", "login", "browser"}
 
 
 def test_login__gives_a_token(server):
