@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -109,13 +110,13 @@ def cookie(session: str | None) -> dict[str, str]:
     return {} if session is None else {"Cookie": f"__Host-holdfast={session}"}
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """The server, its client and its people."""
-    service = Service(load_settings({"data": tmp_path / "data"}), make=True)
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """A server on a folder, its client and its people."""
+    service = Service(load_settings({"data": folder / "data"}), make=True)
     upgrade(service.database)
     with TestClient(make_app(service), raise_server_exceptions=False) as client:
-        made = Server(service, client, tmp_path / "data" / "stores" / "p")
+        made = Server(service, client, folder / "data" / "stores" / "p")
         made.project("p")
         with service.database.write() as connection:
             root = accounts.add_account(connection, "root", PASSWORD, service.now(), admin=True)
@@ -123,4 +124,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
         for name, role in (("reader", Role.READER), ("writer", Role.WRITER), ("keeper", Role.ADMIN)):
             made.account(name, role)
         made.account("stranger")
+        yield made
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """The server of one test."""
+    with serving(tmp_path) as made:
         yield made
