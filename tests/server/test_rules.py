@@ -14,10 +14,10 @@ from litestar.types import Receive, Scope, Send  # noqa: TC002 - read by the fra
 from holdfast.server import accounts, projects
 from holdfast.server.access import Role, TokenScope
 from holdfast.server.app import make_app
-from holdfast.server.guard import RULES, routes, rule_of
+from holdfast.server.guard import RULES, is_page, routes, rule_of
 from holdfast.server.service import Service
 from holdfast.server.settings import load_settings
-from tests.server.conftest import PASSWORD
+from tests.server.conftest import PASSWORD, cookie
 
 ROLES = {"reader": Role.READER, "writer": Role.WRITER, "keeper": Role.ADMIN, "root": Role.ADMIN, "narrow": Role.READER}
 NOBODY = (None, "", "nonsense", "expired", "revoked", "disabled")
@@ -44,16 +44,31 @@ def crowd(server):
         "elsewhere": server.token("keeper", scope=TokenScope(other, None)),
     }
     assert server.post("/api/v1/logout", "revoked").status_code < 300
+    sessions(server, other)
     moment = server.service.clock
     server.service.access._clock = type("Later", (), {"now": lambda _: moment.now().replace(microsecond=0)})()
-    while server.get("/api/v1/whoami", "expired").status_code == 200:
+    while 200 in (server.get("/api/v1/whoami", "expired").status_code, server.page("/tokens", "expired").status_code):
         pass
     return server
 
 
-def every(app):
-    """Method, path with its parameters filled in, and rule of every route."""
+def sessions(server, other):
+    """The same people in browsers."""
+    for name in ("root", "reader", "writer", "keeper", "stranger", "neighbour"):
+        server.session(name, name)
+    server.session("shut", "disabled")
+    server.session("keeper", "expired", seconds=1)
+    server.session("keeper", "narrow", scope=TokenScope(None, Role.READER))
+    server.session("keeper", "elsewhere", scope=TokenScope(other, None))
+    server.session("keeper", "revoked")
+    assert server.submit("/signout", "revoked").status_code == 303
+
+
+def every(app, *, page=False):
+    """Method, path with its parameters filled in, and rule of every route of the API, or of every page."""
     for method, path, handler in routes(app):
+        if is_page(handler) != page:
+            continue
         url = path.replace("{project_name:str}", "p")
         while "{" in url:
             start, end = url.index("{"), url.index("}")
@@ -73,6 +88,12 @@ def refusals(crowd):
     answers = [asked(crowd, "GET", f"{crowd.p}/names", who) for who in (None, "stranger")]
     assert [status for status, _ in answers] == [401, 403]
     return {method: [(s, b"" if method == "HEAD" else body) for s, body in answers] for method in METHODS}
+
+
+def asked_page(server, method, url, who):
+    """Status and body of a page, or of a form that names nothing, as somebody's browser gets it."""
+    answer = server.submit(url, who) if method == "POST" else server.page(url, who)
+    return answer.status_code, answer.content
 
 
 def test_matrix__roles(crowd, refusals):
@@ -102,7 +123,10 @@ def test_matrix__what_is_let_through(server):
     admins = {(method, url) for method, url, rule, need in found if need is Role.ADMIN}
     assert admins == {("GET", "/members"), ("PUT", "/members"), ("POST", "/configure")}
     public = {url for _, url, rule, _ in found if rule == "public" and not url.startswith("/api/v1/openapi")}
-    assert public == {"/healthz", "/readyz", "/api/v1/info", "/api/v1/login"}
+    codes = {"/api/v1/login/code", "/api/v1/login/device", "/api/v1/login/device/token"}
+    assert public == {"/healthz", "/readyz", "/api/v1/info", "/api/v1/login"} | codes
+    pages = {url for _, url, rule in every(server.client.app, page=True) if rule[0] == "public"}
+    assert pages == {"/", "/signin", "/static/some", "/login/oidc/some", "/login/oidc/some/back"}
     assert all(rule == "server_admin" for _, url, rule, _ in found if url.startswith("/api/v1/admin"))
 
 
@@ -135,6 +159,52 @@ def test_matrix__others(crowd, refusals):
             else:
                 assert answer[0] not in (401, 403), (method, url, who, answer)
     assert rules == set(RULES)
+
+
+def test_matrix__pages_roles(crowd):
+    """A project's page lets through whoever has its role, and refuses everybody else in one and the same way, be there the project or not."""
+    refused = asked_page(crowd, "GET", "/projects/p", "stranger")
+    assert refused[0] == 403
+    found = [each for each in every(crowd.client.app, page=True) if each[2][0] == "role"]
+    for method, url, (_, need) in found:
+        for who in NOBODY:
+            assert asked_page(crowd, method, url, who)[0] == 401, (method, url, who)
+        for who in OUTSIDE:
+            for place in (url, url.replace("/projects/p", "/projects/none-such")):
+                assert asked_page(crowd, method, place, who) == refused, (method, place, who)
+        for who, role in ROLES.items():
+            answer = asked_page(crowd, method, url, who)
+            if role < need:
+                assert answer == refused, (method, url, who)
+            else:
+                assert answer[0] not in (401, 403), (method, url, who, answer)
+
+
+def test_matrix__pages_others(crowd):
+    """Other pages are anybody's, those of whoever is signed in, or a server admin's with a session that is not narrowed."""
+    crowd.session("root", "narrow root", scope=TokenScope(None, Role.ADMIN))
+    seen = set()
+    for method, url, (rule, _) in every(crowd.client.app, page=True):
+        seen.add(rule)
+        if rule == "role":
+            continue
+        for who in NOBODY:
+            assert (asked_page(crowd, method, url, who)[0] == 401) == (rule != "public"), (method, url, who)
+        if rule == "server_admin":
+            for who in ("reader", "keeper", "stranger", "narrow root"):
+                assert asked_page(crowd, method, url, who)[0] == 403, (method, url, who)
+            assert asked_page(crowd, method, url, "root")[0] == 200, (method, url)
+    assert seen == {"public", "signed_in", "server_admin", "role"}
+
+
+def test_pages__tokens_are_no_sessions(crowd):
+    """A token opens no page, in a header or as a cookie, and a session opens nothing of the API."""
+    session, token = crowd.sessions["root"], crowd.tokens["root"]
+    assert crowd.client.get("/projects", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    assert crowd.client.get("/projects", headers=cookie(token)).status_code == 401
+    for headers in ({"Authorization": f"Bearer {session}"}, cookie(session)):
+        assert crowd.client.get("/api/v1/whoami", headers=headers).status_code == 401
+    assert crowd.client.get("/projects", headers=cookie(session)).status_code == 200
 
 
 def test_matrix__logout(crowd, refusals):
