@@ -74,6 +74,9 @@ def fill(folder):
     (model / "layers" / "01.bin").write_bytes(bytes(200_000))
     (model / f"{EVIL.replace('/', '-')}.txt").write_text("badly named\n")
     repo.push(model, "nlp/bert", message=f"more layers {RUNS}", alias="stable")
+    for number in range(201):
+        (model / "layers" / f"part-{number:03}").write_text(str(number))
+    repo.push(model / "layers", "vision/parts", message="many small files")
     for name in ("nlp/tokenizer", "vision/resnet", "speech/whisper"):
         repo.push(model / "config.json", name, message="as it came")
 
@@ -109,6 +112,7 @@ def test_from_signing_in_to_signing_out(address, window, tmp_path):
     assert [line for line in window.log() if "Content Security Policy" in line] == []
     told = {each["name"]: each for each in window.cookies()}["holdfast"]
     assert told["httpOnly"]
+    assert not told["secure"]  # the server is on this machine, and speaks plain HTTP
     assert told["sameSite"] == "Strict"
     assert window.run("return document.cookie") == ""
     window.click("//button[.='Sign out']")
@@ -155,6 +159,10 @@ def files(window, address, shoot):
     window.go(f"{at}/file?name=nlp/bert&version=0.1&path=page.html")
     assert RUNS in window.text("//pre")
     assert window.all("//main//img | //main//script") == []
+    window.go(f"{at}/version?name=vision/parts&version=0.0")
+    window.click("//a[.='More']")
+    window.find("//tbody[@id='rows']/tr[203]")
+    assert window.all("//a[.='More']") == []
     before = window.url
     window.go(f"{at}/download?name=nlp/bert&version=0.1&path=page.html")
     assert window.url == before
