@@ -6,10 +6,12 @@ import html
 import re
 
 import pytest
+from litestar import Request
 from sqlalchemy import select
 
 from holdfast.server import accounts, memberships, projects, sessions
 from holdfast.server.access import Role, token_digest
+from holdfast.server.pages import signing
 from holdfast.server.pages.signing import START, local_path
 from holdfast.server.tables import tokens
 from tests.server.conftest import PASSWORD, cookie, serving
@@ -243,3 +245,16 @@ def test_audit(site):
     assert site.page("/audit", "keeper").status_code == 403
     assert site.page("/audit?before=1", "root").status_code == 200
     assert site.page("/audit?before=x", "root").status_code == 400
+
+
+def test_welcome__from_another_site(site):
+    """Whoever was led here by another site while signing in gets a page that leads on, for a redirect would carry no cookie."""
+    scope = {"type": "http", "scheme": "https", "client": ("192.0.2.1", 1), "headers": [], "state": {}}
+    request = Request(scope | {"litestar_app": site.client.app, "method": "GET", "path": "/", "query_string": b""})
+    with site.service.database.read() as connection:
+        number = accounts.find_account(connection, "keeper").id
+    answer = signing.welcome(request, site.service, number, "keeper", "/tokens", far=True)
+    assert (answer.status_code, answer.headers["Content-Security-Policy"][:18]) == (200, "default-src 'none'")
+    assert '<meta http-equiv="refresh" content="0; url=/tokens">' in answer.content
+    session = next(each for each in answer.cookies if each.key == "__Host-holdfast").value
+    assert site.page("/tokens", session).status_code == 200

@@ -15,7 +15,7 @@ from litestar.response import Response
 from holdfast.server import sessions
 from holdfast.server.forms import MARK
 from holdfast.server.given import PRINCIPAL, service_of
-from holdfast.server.pages.assets import address
+from holdfast.server.pages.statics import address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

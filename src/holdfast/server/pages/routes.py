@@ -6,7 +6,7 @@ from typing import Final
 
 from litestar import Router
 
-from holdfast.server.pages import assets, browsing, elsewhere, managing, programs, showing, signing
+from holdfast.server.pages import browsing, elsewhere, managing, programs, showing, signing, statics
 from holdfast.server.pages.failing import PAGE_HANDLERS
 
 __all__ = ["pages"]
@@ -21,7 +21,7 @@ def pages() -> Router:
     return Router(
         "/",
         route_handlers=[
-            *assets.handlers,
+            *statics.handlers,
             *signing.handlers,
             *elsewhere.handlers,
             *programs.handlers,

@@ -1,7 +1,7 @@
 """Signing in and out in a browser, and the page that everybody sees who is not signed in.
 
-However somebody proved who they are, :func:`welcome` begins the session. ``WAYS`` are further ways to sign in: a label, and the page
-of this server where it begins.
+However somebody proved who they are, :func:`welcome` begins the session. :func:`ways` are those that a server offers beside
+its own passwords: a label, and the page of this server where it begins.
 """
 
 from __future__ import annotations
