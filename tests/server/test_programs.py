@@ -55,9 +55,9 @@ def later(server):
         ahead = 0.0
 
         def now(self):
-            import datetime
+            import datetime as dt
 
-            return clock.now() + datetime.timedelta(seconds=self.ahead)
+            return clock.now() + dt.timedelta(seconds=self.ahead)
 
         def since_boot(self):
             return clock.since_boot() + self.ahead
