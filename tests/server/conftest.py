@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from holdfast.server.access import Role, TokenScope
 from holdfast.server.app import make_app
 from holdfast.server.migrate import upgrade
 from holdfast.server.service import Service
+from holdfast.server.sessions import form_mark
 from holdfast.server.settings import load_settings
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Server:
     client: TestClient
     folder: Path
     tokens: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, str] = field(default_factory=dict)
     api: str = "/api/v1"
     p: str = "/api/v1/projects/p"
 
@@ -58,6 +61,26 @@ class Server:
         """Any request."""
         url = path if path.startswith("/") else f"{self.p}/{path}"
         return self.client.request(method, url, headers=self.headers(who) | more.pop("headers", {}), **more)
+
+    def page(self, path: str, who: str | None = "reader", **more):
+        """A page as the browser of somebody gets it; a redirect is not followed."""
+        headers = cookie(self.sessions.get(who, who) if who else None) | more.pop("headers", {})
+        return self.client.get(path, headers=headers, follow_redirects=False, **more)
+
+    def submit(self, path: str, who: str | None, fields: dict[str, str] | None = None, **more):
+        """Send a form as the browser of somebody does, with the mark of its session."""
+        session = self.sessions.get(who, who) if who else None
+        data = {"form_mark": form_mark(session or "")} | (fields or {})
+        headers = cookie(session) | more.pop("headers", {})
+        return self.client.post(path, data=data, headers=headers, follow_redirects=False, **more)
+
+    def session(self, account: str, who: str, *, seconds: int = DAY, scope: TokenScope | None = None) -> str:
+        """A browser in which an account is signed in, under a name for this test."""
+        with self.service.database.write() as connection:
+            number, now = accounts.find_account(connection, account).id, self.service.now()
+            made = tokens.create_token(connection, number, now, seconds=seconds, scope=scope, pages=True)
+        self.sessions[who] = made.text
+        return made.text
 
     def account(self, name: str, role: Role | None = None, *, project: str = "p", **more) -> str:
         """A new account with a role in a project; a token of it."""
@@ -82,13 +105,18 @@ class Server:
             return projects.add_project(connection, self.service.settings, self.service.vault, described, 0.0)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """The server, its client and its people."""
-    service = Service(load_settings({"data": tmp_path / "data"}), make=True)
+def cookie(session: str | None) -> dict[str, str]:
+    """The header that carries a session: the client of these tests is not on this machine, so that its cookies are for TLS."""
+    return {} if session is None else {"Cookie": f"__Host-holdfast={session}"}
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """A server on a folder, its client and its people."""
+    service = Service(load_settings({"data": folder / "data"}), make=True)
     upgrade(service.database)
     with TestClient(make_app(service), raise_server_exceptions=False) as client:
-        made = Server(service, client, tmp_path / "data" / "stores" / "p")
+        made = Server(service, client, folder / "data" / "stores" / "p")
         made.project("p")
         with service.database.write() as connection:
             root = accounts.add_account(connection, "root", PASSWORD, service.now(), admin=True)
@@ -96,4 +124,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
         for name, role in (("reader", Role.READER), ("writer", Role.WRITER), ("keeper", Role.ADMIN)):
             made.account(name, role)
         made.account("stranger")
+        yield made
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """The server of one test."""
+    with serving(tmp_path) as made:
         yield made

@@ -8,10 +8,10 @@ from litestar import get
 from holdfast.server import accounts, projects
 from holdfast.server.access import Role, TokenScope
 from holdfast.server.app import make_app
-from holdfast.server.guard import routes, rule_of
+from holdfast.server.guard import is_page, routes, rule_of
 from holdfast.server.service import Service
 from holdfast.server.settings import load_settings
-from tests.server.conftest import PASSWORD
+from tests.server.conftest import PASSWORD, cookie
 
 ROLES = {"reader": Role.READER, "writer": Role.WRITER, "keeper": Role.ADMIN, "root": Role.ADMIN, "narrow": Role.READER}
 NOBODY = (None, "nonsense", "expired", "revoked", "disabled")
@@ -37,16 +37,31 @@ def crowd(server):
         "elsewhere": server.token("keeper", scope=TokenScope(other, None)),
     }
     assert server.post("/api/v1/logout", "revoked").status_code < 300
+    sessions(server, other)
     moment = server.service.clock
     server.service.access._clock = type("Later", (), {"now": lambda _: moment.now().replace(microsecond=0)})()
-    while server.get("/api/v1/whoami", "expired").status_code == 200:
+    while 200 in (server.get("/api/v1/whoami", "expired").status_code, server.page("/tokens", "expired").status_code):
         pass
     return server
 
 
-def every(app):
-    """Method, path with its parameters filled in, and rule of every route."""
+def sessions(server, other):
+    """The same people in browsers."""
+    for name in ("root", "reader", "writer", "keeper", "stranger", "neighbour"):
+        server.session(name, name)
+    server.session("shut", "disabled")
+    server.session("keeper", "expired", seconds=1)
+    server.session("keeper", "narrow", scope=TokenScope(None, Role.READER))
+    server.session("keeper", "elsewhere", scope=TokenScope(other, None))
+    server.session("keeper", "revoked")
+    assert server.submit("/signout", "revoked").status_code == 303
+
+
+def every(app, *, page=False):
+    """Method, path with its parameters filled in, and rule of every route of the API, or of every page."""
     for method, path, handler in routes(app):
+        if is_page(handler) != page:
+            continue
         url = path.replace("{project_name:str}", "p")
         while "{" in url:
             start, end = url.index("{"), url.index("}")
@@ -54,28 +69,61 @@ def every(app):
         yield method, url, rule_of(handler)
 
 
+def page_status_of(server, method, url, who):
+    answer = server.submit(url, who) if method == "POST" else server.page(url, who)
+    return answer.status_code, answer.content
+
+
 def status_of(server, method, url, who):
     answer = server.request(method, url, who, headers={"Content-Length": "0"} if method != "GET" else {})
     return answer.status_code, answer.content if method != "HEAD" else b""
 
 
-def test_matrix__roles(crowd):
-    """A project's route lets through whoever has its role, and refuses everybody else in one and the same way."""
-    refusals = set()
-    for method, url, (rule, need) in every(crowd.client.app):
+@pytest.mark.parametrize("page", [False, True])
+def test_matrix__roles(crowd, page):
+    """A project's route or page lets through whoever has its role, and refuses everybody else in one and the same way."""
+    refusals, ask = set(), page_status_of if page else status_of
+    for method, url, (rule, need) in every(crowd.client.app, page=page):
         if rule != "role":
             continue
         for who in NOBODY:
-            assert status_of(crowd, method, url, who)[0] == 401, (method, url, who)
+            assert ask(crowd, method, url, who)[0] == 401, (method, url, who)
         for who in OUTSIDE:
-            status, body = status_of(crowd, method, url, who)
+            status, body = ask(crowd, method, url, who)
             assert status == 403, (method, url, who)
             refusals.add(body)
-            assert status_of(crowd, method, url.replace("/projects/p", "/projects/none-such"), who) == (status, body)
+            assert ask(crowd, method, url.replace("/projects/p", "/projects/none-such"), who) == (status, body)
         for who, role in ROLES.items():
-            status, body = status_of(crowd, method, url, who)
+            status, body = ask(crowd, method, url, who)
             assert (status == 403 and body in refusals | {b""}) == (role < need), (method, url, who, status)
     assert len(refusals - {b""}) == 1
+
+
+def test_matrix__other_pages(crowd):
+    """Other pages are anybody's, those of whoever is signed in, or a server admin's with a session that is not narrowed."""
+    crowd.session("root", "narrow root", scope=TokenScope(None, Role.ADMIN))
+    seen = set()
+    for method, url, (rule, _) in every(crowd.client.app, page=True):
+        if rule == "role":
+            continue
+        seen.add(rule)
+        for who in NOBODY:
+            assert (page_status_of(crowd, method, url, who)[0] == 401) == (rule != "public"), (method, url, who)
+        if rule == "server_admin":
+            for who in ("reader", "keeper", "stranger", "narrow root"):
+                assert page_status_of(crowd, method, url, who)[0] == 403, (method, url, who)
+            assert page_status_of(crowd, method, url, "root")[0] == 200, (method, url)
+    assert seen == {"public", "signed_in", "server_admin"}
+
+
+def test_pages__tokens_are_no_sessions(crowd):
+    """A token opens no page, in a header or as a cookie, and a session opens nothing of the API."""
+    session, token = crowd.sessions["root"], crowd.tokens["root"]
+    assert crowd.client.get("/projects", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    assert crowd.client.get("/projects", headers=cookie(token)).status_code == 401
+    for headers in ({"Authorization": f"Bearer {session}"}, cookie(session)):
+        assert crowd.client.get("/api/v1/whoami", headers=headers).status_code == 401
+    assert crowd.client.get("/projects", headers=cookie(session)).status_code == 200
 
 
 def test_matrix__others(crowd):

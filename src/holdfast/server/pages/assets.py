@@ -18,10 +18,11 @@ from holdfast.model.digest import digest_of
 __all__ = ["address", "handlers"]
 
 _TYPES: Final = {
-    "pages.css": "text/css; charset=utf-8",
-    "pages.js": "text/javascript; charset=utf-8",
-    "htmx.min.js": "text/javascript; charset=utf-8",
-    "htmx.LICENSE": "text/plain; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "pages.css": "text/css",
+    "pages.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "htmx.LICENSE": "text/plain",
 }
 _FILES: Final = {name: files("holdfast.server.pages").joinpath("static", name).read_bytes() for name in _TYPES}
 _HEADERS: Final = {

@@ -79,7 +79,9 @@ def version(
 ) -> Response[str]:
     """A version: what its meta says, and a page of its files."""
     answer = service.resolving.resolve(project, f"{name}:{version}")
-    aliases = service.resolving.state(project, answer.name).record.aliases
+    state = service.resolving.state(project, answer.name)
+    every, aliases = state.listed.versions, state.record.aliases
+    older = every[every.index(answer.version) + 1 :] if answer.version in every else ()
     files, problem = None, None
     try:
         spec = f"{answer.name}:{answer.version}"
@@ -93,6 +95,7 @@ def version(
         name=answer.name,
         version=answer.version,
         meta=answer.published.meta,
+        before=next((each for each in older if each not in state.record.tombstones), None),
         aliases=sorted(alias for alias, target in aliases.items() if target == answer.version),
         files=files,
         problem=problem,

@@ -107,7 +107,7 @@ def _made() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"size": _size, "when": _when, "many": _many}
-    environment.globals["asset"] = address
+    environment.globals["static"] = address
     return environment
 
 
