@@ -7,6 +7,7 @@ import hmac
 import http.client
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -19,17 +20,17 @@ from holdfast.clock import SystemClock
 from holdfast.errors import UsageError
 from holdfast.server import accounts, identities
 from holdfast.server.app import make_app
-from holdfast.server.migrate import upgrade
+from holdfast.server.migrate import open_database
 from holdfast.server.service import Service
 from holdfast.server.settings import load_settings
 from holdfast.server.signins import local_path
 from tests.server.conftest import PASSWORD
+from tests.server.visiting import URL, Visitor
 from tests.services import oidc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-URL = "https://testserver.local"
 BACK = f"{URL}/login/oidc/test/back"
 
 
@@ -43,55 +44,45 @@ class Later(SystemClock):
 
 
 class Site:
-    """A server with one provider; each :meth:`browser` keeps cookies of its own."""
+    """A server with one provider, and its database."""
 
-    def __init__(self, service, app, provider):
-        self.service, self.app, self.provider = service, app, provider
+    def __init__(self, service, client, provider):
+        self.service, self.client, self.provider = service, client, provider
 
     def browser(self):
-        return Browser(self)
+        """A browser in which nobody is signed in."""
+        return Browser(self.client)
 
-    def session(self, *browsers):
-        """Who is signed in to the pages in this browser; None for nobody."""
-        answer = (browsers[0] if browsers else self.browser()).get("/projects")
-        found = re.search(r'class="who">([^<]+)<', answer.text)
-        return found.group(1) if answer.status_code == 200 and found else None
+    def root(self):
+        """The header of an admin's token."""
+        reply = self.client.post("/api/v1/login", json={"name": "root", "password": PASSWORD})
+        return {"Authorization": f"Bearer {reply.json()['token']}"}
 
     def invite(self, email, name=None):
+        """Invite an address."""
         with self.service.database.write() as connection:
             return identities.invite(connection, email, name, self.service.now())
 
     def groups(self, name):
+        """The groups of an account."""
         with self.service.database.read() as connection:
             return accounts.groups_of(connection, int(accounts.find_account(connection, name).id))
 
 
-class Browser:
-    """Cookies, and going where one is sent: to this server in the process, to the provider by HTTP."""
-
-    def __init__(self, site):
-        self.site = site
-        self.client = TestClient(site.app, base_url=URL, raise_server_exceptions=False)
-
-    def get(self, path):
-        return self.client.get(path, follow_redirects=False)
-
-    def post(self, path, page, **fields):
-        """Send a form of a page, with its mark."""
-        mark = re.search(r'name="form_mark" value="([^"]+)"', page.text).group(1)
-        return self.client.post(path, data={"form_mark": mark, **fields}, follow_redirects=False)
+class Browser(Visitor):
+    """A browser that goes to the provider where it is sent there: by HTTP, and to this server in the process."""
 
     def leave(self, to="/projects"):
-        """To the provider; where it sends the browser back to."""
+        """To the provider; where that sends the browser back to."""
         sent = self.get(f"/login/oidc/test?to={to}")
         assert sent.status_code == 303, sent.text
-        return at_provider(sent.headers["location"])
-
-    def sign_in(self, to="/projects"):
-        """The whole way; the page at its end."""
-        back = self.leave(to)
+        back = at_provider(sent.headers["location"])
         assert back.startswith(BACK)
-        return self.get(back.removeprefix(URL))
+        return back.removeprefix(URL)
+
+    def arrive(self, to="/projects"):
+        """The whole way; the page at its end."""
+        return self.get(self.leave(to))
 
 
 def at_provider(url):
@@ -115,8 +106,20 @@ def provider() -> Iterator[oidc.Provider]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The folder of a server with an admin, whose database is at this release's state: made once."""
+    folder = tmp_path_factory.mktemp("made")
+    settings = load_settings({"data": folder})
+    database = open_database(settings)
+    with database.write() as connection:
+        accounts.add_account(connection, "root", PASSWORD, 0.0, admin=True)
+    database.close()
+    return folder
+
+
 @pytest.fixture
-def site(provider, tmp_path):
+def site(provider, data, tmp_path):
     """A server whose only provider is that one; addresses at example.com get accounts."""
     provider.user = {"sub": "1", "email": "ann@example.com", "email_verified": True}
     provider.twist, provider.forge, provider.refuses = lambda _: None, None, None
@@ -131,26 +134,24 @@ def site(provider, tmp_path):
         "groups_claim": "teams",
         "title": "the tests",
     }
-    settings = load_settings({"data": tmp_path / "data", "url": URL, "oidc": [described], "login_attempts": 100})
-    service = Service(settings, make=True, clock=Later())
-    upgrade(service.database)
-    with TestClient(app := make_app(service)):
-        with service.database.write() as connection:
-            accounts.add_account(connection, "root", PASSWORD, service.now(), admin=True)
-        yield Site(service, app, provider)
+    shutil.copytree(data, tmp_path / "data")
+    given = {"data": tmp_path / "data", "url": URL, "oidc": [described], "login_attempts": 100}
+    service = Service(load_settings(given), make=True, clock=Later())
+    with TestClient(make_app(service), raise_server_exceptions=False) as client:
+        yield Site(service, client, provider)
 
 
 def test_sign_in(site):
     """Whoever has a verified address in a listed domain gets an account and a session, and comes to where they wanted."""
     browser = site.browser()
-    page = browser.sign_in("/tokens")
+    page = browser.arrive("/tokens")
     assert page.status_code == 200, page.text
     assert 'content="0; url=/tokens"' in page.text
-    assert site.session(browser) == "ann@example.com"
+    assert browser.who() == "ann@example.com"
     assert "HttpOnly" in page.headers["set-cookie"]
-    assert site.session() is None
+    assert site.browser().who() is None
     assert "Sign in with the tests" in browser.get("/signin").text
-    assert site.browser().client.get("/api/v1/info").json()["login"] == ["password", "oidc"]
+    assert site.client.get("/api/v1/info").json()["login"] == ["password", "oidc"]
 
 
 def test_cookies__cross_site(site):
@@ -160,7 +161,7 @@ def test_cookies__cross_site(site):
     assert "SameSite=lax" in sent
     assert "Secure" in sent
     back = browser.leave()
-    cookies = browser.get(back.removeprefix(URL)).headers.get_list("set-cookie")
+    cookies = browser.get(back).headers.get_list("set-cookie")
     session = next(each for each in cookies if each.startswith("__Host-holdfast="))
     assert "SameSite=strict" in session
     assert any(each.startswith("__Host-holdfast-errand=") and "Max-Age=0" in each for each in cookies)
@@ -180,9 +181,9 @@ def lie(**claims):
 def refused(site, status=403):
     """Signing in fails, and leaves neither session nor account."""
     browser = site.browser()
-    page = browser.sign_in()
+    page = browser.arrive()
     assert page.status_code == status, page.text
-    assert site.session(browser) is None
+    assert browser.who() is None
     with site.service.database.read() as connection:
         assert [each.name for each in accounts.list_accounts(connection)] == ["root"]
     return page.text
@@ -259,18 +260,18 @@ def test_keys__rotated(site):
     """Keys are asked for once; a token with a key that is not known has them asked for again, and a key that is not shown is refused."""
     for sub in ("1", "2"):
         site.provider.user |= {"sub": sub, "email": f"a{sub}@example.com"}
-        assert site.browser().sign_in().status_code == 200
+        assert site.browser().arrive().status_code == 200
     assert site.provider.asked.count("/keys") == 1
     site.provider.rotate()
     site.service.clock.ahead = 60.0
-    assert site.browser().sign_in().status_code == 200
+    assert site.browser().arrive().status_code == 200
     assert site.provider.asked.count("/keys") == 2
     site.provider.rotate(show=False)
     site.service.clock.ahead = 120.0
-    page = site.browser().sign_in()
+    page = site.browser().arrive()
     assert page.status_code == 403
     assert "does not show" in page.text
-    assert site.browser().sign_in().status_code == 403
+    assert site.browser().arrive().status_code == 403
     assert site.provider.asked.count("/keys") == 3
     site.provider.rotate()
 
@@ -300,21 +301,21 @@ def test_address__no_listed_domain(site):
 
 def test_identity__is_the_subject(site):
     """The same subject with another address is the same account, even with an address that is in no listed domain or unverified."""
-    assert site.browser().sign_in().status_code == 200
+    assert site.browser().arrive().status_code == 200
     for email, verified in (("ann@elsewhere.org", True), ("ann@elsewhere.org", False)):
         site.provider.user |= {"email": email, "email_verified": verified}
         browser = site.browser()
-        browser.sign_in()
-        assert site.session(browser) == "ann@example.com"
+        browser.arrive()
+        assert browser.who() == "ann@example.com"
 
 
 def test_identity__is_not_the_address(site):
     """The same address with another subject is another account, with no role, group or token of the first."""
-    assert site.browser().sign_in().status_code == 200
+    assert site.browser().arrive().status_code == 200
     site.provider.user["sub"] = "2"
     browser = site.browser()
-    browser.sign_in()
-    assert site.session(browser) == "ann@example.com-2"
+    browser.arrive()
+    assert browser.who() == "ann@example.com-2"
 
 
 def test_identity__local_account_of_that_name(site):
@@ -322,18 +323,18 @@ def test_identity__local_account_of_that_name(site):
     with site.service.database.write() as connection:
         accounts.add_account(connection, "ann@example.com", PASSWORD, 0.0, admin=True)
     browser = site.browser()
-    browser.sign_in()
-    assert site.session(browser) == "ann@example.com-2"
+    browser.arrive()
+    assert browser.who() == "ann@example.com-2"
 
 
 def test_identity__shut_out(site):
     """An account that is shut out does not come in by its provider, and its session is no good."""
     browser = site.browser()
-    browser.sign_in()
+    browser.arrive()
     with site.service.database.write() as connection:
         accounts.set_disabled(connection, "ann@example.com", disabled=True)
-    assert site.session(browser) is None
-    page = site.browser().sign_in()
+    assert browser.who() is None
+    page = site.browser().arrive()
     assert page.status_code == 403
     assert "shut out" in page.text
 
@@ -343,30 +344,28 @@ def test_invitation(site):
     assert site.invite("Bob@Other.org", "root") == "root"
     site.provider.user = {"sub": "5", "email": "bob@other.org", "email_verified": True}
     browser = site.browser()
-    browser.sign_in()
-    assert site.session(browser) == "root"
+    browser.arrive()
+    assert browser.who() == "root"
     site.provider.user["sub"] = "6"
-    assert site.browser().sign_in().status_code == 403
+    assert site.browser().arrive().status_code == 403
     site.provider.user["sub"] = "5"
-    assert site.browser().sign_in().status_code == 200
+    assert site.browser().arrive().status_code == 200
 
 
 def test_invitation__by_an_admin(site):
     """An admin of the server invites, sees and withdraws; an account is made that roles can be given to before its owner comes."""
-    browser = site.browser()
-    token = browser.client.post("/api/v1/login", json={"name": "root", "password": PASSWORD}).json()["token"]
-    headers, route = {"Authorization": f"Bearer {token}"}, "/api/v1/admin/invitations"
-    made = browser.client.post(route, json={"email": "Eve@Other.org"}, headers=headers).json()
+    headers, route = site.root(), "/api/v1/admin/invitations"
+    made = site.client.post(route, json={"email": "Eve@Other.org"}, headers=headers).json()
     assert (made["email"], made["name"]) == ("eve@other.org", "eve@other.org")
-    assert [each["email"] for each in browser.client.get(route, headers=headers).json()] == ["eve@other.org"]
-    users = browser.client.get("/api/v1/admin/users", headers=headers).json()
+    assert [each["email"] for each in site.client.get(route, headers=headers).json()] == ["eve@other.org"]
+    users = site.client.get("/api/v1/admin/users", headers=headers).json()
     assert "eve@other.org" in {each["name"] for each in users}
     for status in (204, 404):
-        gone = browser.client.delete(route, params={"email": "eve@other.org"}, headers=headers)
+        gone = site.client.delete(route, params={"email": "eve@other.org"}, headers=headers)
         assert gone.status_code == status
     site.provider.user = {"sub": "7", "email": "eve@other.org", "email_verified": True}
-    assert site.browser().sign_in().status_code == 403
-    assert browser.client.post(route, json={"email": "nonsense"}, headers=headers).status_code == 400
+    assert site.browser().arrive().status_code == 403
+    assert site.client.post(route, json={"email": "nonsense"}, headers=headers).status_code == 400
 
 
 def test_groups(site):
@@ -375,15 +374,15 @@ def test_groups(site):
         for name in ("vision", "speech", "kept"):
             accounts.add_group(connection, name)
     site.provider.user["teams"] = ["vision", "kept", "unknown", 5]
-    site.browser().sign_in()
+    site.browser().arrive()
     assert site.groups("ann@example.com") == ["kept", "vision"]
     with site.service.database.write() as connection:
         accounts.change_members(connection, "kept", ["ann@example.com"])
     site.provider.user["teams"] = ["speech"]
-    site.browser().sign_in()
+    site.browser().arrive()
     assert site.groups("ann@example.com") == ["kept", "speech"]
     del site.provider.user["teams"]
-    site.browser().sign_in()
+    site.browser().arrive()
     assert site.groups("ann@example.com") == ["kept"]
 
 
@@ -391,11 +390,10 @@ def test_state__twice(site):
     """What a browser brought back once is refused when it comes again."""
     browser = site.browser()
     back = browser.leave()
-    cookies = dict(browser.client.cookies)
-    assert browser.get(back.removeprefix(URL)).status_code == 200
-    browser.client.cookies.clear()
-    browser.client.cookies.update(cookies)
-    again = browser.get(back.removeprefix(URL))
+    cookies = browser.cookies
+    assert browser.get(back).status_code == 200
+    browser.cookies = cookies
+    again = browser.get(back)
     assert again.status_code == 403
     assert "begun elsewhere" in again.text
 
@@ -404,10 +402,10 @@ def test_state__of_another_browser(site):
     """What one browser was sent for does not sign another one in, nor one that was sent for something else."""
     back = site.browser().leave()
     other = site.browser()
-    assert other.get(back.removeprefix(URL)).status_code == 403
+    assert other.get(back).status_code == 403
     other.leave()
     assert other.get(site.browser().leave().removeprefix(URL)).status_code == 403
-    assert site.session(other) is None
+    assert other.who() is None
 
 
 def test_state__unknown(site):
@@ -425,10 +423,10 @@ def test_code__of_another_issuer(site):
     browser = site.browser()
     back = urlsplit(browser.leave())
     query = dict(parse_qsl(back.query))
-    page = browser.client.get(back.path, params=query | {"iss": "https://evil.example"})
+    page = browser.get(back.path, params=query | {"iss": "https://evil.example"})
     assert page.status_code == 403
     site.provider.refuses = "<script>access_denied</script>"
-    page = browser.sign_in()
+    page = browser.arrive()
     assert page.status_code == 403
     assert "<script>access" not in page.text
 
@@ -443,7 +441,7 @@ def test_redirect__stays_here(site):
         "/%0d%0aX:",
         "evil",
     ):
-        page = site.browser().sign_in(to.replace("\\", "%5C"))
+        page = site.browser().arrive(to.replace("\\", "%5C"))
         where = re.search(r'content="0; url=([^"]*)"', page.text).group(1)
         assert where.startswith("/")
         assert not where.startswith(("//", "/\\"))
@@ -472,17 +470,15 @@ def test_provider__unknown_or_silent(site):
         address = gone.issuer
     object.__setattr__(issuer.provider, "issuer", address)
     assert browser.get("/login/oidc/test").status_code == 503
-    assert browser.client.post("/api/v1/login", json={"name": "root", "password": PASSWORD}).status_code == 200
+    assert site.client.post("/api/v1/login", json={"name": "root", "password": PASSWORD}).status_code == 200
 
 
 def test_audit(site):
     """Who came by which provider, and who was refused for what, stands in the audit log; no token and no code does."""
-    site.browser().sign_in()
+    site.browser().arrive()
     site.provider.twist = lie(aud="another")
-    site.browser().sign_in()
-    token = site.browser().client.post("/api/v1/login", json={"name": "root", "password": PASSWORD}).json()["token"]
-    headers = {"Authorization": f"Bearer {token}"}
-    lines = site.browser().client.get("/api/v1/admin/audit", headers=headers).json()["lines"]
+    site.browser().arrive()
+    lines = site.client.get("/api/v1/admin/audit", headers=site.root()).json()["lines"]
     told = {(each["action"], each.get("who")): each.get("detail", "") for each in lines}
     assert told["login", "ann@example.com"] == "by test, domain: 1"
     assert "aud" in told["login.refused", None]
@@ -520,7 +516,7 @@ def test_backup__keeps_identities(site, tmp_path):
     from holdfast.server.backup import backup, restore
     from holdfast.server.database import Database
 
-    site.browser().sign_in()
+    site.browser().arrive()
     backup(site.service.database, tmp_path / "file", 0.0)
     database = Database(f"sqlite:///{tmp_path / 'other.db'}")
     rows = restore(database, tmp_path / "file")

@@ -4,47 +4,34 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from litestar.testing import TestClient
 
 from holdfast.server import accounts
 from tests.server.conftest import PASSWORD
+from tests.server.visiting import Visitor
 
-URL = "https://testserver.local"
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 ASKED = {"port": "54321", "challenge": CHALLENGE, "nonce": "n" * 22}
+ASKING = f"/login/program?{urlencode(ASKED)}"
 
 
-class Browser:
-    """A browser of somebody who may sign in with a password."""
+def visitor(server, name="root"):
+    """The browser of somebody who is signed in."""
+    made = Visitor(server.client)
+    assert made.sign_in(name).status_code == 303
+    return made
 
-    def __init__(self, server, name="root"):
-        self.client = TestClient(server.client.app, base_url=URL, raise_server_exceptions=False)
-        if name is not None:
-            self.sign_in(self.get("/signin"), name)
 
-    def get(self, path):
-        return self.client.get(path, follow_redirects=False)
-
-    def post(self, path, page, **fields):
-        """Send a form of a page."""
-        mark = re.findall(r'name="form_mark" value="([^"]+)"', page.text)[-1]
-        return self.client.post(path, data={"form_mark": mark, **fields}, follow_redirects=False)
-
-    def sign_in(self, page, name="root"):
-        to = re.search(r'name="to" value="([^"]*)"', page.text).group(1).replace("&amp;", "&")
-        return self.post("/signin", page, name=name, password=PASSWORD, to=to)
-
-    def allow(self, **asked):
-        """Allow a program; where the browser goes then."""
-        page = self.get(f"/login/program?{urlencode(ASKED | asked)}")
-        assert page.status_code == 200, page.text
-        return self.post("/login/program", page, **(ASKED | asked), answer="allow").headers["location"]
+def allowed(server):
+    """Where a browser goes once a program is allowed."""
+    browser = visitor(server)
+    page = browser.get(ASKING)
+    assert page.status_code == 200, page.text
+    return browser.post("/login/program", page, **ASKED, answer="allow").headers["location"]
 
 
 @pytest.fixture
@@ -82,7 +69,7 @@ def exchange(server, code, verifier=VERIFIER):
 
 def test_program(server):
     """Whoever is signed in allows a program, whose port then gets a code; code and verifier are a token of theirs, once."""
-    found = brought(Browser(server).allow())
+    found = brought(allowed(server))
     assert found["nonce"] == ASKED["nonce"]
     reply = exchange(server, found["code"])
     assert reply.status_code == 200, reply.text
@@ -94,10 +81,10 @@ def test_program(server):
 
 def test_program__sign_in_first(server):
     """Whoever is not signed in yet does so, and comes back to what the program asks."""
-    browser = Browser(server, None)
-    page = browser.get(f"/login/program?{urlencode(ASKED)}")
+    browser = Visitor(server.client)
+    page = browser.get(ASKING)
     assert page.status_code == 401
-    sent = browser.sign_in(page).headers["location"]
+    sent = browser.sign_in(page=page).headers["location"]
     assert sent.startswith("/login/program?")
     page = browser.get(sent)
     assert "54321" in page.text
@@ -106,36 +93,34 @@ def test_program__sign_in_first(server):
 
 def test_program__wrong_verifier(server):
     """A code with another verifier is refused, and no good afterwards with the right one."""
-    code = brought(Browser(server).allow())["code"]
+    code = brought(allowed(server))["code"]
     assert exchange(server, code, "w" * 43).status_code == 403
     assert exchange(server, code, VERIFIER).status_code == 403
 
 
 def test_program__too_late(server, later):
     """A code is good for a minute."""
-    code = brought(Browser(server).allow())["code"]
+    code = brought(allowed(server))["code"]
     later(61)
     assert exchange(server, code).status_code == 403
 
 
 def test_program__refused(server):
     """Who refuses sends the program no code."""
-    browser = Browser(server)
-    page = browser.get(f"/login/program?{urlencode(ASKED)}")
+    browser = visitor(server)
+    page = browser.get(ASKING)
     found = brought(browser.post("/login/program", page, **ASKED, answer="no").headers["location"])
     assert found == {"error": "refused", "nonce": ASKED["nonce"]}
 
 
 def test_program__no_form_of_ours(server):
     """A form that another page sends, without the mark of this session, gets no code; nor does one by a token of the API."""
-    browser = Browser(server)
+    browser = visitor(server)
     for more in ({}, {"form_mark": "0" * 64}):
-        answer = browser.client.post(
-            "/login/program", data={**ASKED, "answer": "allow", **more}, follow_redirects=False
-        )
+        answer = browser.send("/login/program", **ASKED, answer="allow", **more)
         assert answer.status_code == 403
         assert "location" not in answer.headers
-    assert server.get(f"/login/program?{urlencode(ASKED)}", "root").status_code == 401
+    assert server.get(ASKING, "root").status_code == 401
 
 
 WRONG = (
@@ -154,8 +139,8 @@ WRONG = (
 
 def test_program__to_another_host(server):
     """A browser is sent to a port of its own machine or nowhere: what is no port, challenge or nonce is refused."""
-    browser = Browser(server)
-    page = browser.get(f"/login/program?{urlencode(ASKED)}")
+    browser = visitor(server)
+    page = browser.get(ASKING)
     for wrong in WRONG:
         assert browser.get(f"/login/program?{urlencode(ASKED | wrong)}").status_code == 400, wrong
         answer = browser.post("/login/program", page, **(ASKED | wrong), answer="allow")
@@ -166,7 +151,7 @@ def test_program__to_another_host(server):
 def test_program__shut_out_meanwhile(server):
     """A code of an account that is shut out meanwhile is no token."""
     server.account("other", admin=True)
-    code = brought(Browser(server).allow())["code"]
+    code = brought(allowed(server))["code"]
     with server.service.database.write() as connection:
         accounts.set_disabled(connection, "root", disabled=True)
     assert exchange(server, code).status_code == 403
@@ -197,7 +182,7 @@ def test_device(server, later):
     """Letters that somebody types and allows, however written, give the program that shows them one token of theirs."""
     code, letters = begun(server)
     assert poll(server, code).json() == {}
-    browser = Browser(server)
+    browser = visitor(server)
     shown = typed(browser, letters.lower().replace("-", " "))
     assert "&lt;b&gt;a box&lt;/b&gt;" in shown.text
     assert "signed in" in typed(browser, letters, "allow").text
@@ -212,7 +197,7 @@ def test_device(server, later):
 def test_device__refused(server, later):
     """What was refused stays refused, and the program is told."""
     code, letters = begun(server)
-    browser = Browser(server)
+    browser = visitor(server)
     assert "refused" in typed(browser, letters, "refuse").text
     assert typed(browser, letters, "allow").status_code == 404
     answer = poll(server, code)
@@ -224,7 +209,7 @@ def test_device__expired(server, later):
     """Letters are good for ten minutes, to type and to ask with, even when they were allowed."""
     code, letters = begun(server)
     other, allowed = begun(server)
-    browser = Browser(server)
+    browser = visitor(server)
     typed(browser, allowed, "allow")
     later(601)
     assert typed(browser, letters, "allow").status_code == 404
@@ -236,7 +221,7 @@ def test_device__too_fast(server, later):
     """A program that polls faster than it was told is told to wait, and gets no token before it does."""
     code, letters = begun(server)
     assert poll(server, code).status_code == 200
-    typed(Browser(server), letters, "allow")
+    typed(visitor(server), letters, "allow")
     for _ in range(2):
         later(2)
         answer = poll(server, code)
@@ -248,7 +233,7 @@ def test_device__too_fast(server, later):
 
 def test_device__guessing(server):
     """Guessing letters is slowed down, and so is asking for them."""
-    browser = Browser(server)
+    browser = visitor(server)
     statuses = [typed(browser, f"BCDF-BCD{each}", "allow").status_code for each in "BCDFGHJKLMNP"]
     assert statuses[0] == 404
     assert statuses[-1] == 429
@@ -262,6 +247,6 @@ def test_device__one_of_two_answers(server, later):
     code, letters = begun(server)
     with server.service.database.write() as connection:
         accounts.add_account(connection, "bob", PASSWORD, 0.0)
-    assert typed(Browser(server, "bob"), letters, "allow").status_code == 200
-    assert typed(Browser(server), letters, "allow").status_code == 404
+    assert typed(visitor(server, "bob"), letters, "allow").status_code == 200
+    assert typed(visitor(server), letters, "allow").status_code == 404
     assert poll(server, code).json()["token"]["name"] == "bob"
