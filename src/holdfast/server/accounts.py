@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -41,8 +42,6 @@ __all__ = [
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _SHORTEST, _LONGEST = 10, 1000
 _hasher: Final = PasswordHasher()
-#: Verified when there is no such account, so that the answer takes as long as one about an account.
-_nobody: Final = _hasher.hash(secrets.token_hex(16))
 
 
 def add_account(
@@ -80,10 +79,11 @@ def find_account(connection: Connection, name: str) -> Row[tuple[object, ...]]:
 
 def check_password(connection: Connection, name: str, password: str) -> int | None:
     """The account whose name and password these are, or None; as slow for a name that nobody has."""
+    nobody = _nobody()
     row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
     kept = None if row is None or row.disabled or row.service else row.password
     try:
-        _hasher.verify(kept or _nobody, password[: _LONGEST + 1])
+        _hasher.verify(kept or nobody, password[: _LONGEST + 1])
     except (VerificationError, InvalidHashError):
         return None
     if row is None or kept is None:
@@ -195,6 +195,12 @@ def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         hint = "lower-case letters, digits and . _ @ + -, at most 100, a letter or digit first"
         raise UsageError(f"{name[:100]!r} is no name for an account or group", subject=name[:100], hint=hint)
+
+
+@cache
+def _nobody() -> str:
+    """Verified when there is no such account, so that the answer takes as long as one about an account."""
+    return _hasher.hash(secrets.token_hex(16))
 
 
 def _hashed(password: str) -> str:
