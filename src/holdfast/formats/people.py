@@ -6,6 +6,7 @@ Routes below ``/api/v1/admin`` (an admin of the server)::
     POST users                     UserRequest
     POST users/{name}/enable|disable
     POST users/{name}/password     PasswordRequest    the account's tokens end
+    POST users/{name}/tokens       ServiceTokenReply  a service account's
     GET  groups                    [GroupRow]
     POST groups                    MembersRequest     a new group
     POST groups/{name}/members     MembersRequest     GroupRow
@@ -36,6 +37,7 @@ __all__ = [
     "PasswordRequest",
     "ProjectRequest",
     "ProjectRow",
+    "ServiceTokenReply",
     "UserRequest",
     "UserRow",
 ]
@@ -54,6 +56,13 @@ class PasswordRequest(Request, frozen=True):
     """Another password."""
 
     password: str
+
+
+class ServiceTokenReply(Reply, frozen=True):
+    """A new token of a service account, the only time that its text is told."""
+
+    name: str
+    token: str
 
 
 class UserRow(Reply, frozen=True, omit_defaults=False):

@@ -13,6 +13,7 @@ from holdfast.formats.people import (
     PasswordRequest,
     ProjectRequest,
     ProjectRow,
+    ServiceTokenReply,
     UserRequest,
     UserRow,
 )
@@ -51,6 +52,12 @@ def disable(name: FromPath[str], admin: given.Admin) -> None:
 def set_password(name: FromPath[str], data: JSONBody[PasswordRequest], admin: given.Admin) -> None:
     """Another password; the account's tokens end."""
     admin.set_password(name, data.password)
+
+
+@post("/admin/users/{name:str}/tokens", opt=_ADMIN, status_code=201, sync_to_thread=True)
+def new_token(name: FromPath[str], admin: given.Admin) -> ServiceTokenReply:
+    """A token of a service account, which cannot sign in to make its own; told this once."""
+    return ServiceTokenReply(name, admin.new_token(name))
 
 
 @get("/admin/groups", opt=_ADMIN, sync_to_thread=True)
@@ -117,6 +124,7 @@ handlers = [
     enable,
     disable,
     set_password,
+    new_token,
     groups,
     add_group,
     change_members,
