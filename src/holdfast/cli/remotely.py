@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 from holdfast.errors import AccessError, NotFoundError
@@ -28,6 +28,12 @@ __all__ = ["RemoteAdministration"]
 
 Reply = TypeVar("Reply")
 _NOTHING: type[None] = type(None)
+#: What the routes are about, and the command that lists the names.
+_NAMED: Final = {
+    "users": ("account", "asset server user list"),
+    "groups": ("group", "asset server user list"),
+    "projects": ("project", "asset server project list"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +92,28 @@ class RemoteAdministration:
         Raises:
             NotFoundError: there is no such project, which only an admin of the server is told.
         """
+        route = _route("projects", project, "members")
         try:
-            return self.server.ask("PUT", f"projects/{_piece(project)}/members", list[MemberRow], body=change)
+            return self.server.ask("PUT", route, list[MemberRow], body=change)
         except AccessError:
             if project in {each.name for each in self.projects()}:
                 raise
-            raise NotFoundError(f"no project {project!r}", subject=project, hint="asset server project list") from None
+            raise _absent("projects", project) from None
 
     def _ask(self, method: str, reply: type[Reply], *pieces: str, body: Request | None = None) -> Reply:
         """The answer of a route of admins. Sent once: what is done must not be answered with 'it is there already'."""
-        route = "/".join(("admin", *map(_piece, pieces)))
-        return self.server.ask(method, route, reply, body=body, again=method == "GET")
+        return self.server.ask(method, f"admin/{_route(*pieces)}", reply, body=body, again=method == "GET")
 
 
-def _piece(name: str) -> str:
-    return quote(name, safe="")
+def _route(about: str, name: str | None = None, *more: str) -> str:
+    """A route about a name; one that cannot be a piece of a path is nobody's, and nobody is asked."""
+    if name is None:
+        return about
+    if "/" in name or name in ("", ".", ".."):
+        raise _absent(about, name)
+    return "/".join((about, quote(name, safe=""), *more))
+
+
+def _absent(about: str, name: str) -> NotFoundError:
+    what, hint = _NAMED[about]
+    return NotFoundError(f"no {what} {name!r}", subject=name, hint=hint)

@@ -146,7 +146,7 @@ def find_group(connection: Connection, name: str) -> int:
     """
     found = connection.execute(select(groups.c.id).where(groups.c.name == name)).scalar()
     if found is None:
-        raise NotFoundError(f"no group {name!r}", subject=name, hint="asset server group list")
+        raise NotFoundError(f"no group {name!r}", subject=name, hint="asset server user list")
     return int(found)
 
 
