@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from litestar import Litestar
+
 PASSWORD = "correct horse battery"
 DAY = 86400
 
@@ -84,6 +86,17 @@ class Server:
             return projects.add_project(connection, self.service.settings, self.service.vault, described, 0.0)
 
 
+_made: list[Litestar] = []
+
+
+def application(service: Service) -> Litestar:
+    """The application over these parts: made once, for it keeps nothing of them but what is in its state."""
+    if not _made:
+        _made.append(make_app(service))
+    _made[0].state["service"] = service
+    return _made[0]
+
+
 @cache
 def hashed() -> str:
     """What is kept of the password: slow to make, as it must be, so made once."""
@@ -95,7 +108,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     """The server, its client and its people."""
     service = Service(load_settings({"data": tmp_path / "data"}), make=True)
     upgrade(service.database)
-    with TestClient(make_app(service), raise_server_exceptions=False) as client:
+    with TestClient(application(service), raise_server_exceptions=False) as client:
         made = Server(service, client, tmp_path / "data" / "stores" / "p")
         made.project("p")
         made.account("root", admin=True)
