@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.main import run
+from holdfast.server import migrate
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
@@ -180,6 +181,13 @@ def test_migrate(machine):
     told = machine.server("migrate")
     assert told["before"] == told["after"]
     assert machine.server("rebuild") == {}
+
+
+def test_newest__is_what_alembic_takes_for_the_last():
+    """The migrations are one line, and the number that their last file's name begins with is its revision."""
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory(str(migrate._FOLDER)).get_heads() == [migrate.newest()]
 
 
 def test_projects__refusals(machine):
