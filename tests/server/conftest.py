@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 from litestar.testing import TestClient
+from sqlalchemy import update
 
 from holdfast.formats.people import ProjectRequest
-from holdfast.server import accounts, memberships, projects, tokens
+from holdfast.server import accounts, memberships, projects, tables, tokens
 from holdfast.server.access import Role, TokenScope
 from holdfast.server.app import make_app
 from holdfast.server.migrate import upgrade
@@ -24,6 +26,8 @@ from holdfast.server.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from litestar import Litestar
 
 PASSWORD = "correct horse battery"
 DAY = 86400
@@ -105,6 +109,23 @@ class Server:
             return projects.add_project(connection, self.service.settings, self.service.vault, described, 0.0)
 
 
+_made: list[Litestar] = []
+
+
+def application(service: Service) -> Litestar:
+    """The application over these parts: made once, for it keeps nothing of them but what is in its state."""
+    if not _made:
+        _made.append(make_app(service))
+    _made[0].state["service"] = service
+    return _made[0]
+
+
+@cache
+def hashed() -> str:
+    """What is kept of the password: slow to make, as it must be, so made once."""
+    return accounts._hashed(PASSWORD)
+
+
 def cookie(session: str | None) -> dict[str, str]:
     """The header that carries a session: the client of these tests is not on this machine, so that its cookies are for TLS."""
     return {} if session is None else {"Cookie": f"__Host-holdfast={session}"}
@@ -115,12 +136,14 @@ def serving(folder: Path) -> Iterator[Server]:
     """A server on a folder, its client and its people."""
     service = Service(load_settings({"data": folder / "data"}), make=True)
     upgrade(service.database)
-    with TestClient(make_app(service), raise_server_exceptions=False) as client:
+    with TestClient(application(service), raise_server_exceptions=False) as client:
         made = Server(service, client, folder / "data" / "stores" / "p")
         made.project("p")
+        made.account("root", admin=True)
         with service.database.write() as connection:
-            root = accounts.add_account(connection, "root", PASSWORD, service.now(), admin=True)
-        made.tokens["root"] = made.token(root)
+            connection.execute(
+                update(tables.accounts).where(tables.accounts.c.name == "root").values(password=hashed())
+            )
         for name, role in (("reader", Role.READER), ("writer", Role.WRITER), ("keeper", Role.ADMIN)):
             made.account(name, role)
         made.account("stranger")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,39 +13,56 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.main import run
+from holdfast.server import migrate
+
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
 
 
 class Machine:
-    """A machine with a home of its own, on which commands are typed."""
+    """A machine with a home of its own, on which commands are typed: in this process, but for the server itself."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monkeypatch, capsys) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.env = {**os.environ, "HOME": str(folder / "home"), "PYTHONPATH": str(ROOT / "src")}
-        self.env |= {"HOLDFAST_KEYRING": "off", "HOLDFAST_CONFIG": str(folder / "home" / "config.toml")}
+        self.monkeypatch = monkeypatch
+        self.capsys = capsys
         (folder / "home").mkdir()
+        monkeypatch.setenv("HOLDFAST_KEYRING", "off")
+        monkeypatch.setenv("HOLDFAST_CONFIG", str(folder / "home" / "config.toml"))
 
     def asset(self, *words: str, stdin: str = "", code: int = 0) -> dict:
         """Type a command with --json; what it printed."""
-        done = subprocess.run(self.line(*words), input=stdin, env=self.env, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        self.monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        found = run([*words, "--json"])
+        out, err = self.capsys.readouterr()
+        assert found == code, out + err
+        return json.loads(out)
 
     def server(self, *words: str, stdin: str = "", code: int = 0):
         """A command of ``asset server`` on the server's data."""
         return self.asset("server", *words, "--data", str(self.data), stdin=stdin, code=code)
 
-    @staticmethod
-    def line(*words: str) -> list[str]:
-        return [sys.executable, "-m", "holdfast.cli", *words, "--json"]
-
     @contextmanager
     def serving(self, *more: str):
         """A server that runs; its address. It ends in order on SIGTERM."""
-        line = self.line("server", "start", "--port", "0", "--data", str(self.data), *more)
-        with subprocess.Popen(line, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = [
+            sys.executable,
+            "-m",
+            "holdfast.cli",
+            "server",
+            "start",
+            "--port",
+            "0",
+            "--data",
+            str(self.data),
+            "--json",
+        ]
+        env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        with subprocess.Popen(
+            [*line, *more], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             try:
                 assert process.stdout is not None
                 yield json.loads(process.stdout.readline())["url"]
@@ -54,9 +72,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path, monkeypatch, capsys):
     """The machine."""
-    return Machine(tmp_path)
+    return Machine(tmp_path, monkeypatch, capsys)
 
 
 def people(machine: Machine) -> None:
@@ -163,6 +181,13 @@ def test_migrate(machine):
     told = machine.server("migrate")
     assert told["before"] == told["after"]
     assert machine.server("rebuild") == {}
+
+
+def test_newest__is_what_alembic_takes_for_the_last():
+    """The migrations are one line, and the number that their last file's name begins with is its revision."""
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory(str(migrate._FOLDER)).get_heads() == [migrate.newest()]
 
 
 def test_projects__refusals(machine):

@@ -1,6 +1,6 @@
-"""Which server the commands of ``asset server`` mean, and an admin's deeds on its database.
+"""Which server the commands of ``asset server`` mean, and an admin's deeds: on its database, or by asking it.
 
-They work on the server's own database: whoever can read its secret file may use them.
+On the database whoever can read its secret file may do them; a server that runs is asked with the token of an admin of it.
 """
 
 from __future__ import annotations
@@ -8,20 +8,71 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
-from holdfast.errors import LocalError
+from holdfast.cli.output import print_json, print_lines
+from holdfast.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from holdfast.cli.options import Session
+    from holdfast.formats.people import (
+        GroupRow,
+        MemberRequest,
+        MemberRow,
+        MembersRequest,
+        ProjectRequest,
+        ProjectRow,
+        UserRequest,
+        UserRow,
+    )
     from holdfast.server.admin import Administration
     from holdfast.server.settings import ServerSettings
 
-__all__ = ["Place", "administration", "placed"]
+__all__ = ["Deeds", "Place", "administration", "placed", "reached", "reaching", "told"]
+
+
+class Deeds(Protocol):
+    """What an admin does, here or there; ``holdfast.server.admin`` says what each is."""
+
+    def users(self) -> list[UserRow]:
+        """Every account."""
+
+    def add_user(self, wanted: UserRequest) -> None:
+        """A new account."""
+
+    def new_token(self, name: str) -> str:
+        """A token of a service account."""
+
+    def set_disabled(self, name: str, *, disabled: bool) -> None:
+        """Shut an account out, or let it in again."""
+
+    def set_password(self, name: str, password: str) -> None:
+        """Another password."""
+
+    def add_group(self, name: str, members: list[str]) -> None:
+        """A new group."""
+
+    def remove_group(self, name: str) -> None:
+        """Take a group away."""
+
+    def change_members(self, name: str, change: MembersRequest) -> GroupRow:
+        """Accounts into a group and out of it."""
+
+    def projects(self) -> list[ProjectRow]:
+        """Every project."""
+
+    def add_project(self, wanted: ProjectRequest) -> ProjectRow:
+        """A new project."""
+
+    def remove_project(self, name: str) -> None:
+        """Forget a project."""
+
+    def set_role(self, project: str, change: MemberRequest) -> list[MemberRow]:
+        """Give a role in a project, or take it away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +83,12 @@ class Place:
     database: str | None
     config: str | None
     secret_file: str | None
+    server: str | None = None
+
+    @property
+    def database_given(self) -> bool:
+        """Whether it is named by its database, on whose machine we are."""
+        return any(each is not None for each in (self.data, self.database, self.config, self.secret_file))
 
     def settings(self, session: Session, **more: Any) -> ServerSettings:
         """The server's settings.
@@ -50,32 +107,79 @@ class Place:
         return load_settings({**given, "environ": session.settings.environ}, file)
 
 
+_PLACED: Final = {
+    "data": click.option("--data", metavar="DIR", help="The server's folder: database, secret, stores of its own."),
+    "database": click.option(
+        "--database", metavar="URL", help="postgresql+psycopg://…; an SQLite file in DIR unless told."
+    ),
+    "config": click.option("--config", metavar="FILE", help="The server's settings, in TOML."),
+    "secret_file": click.option(
+        "--secret-file", metavar="FILE", help="The key for sealed credentials; DIR/secret unless told."
+    ),
+}
+_REACHED: Final = {
+    **_PLACED,
+    "server": click.option(
+        "--server", metavar="URL", help="The server that runs, as an admin of it; that of the settings unless told."
+    ),
+}
+
+
 def placed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options by which a server is named; the function gets them as ``place``."""
+    """Options by which a server's database is named; the function gets them as ``place``."""
+    return _with(_PLACED, function)
 
-    def call(
-        session: Session,
-        *arguments: Any,
-        data: str | None,
-        database: str | None,
-        config: str | None,
-        secret_file: str | None,
-        **options: Any,
-    ) -> Any:
-        return function(session, *arguments, place=Place(data, database, config, secret_file), **options)
 
-    for option in (
-        click.option("--secret-file", metavar="FILE", help="The key for sealed credentials; DIR/secret unless told."),
-        click.option("--config", metavar="FILE", help="The server's settings, in TOML."),
-        click.option("--database", metavar="URL", help="postgresql+psycopg://…; an SQLite file in DIR unless told."),
-        click.option("--data", metavar="DIR", help="The server's folder: database, secret, stores of its own."),
-    ):
+def reaching(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`placed`, or the address of a server that runs."""
+    return _with(_REACHED, function)
+
+
+def _with(wanted: dict[str, Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(session: Session, *arguments: Any, **options: Any) -> Any:
+        place = Place(**{name: options.pop(name) for name in wanted})
+        return function(session, *arguments, place=place, **options)
+
+    for option in reversed(wanted.values()):
         call = option(call)
     call.__doc__ = function.__doc__
     call.__name__ = function.__name__
     if hasattr(function, "__click_params__"):
         call.__click_params__ = [*function.__click_params__, *call.__click_params__]  # type: ignore[attr-defined]
     return call
+
+
+@contextmanager
+def reached(session: Session, place: Place) -> Iterator[Deeds]:
+    """What an admin does: on the database where the options say where it is, else at the server that runs.
+
+    Raises:
+        UsageError: the options say both, or neither they nor the settings name a server.
+        AccessError: not signed in there.
+    """
+    if place.database_given:
+        if place.server is not None:
+            raise UsageError("a database, or a server that runs", hint="--data DIR, or --server URL, not both")
+        with administration(session, place) as deeds:
+            yield deeds
+        return
+    from holdfast.cli.remotely import RemoteAdministration
+    from holdfast.cli.signin import signed_in
+
+    try:
+        server = signed_in(session, place.server)
+    except UsageError as error:
+        hint = f"--data DIR on the server's machine, or {error.hint}"
+        raise UsageError(error.message, subject=error.subject, hint=hint) from None
+    yield RemoteAdministration(server)
+
+
+def told(session: Session, value: dict[str, Any], text: str) -> None:
+    """Say what was done."""
+    if session.json:
+        print_json(value)
+    elif not session.quiet:
+        print_lines([text])
 
 
 @contextmanager

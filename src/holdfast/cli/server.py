@@ -1,7 +1,7 @@
 """``asset server``: a server on this machine, its database and its secret.
 
 The commands take ``--data``, ``--database`` or ``--config`` as the server is started with. What they do is :mod:`holdfast.server`'s; people
-and projects are in :mod:`~holdfast.cli.people`.
+and projects, which are looked after over HTTP as well, are in ``users``, ``groups`` and ``hosting``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli import people
 from holdfast.cli.administration import administration, placed
+from holdfast.cli.groups import group_command, role_command
+from holdfast.cli.hosting import project_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import print_json, print_lines, print_table
+from holdfast.cli.users import user_command
 
 if TYPE_CHECKING:
     from holdfast.cli.administration import Place
@@ -214,9 +216,9 @@ for _command in (
     restore_command,
     rotate_secret_command,
     rebuild_command,
-    people.user_command,
-    people.group_command,
-    people.role_command,
-    people.project_command,
+    user_command,
+    group_command,
+    role_command,
+    project_command,
 ):
     server_command.add_command(_command)

@@ -39,13 +39,13 @@ def server_address(settings: Settings) -> str:
     return settings.server
 
 
-def signed_in(session: Session) -> Server:
-    """The server of the settings, with a token for it.
+def signed_in(session: Session, url: str | None = None) -> Server:
+    """The server of the settings, or that of the URL, with a token for it.
 
     Raises:
         AccessError: there is none; nobody is asked then.
     """
-    address = server_address(session.settings)
+    address = server_address(session.settings) if url is None else str(key_named("server").check(url))
     server = open_server(address, session.settings)
     if not server.authorization():
         raise AccessError(f"not signed in to {address}", subject=address, hint=f"asset login {address}")

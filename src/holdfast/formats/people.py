@@ -9,6 +9,7 @@ Routes below ``/api/v1/admin`` (an admin of the server)::
     GET  invitations               [InvitationRow]
     POST invitations               InvitationRequest  InvitationRow; to sign in at a provider
     DELETE invitations?email       the account stays
+    POST users/{name}/tokens       ServiceTokenReply  a service account's
     GET  groups                    [GroupRow]
     POST groups                    MembersRequest     a new group
     POST groups/{name}/members     MembersRequest     GroupRow
@@ -41,6 +42,7 @@ __all__ = [
     "PasswordRequest",
     "ProjectRequest",
     "ProjectRow",
+    "ServiceTokenReply",
     "UserRequest",
     "UserRow",
 ]
@@ -59,6 +61,13 @@ class PasswordRequest(Request, frozen=True):
     """Another password."""
 
     password: str
+
+
+class ServiceTokenReply(Reply, frozen=True):
+    """A new token of a service account, the only time that its text is told."""
+
+    name: str
+    token: str
 
 
 class UserRow(Reply, frozen=True, omit_defaults=False):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -46,8 +47,6 @@ _SHORTEST, _LONGEST = 10, 1000
 _hasher: Final = PasswordHasher()
 #: A hash takes 64 MiB while it is made, and anybody may ask for one: so many at a time, and the others wait.
 _hashing: Final = threading.BoundedSemaphore(4)
-#: Verified when there is no such account, so that the answer takes as long as one about an account.
-_nobody: Final = _hasher.hash(secrets.token_hex(16))
 
 
 def add_account(
@@ -85,12 +84,13 @@ def find_account(connection: Connection, name: str) -> Row[tuple[object, ...]]:
 
 def check_password(database: Database, name: str, password: str) -> int | None:
     """The account whose name and password these are, or None; as slow for a name that nobody has. No connection is held meanwhile."""
+    nobody = _nobody()
     with database.read() as connection:
         row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
     kept = None if row is None or row.disabled or row.service else row.password
     try:
         with _hashing:
-            _hasher.verify(kept or _nobody, password[: _LONGEST + 1])
+            _hasher.verify(kept or nobody, password[: _LONGEST + 1])
     except (VerificationError, InvalidHashError):
         return None
     if row is None or kept is None:
@@ -153,7 +153,7 @@ def find_group(connection: Connection, name: str) -> int:
     """
     found = connection.execute(select(groups.c.id).where(groups.c.name == name)).scalar()
     if found is None:
-        raise NotFoundError(f"no group {name!r}", subject=name, hint="asset server group list")
+        raise NotFoundError(f"no group {name!r}", subject=name, hint="asset server user list")
     return int(found)
 
 
@@ -205,6 +205,12 @@ def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         hint = "lower-case letters, digits and . _ @ + -, at most 100, a letter or digit first"
         raise UsageError(f"{name[:100]!r} is no name for an account or group", subject=name[:100], hint=hint)
+
+
+@cache
+def _nobody() -> str:
+    """Verified when there is no such account, so that the answer takes as long as one about an account."""
+    return _hasher.hash(secrets.token_hex(16))
 
 
 def _hashed(password: str) -> str:

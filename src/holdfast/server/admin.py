@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.errors import UsageError
 from holdfast.formats.people import AuditReply, AuditRow, GroupRow, InvitationRow, MemberRow, ProjectRow
 from holdfast.server import accounts, identities, memberships, projects, tokens
 from holdfast.server.access import Role
@@ -80,10 +81,16 @@ class Administration:
             identities.withdraw(connection, email)
 
     def new_token(self, name: str) -> str:
-        """A token of an account, for one that cannot sign in to make its own."""
+        """A token of a service account, which cannot sign in to make its own.
+
+        Raises:
+            UsageError: it is a person's account, in whose name nobody else acts.
+        """
         with self._noting("token.create", name) as (connection, now):
-            number = int(accounts.find_account(connection, name).id)
-            return tokens.create_token(connection, number, now, seconds=self.settings.token_days * _DAY).text
+            row = accounts.find_account(connection, name)
+            if not row.service:
+                raise UsageError(f"{name} is no service account", subject=name, hint="asset token create, signed in")
+            return tokens.create_token(connection, int(row.id), now, seconds=self.settings.token_days * _DAY).text
 
     def set_disabled(self, name: str, *, disabled: bool) -> None:
         """Shut an account out, or let it in again; it counts from its next request on."""

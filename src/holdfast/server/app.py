@@ -22,7 +22,7 @@ from litestar.openapi.config import OpenAPIConfig
 from holdfast.server import guard
 from holdfast.server.description import Description
 from holdfast.server.failures import HANDLERS
-from holdfast.server.given import DEPENDENCIES
+from holdfast.server.given import DEPENDENCIES, service_of
 from holdfast.server.logs import watched
 from holdfast.server.pages.routes import pages
 from holdfast.server.routes import (
@@ -74,13 +74,13 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
         request_max_body_size=SMALL_BODY,
         state=State({"service": service}),
         on_startup=[_more_threads],
-        on_shutdown=[service.close],
+        on_shutdown=[_close],
         openapi_config=_openapi(),
         debug=False,
         logging_config=None,
     )
     guard.require_rules(app)
-    app.asgi_handler = watched(app.asgi_handler, service)
+    app.asgi_handler = watched(app.asgi_handler, lambda: service_of(app))
     return app
 
 
@@ -93,6 +93,11 @@ async def _more_threads() -> None:
 def _api_handlers() -> list[Any]:
     """The handlers of no project."""
     return [*people.handlers, *programs.handlers, *projects.handlers, *admin.handlers, operation.openapi]
+
+
+async def _close(app: Litestar) -> None:
+    """What the application works with is closed: that of its state, which is the only place that holds it."""
+    service_of(app).close()
 
 
 def _project_handlers() -> list[Any]:

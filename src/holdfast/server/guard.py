@@ -39,7 +39,7 @@ _READS: Final = ("GET", "HEAD")
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let a request through to a handler, or raise AccessError."""
-    if connection.scope.get("method") == "OPTIONS":
+    if isinstance(connection, Request) and connection.method == "OPTIONS":
         return  # answered by the framework, with the methods of the route alone
     if rule_of(handler)[0] != "public":
         await _admitted(connection, handler)

@@ -14,6 +14,8 @@ from holdfast.server.given import PRINCIPAL
 from holdfast.server.origin import address_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
     from holdfast.server.service import Service
@@ -26,14 +28,14 @@ _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "O
 _LONGEST: Final = 500
 
 
-def watched(app: ASGIApp, service: Service) -> ASGIApp:
-    """The application, watched."""
+def watched(app: ASGIApp, parts: Callable[[], Service]) -> ASGIApp:
+    """The application, watched; ``parts`` tells what it works with."""
 
     async def watch(scope: Scope, receive: Receive, send: Send) -> None:
         if str(scope["type"]) != "http":
             await app(scope, receive, send)
             return
-        begun, status = perf_counter(), 0
+        begun, status, service = perf_counter(), 0, parts()
 
         async def noting(message: Message) -> None:
             nonlocal status

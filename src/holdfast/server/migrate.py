@@ -1,4 +1,7 @@
-"""The database's tables and their migrations (Alembic): is it at this release's state, and bringing it there."""
+"""The database's tables and their migrations (Alembic): is it at this release's state, and bringing it there.
+
+Alembic is loaded only where tables are changed: commands that look whether they must be start without it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import OperationalError
 
@@ -20,6 +19,7 @@ from holdfast.server.database import Database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from alembic.config import Config
     from sqlalchemy import Connection
 
     from holdfast.server.settings import ServerSettings
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "downgrade",
     "is_empty",
+    "newest",
     "open_database",
     "require_current",
     "revision",
@@ -70,6 +71,8 @@ def upgrade(database: Database, to: str = "head") -> None:
 
 def upgrade_in(connection: Connection, to: str = "head") -> None:
     """The same in a transaction that does more."""
+    from alembic import command
+
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     command.upgrade(_config(connection), to)
@@ -77,6 +80,8 @@ def upgrade_in(connection: Connection, to: str = "head") -> None:
 
 def downgrade(database: Database, to: str) -> None:
     """Take the tables back to an older state."""
+    from alembic import command
+
     with database.write() as connection:
         command.downgrade(_config(connection), to)
 
@@ -84,12 +89,20 @@ def downgrade(database: Database, to: str) -> None:
 def revision(database: Database) -> str | None:
     """The state that the tables are in; None where there are none of ours."""
     with _answering(), database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return found
+
+
+def newest() -> str:
+    """The state that this release needs: that of the last migration."""
+    return max(revisions())
 
 
 def revisions() -> set[str]:
-    """The states that this release knows."""
-    return {each.revision for each in ScriptDirectory(str(_FOLDER)).walk_revisions()}
+    """The states that this release knows: each is the number that begins the name of its migration's file."""
+    return {path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*.py")}
 
 
 def is_empty(database: Database) -> bool:
@@ -113,7 +126,7 @@ def require_current(database: Database) -> None:
     Raises:
         ConflictError: it is older or newer.
     """
-    found, wanted = revision(database), ScriptDirectory(str(_FOLDER)).get_current_head()
+    found, wanted = revision(database), newest()
     if found != wanted:
         hint = "asset server migrate (with the same --data or --database); make a backup before"
         raise ConflictError(f"the database is at {found or 'nothing'}, not at {wanted}", subject="database", hint=hint)
@@ -138,6 +151,8 @@ def _make_file(database: str) -> None:
 
 
 def _config(connection: Connection) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -28,6 +28,7 @@ from holdfast.errors import (
     LocalError,
     ObjectNotFoundError,
     UnsupportedError,
+    UsageError,
 )
 from holdfast.failpoint import reach
 from holdfast.formats import layout
@@ -44,9 +45,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PathStore"]
 
-#: Directories below our own that are this module's business and no keys.
+#: What the system says where nothing is, or where a name is so long that nothing can be.
+_NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 #: After so many bytes of a large object the disk begins with them.
 _STRETCH: Final = 8 * 1024 * 1024
+#: Directories below our own that are this module's business and no keys.
 _INTERNAL: Final = (layout.generations_prefix(""), layout.temporary_prefix() + "/")
 
 
@@ -162,10 +165,9 @@ class PathStore:
                                 prefixes.append(base + entry.name)
                         elif entry.is_file():
                             objects.append(_info(base + entry.name, entry.stat()))
-        except (FileNotFoundError, NotADirectoryError):
-            pass
         except OSError as error:
-            raise _error(error, prefix) from error
+            if error.errno not in _NOTHING_THERE:
+                raise _error(error, prefix) from error
         return Listing(tuple(sorted(objects, key=lambda info: info.key)), tuple(sorted(prefixes)))
 
     def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
@@ -357,9 +359,10 @@ def _os_errors(key: str, path: Path | None = None) -> Iterator[None]:
 
 
 def _error(error: OSError, key: str, *, missing_object: bool = False) -> HoldfastError:
-    absent = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
-    if absent and missing_object:
+    if missing_object and error.errno in (*_NOTHING_THERE, errno.EISDIR):
         return ObjectNotFoundError(f"no object {key}", subject=key)
+    if error.errno == errno.ENAMETOOLONG:
+        return UsageError("the key is longer than the store's file system allows", subject=key)
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return AccessError(
             f"{error.strerror}: {error.filename or key}", subject=key, hint="look at the rights of the folder"
@@ -390,7 +393,7 @@ def _holds_object(directory: str) -> bool:
 
 def _unless_gone(error: OSError) -> None:
     """A directory that cannot be read is not an empty one: what a listing leaves out may be deleted by a collector."""
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+    if error.errno not in _NOTHING_THERE:
         raise error
 
 

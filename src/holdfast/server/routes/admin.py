@@ -15,6 +15,7 @@ from holdfast.formats.people import (
     PasswordRequest,
     ProjectRequest,
     ProjectRow,
+    ServiceTokenReply,
     UserRequest,
     UserRow,
 )
@@ -71,6 +72,12 @@ def invite(data: JSONBody[InvitationRequest], admin: given.Admin) -> InvitationR
 def withdraw(admin: given.Admin, email: FromQuery[str]) -> None:
     """Take an invitation back."""
     admin.withdraw(email)
+
+
+@post("/admin/users/{name:str}/tokens", opt=_ADMIN, status_code=201, sync_to_thread=True)
+def new_token(name: FromPath[str], admin: given.Admin) -> ServiceTokenReply:
+    """A token of a service account, which cannot sign in to make its own; told this once."""
+    return ServiceTokenReply(name, admin.new_token(name))
 
 
 @get("/admin/groups", opt=_ADMIN, sync_to_thread=True)
@@ -140,6 +147,7 @@ handlers = [
     invitations,
     invite,
     withdraw,
+    new_token,
     groups,
     add_group,
     change_members,
