@@ -317,3 +317,9 @@ def test_login__is_slowed_down(server):
     assert statuses[-1] == 429
     right = {"name": "root", "password": PASSWORD}
     assert server.post("/api/v1/login", None, json=right).status_code == 429
+
+
+def test_login__right_ones_are_not_counted(server):
+    """As many may sign in from one address as like; only wrong passwords count."""
+    right = {"name": "root", "password": PASSWORD}
+    assert {server.post("/api/v1/login", None, json=right).status_code for _ in range(12)} == {200}

@@ -84,12 +84,12 @@ def find_account(connection: Connection, name: str) -> Row[tuple[object, ...]]:
 
 def check_password(database: Database, name: str, password: str) -> int | None:
     """The account whose name and password these are, or None; as slow for a name that nobody has. No connection is held meanwhile."""
-    nobody = _nobody()
     with database.read() as connection:
         row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
     kept = None if row is None or row.disabled or row.service else row.password
     try:
         with _hashing:
+            nobody = _nobody()  # for everybody, so that it takes as long the first time
             _hasher.verify(kept or nobody, password[: _LONGEST + 1])
     except (VerificationError, InvalidHashError):
         return None

@@ -57,3 +57,9 @@ class Attempts:
         """It was the right one: what went before does not count."""
         with self._lock:
             self._tries.pop(key, None)
+
+    def take_back(self, key: str) -> None:
+        """It was the right one: that attempt does not count; those before it, which may have been of others, do."""
+        with self._lock:
+            if self._tries.get(key):
+                self._tries[key].pop()

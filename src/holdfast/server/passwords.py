@@ -32,4 +32,5 @@ def checked(service: Service, name: str, password: str, address: str | None) -> 
             note(connection, Actor(name[:_NAME], address), service.now(), "login.refused")
         raise AccessError("wrong name or password", hint="an administrator can set another password")
     service.attempts.forget(by_name)
+    service.attempts.take_back(by_address)
     return account
