@@ -72,7 +72,7 @@ def test_sign_in__wrong(site):
     assert all(answer.status_code == 403 and "__Host-holdfast=" not in str(answer.headers) for answer in answers)
     statuses = [sign_in(site, "keeper", "wrong password").status_code for _ in range(10)]
     assert statuses[-1] == 429
-    site.service.attempts.forget("address testclient")
+    site.service.attempts.forget("address unknown")
 
 
 @pytest.mark.parametrize(

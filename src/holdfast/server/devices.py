@@ -17,6 +17,7 @@ from holdfast.formats.signing import DeviceReply, PolledReply
 from holdfast.server.audit import note
 from holdfast.server.handing import give_token
 from holdfast.server.limits import TooManyError
+from holdfast.server.origin import neighbourhood
 from holdfast.server.signins import digest_of
 from holdfast.server.tables import devices
 
@@ -53,7 +54,7 @@ def ask(service: Service, label: str | None, address: str | None) -> DeviceReply
         TooManyError: too many were begun from this address.
         BusyError: too many wait.
     """
-    service.attempts.begin(f"device {address}")
+    service.attempts.begin(f"device {neighbourhood(address)}")
     code, words, now = secrets.token_urlsafe(32), _words(), service.now()
     values = {"code": digest_of(code), "words": digest_of(words), "address": address, "refused": False}
     with service.database.write() as connection:
@@ -99,14 +100,14 @@ def waiting(service: Service, who: Principal, words: str, address: str | None) -
         NotFoundError: there is none.
         TooManyError: too many were tried.
     """
-    keys = (f"letters of {who.account}", f"letters {address}")
+    keys = (f"letters of {who.account}", f"letters {neighbourhood(address)}")
     service.attempts.begin(*keys)
     with service.database.read() as connection:
         row = connection.execute(select(devices).where(*_open(service, words))).first()
     if row is None:
         raise NotFoundError("no program waits with these letters", hint="are they still shown? Begin again there")
     for key in keys:
-        service.attempts.forget(key)
+        service.attempts.take_back(key)
     return Waiting(row.label, row.address)
 
 

@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Response
 
 from holdfast.server import given, sessions, signins
+from holdfast.server.origin import neighbourhood
 from holdfast.server.pages.rendering import page, redirect
 
 __all__ = ["handlers"]
@@ -25,7 +26,7 @@ def leave(
     to: FromQuery[str] = "/",
 ) -> Response[str]:
     """To the provider, from where one comes back to ``to``."""
-    service.attempts.begin(f"provider {actor.address}")
+    service.attempts.begin(f"provider {neighbourhood(actor.address)}")
     sent = signins.begin(service, provider, to, sessions.errand_of(request, service.settings))
     return redirect(sent.url, [sessions.errand_cookie(sent.secret, request, service.settings)])
 
