@@ -12,6 +12,7 @@ import click
 import yaml
 
 from holdfast.cli.program import program
+from holdfast.server.providers import Provider, read_providers
 from holdfast.server.settings import ServerSettings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -31,7 +32,11 @@ def test_settings__every_one_is_in_the_file() -> None:
     text = (DEPLOY / "server.toml").read_text()
     settings = load_settings({}, DEPLOY / "server.toml")
     assert settings.database.startswith("postgresql+psycopg://")
-    named = set(re.findall(r"^(?:# )?(\w+) = ", text, flags=re.MULTILINE))
+    named = set(re.findall(r"^(?:# )?(?:(\w+) = |\[\[(\w+)\]\])", text, flags=re.MULTILINE))
+    named = {one or other for one, other in named}
+    provider = tomllib.loads("\n".join(line.lstrip("# ") for line in text.partition("# [[oidc]]")[2].splitlines()[1:]))
+    assert set(provider) == {each.name for each in fields(Provider)}
+    assert read_providers([provider])
     assert named == {each.name for each in fields(ServerSettings)} - {"environ"}
     whole = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
     for name, value in tomllib.loads(whole).items():
