@@ -1,7 +1,8 @@
 """A server in a process of its own, for tests: ``python -m tests.client.running DATA PORT [PROJECT …]`` makes projects (each a
 ProjectRequest in JSON) and serves.
 
-Prints one line of JSON with the tokens of its people once they are made; ``p`` lies in a folder of the server's own.
+Prints one line of JSON with the tokens of its people once they are made; ``p`` lies in a folder of the server's own. With
+HOLDFAST_TEST_DATABASE the database is that one; with HOLDFAST_TEST_SERVER people and projects are there already.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def _settings(data: Path, projects: list[dict[str, Any]]) -> Any:
     from holdfast.server.settings import load_settings
 
     endpoints = [each["endpoint"] for each in projects if each.get("endpoint")]
-    return load_settings({"data": data, "allow_endpoints": endpoints, "environ": dict(os.environ)})
+    database = os.environ.get("HOLDFAST_TEST_DATABASE")
+    return load_settings(
+        {"data": data, "database": database, "allow_endpoints": endpoints, "environ": dict(os.environ)}
+    )
 
 
 def app() -> Any:
@@ -67,7 +71,7 @@ def main() -> None:
 
     data, port, *rest = sys.argv[1:]
     projects = [json.loads(each) for each in rest]
-    made = make(Path(data), projects)
+    made = {} if "HOLDFAST_TEST_SERVER" in os.environ else make(Path(data), projects)
     os.environ["HOLDFAST_TEST_SERVER"] = json.dumps([data, projects])
     print(json.dumps(made), flush=True)
     target = "tests.client.running:app"

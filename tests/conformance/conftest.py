@@ -11,6 +11,7 @@ import pytest
 
 from tests.client.conftest import running
 from tests.client.running import _settings
+from tests.conformance.balancer import balanced
 from tests.conformance.doors import Door, Site
 from tests.conformance.fuse import mounted
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Which doors lead to one store.
 SITES = {
-    "ceph": ("bucket", "signed", "rclone", "s3fs"),
+    "ceph": ("bucket", "signed", "replicas", "rclone", "s3fs"),
     "disk": ("folder", "streamed", "mounted-folder"),
 }
 KINDS = [kind for kinds in SITES.values() for kind in kinds]
@@ -100,6 +101,7 @@ class Server:
     token: str
     data: Path
     projects: list[dict]
+    database: str | None = None
 
     def add(self, name: str, url: str | None, env: dict[str, str] | None = None) -> str:
         """A project on a store, with a writer; its URL. Asked again for a name, it is the same."""
@@ -112,7 +114,10 @@ class Server:
         if env:
             keys = {key: env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
             more = {"endpoint": env["AWS_ENDPOINT_URL"], "region": env["AWS_REGION"], "credentials": keys}
-        service = Service(_settings(self.data, self.projects), make=True)
+        with pytest.MonkeyPatch.context() as patch:
+            if self.database:
+                patch.setenv("HOLDFAST_TEST_DATABASE", self.database)
+            service = Service(_settings(self.data, self.projects), make=True)
         try:
             with service.database.write() as connection:
                 if name not in {each.name for each in projects.list_projects(connection)}:
@@ -156,6 +161,32 @@ def door_streamed(server, disk, machine_of):
     def make(name: str) -> Door:
         (disk / name).mkdir(exist_ok=True)
         return Door("streamed", server.add(f"f-{name}", (disk / name).as_uri()), machine_of("streamed"), server.env())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def replicas(ceph, places: Path, new_postgres) -> Iterator[Server]:
+    """Two server processes on one PostgreSQL database, at one address: every further connection is the other's."""
+    keys = {key: ceph.env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    first = {"name": "first", "url": ceph.fresh_store(), "endpoint": ceph.env["AWS_ENDPOINT_URL"], "credentials": keys}
+    database, data = new_postgres(), places / "replicas"
+    env = {"HOLDFAST_TEST_DATABASE": database}
+    with (
+        running(data, first, environ=env) as one,
+        running(data, first, environ=env | {"HOLDFAST_TEST_SERVER": "made"}) as other,
+        balanced([one.url, other.url]) as url,
+    ):
+        yield Server(url, one.tokens["writer"], data, [first], database)
+
+
+@pytest.fixture
+def door_replicas(replicas, ceph, machine_of):
+    """The two, which sign URLs of the bucket."""
+
+    def make(name: str) -> Door:
+        url = replicas.add(f"r-{name}", f"{ceph.store_url}/{name}", ceph.env)
+        return Door("replicas", url, machine_of("replicas"), replicas.env())
 
     return make
 
