@@ -107,6 +107,14 @@ def test_wrong_type__of_a_field_named_as_what_handlers_are_given(server, path, b
     assert list(body)[-1] in reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(("before", "found"), [(10**30, True), (-(10**30), False)])
+def test_audit__before_any_number(server, before, found):
+    """A number that no database takes is before all lines of the audit log, or after them."""
+    assert server.post("/api/v1/login", None, json={"name": "root", "password": "wrong"}).status_code == 403
+    reply = server.get("/api/v1/admin/audit", "root", params={"before": before})
+    assert (reply.status_code, bool(reply.json()["lines"])) == (200, found)
+
+
 @pytest.mark.parametrize("who", [None, "reader"])
 def test_options(server, who):
     """OPTIONS tells the methods of a route, and asks for no token."""

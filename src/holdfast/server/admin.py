@@ -39,6 +39,8 @@ __all__ = ["Administration"]
 
 _PAGE = 200
 _DAY = 86400
+#: More than any line has as its number, and no more than a database takes.
+_LAST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class Administration:
     def audit(self, before: int | None, limit: int | None) -> AuditReply:
         """A page of the audit log, the newest line first."""
         most = max(1, min(limit or _PAGE, _PAGE))
+        before = None if before is None else max(0, min(before, _LAST))
         with self.database.read() as connection:
             rows = list_audit(connection, before, most)
         lines = [AuditRow(r.id, r.at, r.action, r.who, r.address, r.project, r.subject, r.detail) for r in rows]
