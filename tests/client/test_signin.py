@@ -61,15 +61,6 @@ def test_login__token(server, asset):
     assert asset("whoami", "--json")[1]["name"] == "reader"
 
 
-@pytest.mark.parametrize("way", ["--browser", "--device"])
-def test_login__no_browser(server, asset, way):
-    """Where the server offers no sign-in by browser, that is said, with the ways that there are."""
-    code, _, err = asset("login", server.url, way)
-    assert code == 1
-    assert "no sign-in by browser" in err
-    assert "--password-stdin" in err
-
-
 def test_login__nothing_to_ask(server, asset):
     """Without a terminal nothing is asked: exit 2."""
     assert asset("login", server.url)[0] == 2

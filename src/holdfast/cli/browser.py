@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -110,11 +111,18 @@ def _polled(server: Server, code: str) -> TokenReply | None:
 
 
 def _show(session: Session, url: str) -> None:
-    """Open the browser, and print the address for whoever has to do it by hand."""
-    import webbrowser
+    """Open the browser, and print the address for whoever has to do it by hand.
 
+    In a thread: some browsers are waited for, and wait themselves for what listens here.
+    """
     if not session.quiet:
         click.echo(f"In the browser: {url}", err=True)
+    threading.Thread(target=_open, args=(session, url), daemon=True).start()
+
+
+def _open(session: Session, url: str) -> None:
+    import webbrowser
+
     try:
         opened = webbrowser.open(url)
     except (webbrowser.Error, OSError):
