@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from holdfast.cli.options import Session
     from holdfast.formats.people import (
         GroupRow,
+        InvitationRequest,
+        InvitationRow,
         MemberRequest,
         MemberRow,
         MembersRequest,
@@ -43,6 +45,9 @@ class Deeds(Protocol):
 
     def add_user(self, wanted: UserRequest) -> None:
         """A new account."""
+
+    def invite(self, wanted: InvitationRequest) -> InvitationRow:
+        """Somebody with a verified address."""
 
     def new_token(self, name: str) -> str:
         """A token of a service account."""

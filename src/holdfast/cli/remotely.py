@@ -9,6 +9,8 @@ from urllib.parse import quote
 from holdfast.errors import AccessError, NotFoundError
 from holdfast.formats.people import (
     GroupRow,
+    InvitationRequest,
+    InvitationRow,
     MemberRequest,
     MemberRow,
     MembersRequest,
@@ -49,6 +51,10 @@ class RemoteAdministration:
     def add_user(self, wanted: UserRequest) -> None:
         """A new account."""
         self._ask("POST", _NOTHING, "users", body=wanted)
+
+    def invite(self, wanted: InvitationRequest) -> InvitationRow:
+        """Somebody with a verified address."""
+        return self._ask("POST", InvitationRow, "invitations", body=wanted)
 
     def new_token(self, name: str) -> str:
         """A token of a service account, told this once."""

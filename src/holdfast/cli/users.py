@@ -36,20 +36,35 @@ def user_command(context: click.Context) -> None:
 @click.option("--admin", is_flag=True, help="An admin of the server.")
 @click.option("--service", is_flag=True, help="For a program: no password; a token is made and printed, this once.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
+@click.option("--invite", metavar="EMAIL", help="No password: whoever signs in at a provider with this address.")
 @reaching
 def user_add_command(
-    session: Session, name: str, *, admin: bool, service: bool, password_stdin: bool, place: Place
+    session: Session,
+    name: str,
+    *,
+    admin: bool,
+    service: bool,
+    password_stdin: bool,
+    invite: str | None,
+    place: Place,
 ) -> None:
     """Add an account.
 
-    A password has 10 characters or more. On a terminal it is asked for.
+    A password has 10 characters or more. On a terminal it is asked for. An invitation is open for 30 days, to one person; an
+    account that there is already can be given to somebody in the same way.
 
     Examples:
       asset server user add ann --admin --password-stdin --data /srv/holdfast < password
       asset server user add ci --service --data /srv/holdfast
+      asset server user add bob --invite bob@example.com --data /srv/holdfast
     """
     if service and password_stdin:
         raise UsageError("a service account has no password", subject=name)
+    if invite is not None:
+        if service or password_stdin:
+            raise UsageError("who is invited signs in at a provider", subject=name, hint="--invite EMAIL alone")
+        _invite(session, name, invite, admin=admin, place=place)
+        return
     password = None if service else _password(session, stdin=password_stdin)
     with reached(session, place) as deeds:
         from holdfast.formats.people import UserRequest
@@ -63,6 +78,15 @@ def user_add_command(
     else:
         print_lines([token])
         session.progress.warn(f"this is the token of {name}; its text is not shown again")
+
+
+def _invite(session: Session, name: str, email: str, *, admin: bool, place: Place) -> None:
+    with reached(session, place) as deeds:
+        from holdfast.formats.people import InvitationRequest
+
+        row = deeds.invite(InvitationRequest(email, name, admin))
+    value = {"name": row.name, "token": None, "email": row.email, "expires": row.expires}
+    told(session, value, f"whoever signs in as {row.email} is {row.name}")
 
 
 @command("list")
