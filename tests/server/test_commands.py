@@ -15,6 +15,7 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.server import migrate
+from holdfast.server.database import Database
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
@@ -177,10 +178,18 @@ def test_start__refusals(machine):
 
 
 def test_migrate(machine):
-    """A new database is made at this release's state; migrating it again changes nothing."""
-    told = machine.server("migrate")
-    assert told["before"] == told["after"]
-    assert machine.server("rebuild") == {}
+    """A new database is brought to this release's state, one of the first release too, with all that is in it; again changes nothing."""
+    assert machine.server("migrate") == {"before": None, "after": migrate.newest()}
+    people(machine)
+    file = f"sqlite:///{machine.data}/holdfast.db"
+    older = Database(file)
+    migrate.downgrade(older, "0001")
+    older.close()
+    assert "migrate" in machine.server("user", "list", code=4)["error"]["hint"]
+    assert machine.server("migrate") == {"before": "0001", "after": migrate.newest()}
+    assert machine.server("migrate") == {"before": migrate.newest(), "after": migrate.newest()}
+    assert [each["name"] for each in machine.server("user", "list")] == ["ann", "bob"]
+    assert list(machine.server("rebuild")) == ["p"]
 
 
 def test_newest__is_what_alembic_takes_for_the_last():
