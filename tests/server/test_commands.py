@@ -116,6 +116,17 @@ def test_service_account(machine):
         assert machine.asset("whoami")["service"]
 
 
+def test_invitation(machine):
+    """Whoever is invited has an account that roles can be given to, no password, and signs in at a provider or not at all."""
+    people(machine)
+    made = machine.server("user", "add", "eve", "--invite", "Eve@Partner.example")
+    assert (made["name"], made["email"], made["token"]) == ("eve", "eve@partner.example", None)
+    machine.server("role", "p", "eve", "reader")
+    machine.server("user", "add", "eve", "--invite", "no address", code=2)
+    machine.server("user", "add", "eve", "--invite", "a@b.example", "--service", code=2)
+    machine.server("user", "add", "eve", "--invite", "a@b.example", "--admin", code=4)
+
+
 def test_groups(machine):
     """A group's role is its members', until they leave it."""
     people(machine)

@@ -19,12 +19,11 @@ from litestar.testing import TestClient
 from holdfast.clock import SystemClock
 from holdfast.errors import UsageError
 from holdfast.server import accounts, identities
-from holdfast.server.app import make_app
 from holdfast.server.migrate import open_database
 from holdfast.server.service import Service
 from holdfast.server.settings import load_settings
 from holdfast.server.signins import local_path
-from tests.server.conftest import PASSWORD
+from tests.server.conftest import PASSWORD, application
 from tests.server.visiting import URL, Visitor
 from tests.services import oidc
 
@@ -137,7 +136,7 @@ def site(provider, data, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     given = {"data": tmp_path / "data", "url": URL, "oidc": [described], "login_attempts": 100}
     service = Service(load_settings(given), make=True, clock=Later())
-    with TestClient(make_app(service), raise_server_exceptions=False) as client:
+    with TestClient(application(service), raise_server_exceptions=False) as client:
         yield Site(service, client, provider)
 
 

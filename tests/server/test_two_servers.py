@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from holdfast import wiring
 from holdfast.config import load
+from holdfast.errors import AccessError, ConflictError
+from holdfast.formats.api import TokenReply
 from holdfast.formats.people import ProjectRequest
-from holdfast.server import accounts, memberships, projects, tokens
-from holdfast.server.access import Role
+from holdfast.server import accounts, devices, handing, identities, memberships, projects, signins, tokens
+from holdfast.server.access import Principal, Role
 from holdfast.server.alone import alone
+from holdfast.server.audit import Actor
 from holdfast.server.copies import Copies
 from holdfast.server.database import Database
+from holdfast.server.idtokens import Person
 from holdfast.server.migrate import upgrade
+from holdfast.server.providers import Provider
 from holdfast.server.scanning import scan
 from holdfast.server.service import Service
 from holdfast.server.settings import load_settings
@@ -73,6 +79,43 @@ def together(work, count):
     for thread in threads:
         thread.join()
     return results
+
+
+def test_codes__are_good_once(service):
+    """Of many who bring one code, or ask with one program's secret, at one moment to two servers, one has a token."""
+    other = Service(service.settings)
+    try:
+        with service.database.read() as connection:
+            number = accounts.find_account(connection, "writer").id
+        who = Principal(number, "writer", admin=False, token="")
+        asked = handing.asking("54321", signins.challenge_of("v" * 43), "n" * 22)
+        code = parse_qs(urlsplit(handing.hand_over(service, who, asked)).query)["code"][0]
+        two = (service, other)
+        found = together(lambda n: handing.exchange(two[n % 2], code, "v" * 43, None, None), 8)
+        assert sum(isinstance(each, TokenReply) for each in found) == 1, found
+        assert sum(isinstance(each, AccessError) for each in found) == 7
+        begun = devices.ask(service, "a box", None)
+        devices.decide(other, who, Actor("writer"), begun.letters, allow=True)
+        found = together(lambda n: devices.poll(two[n % 2], begun.code, Actor(None)), 8)
+        assert sum(getattr(each, "token", None) is not None for each in found) == 1, found
+    finally:
+        other.close()
+
+
+def test_arrival__many_at_one_moment(service):
+    """Somebody who comes for the first time to two servers at one moment has one account."""
+    provider = Provider(name="t", issuer="https://id.example", client_id="c", domains=("example.com",))
+    person = Person(provider.issuer, "1", "ann@example.com", ("none",))
+
+    def arrive(_):
+        with service.database.write() as connection:
+            return identities.arrive(connection, provider, person, 0.0)
+
+    found = together(arrive, 6)
+    assert len({each.account for each in found if isinstance(each, identities.Arrived)}) == 1, found
+    assert all(isinstance(each, identities.Arrived | ConflictError) for each in found), found
+    with service.database.read() as connection:
+        assert [each.name for each in accounts.list_accounts(connection)] == ["ann@example.com", "writer"]
 
 
 def test_push__many_clients_through_two_servers(service, urls, tmp_path):

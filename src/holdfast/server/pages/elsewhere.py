@@ -26,7 +26,7 @@ def leave(
     to: FromQuery[str] = "/",
 ) -> Response[str]:
     """To the provider, from where one comes back to ``to``."""
-    service.attempts.begin(f"provider {neighbourhood(actor.address)}")
+    service.attempts.begin(_key(actor.address))
     sent = signins.begin(service, provider, to, sessions.errand_of(request, service.settings))
     return redirect(sent.url, [sessions.errand_cookie(sent.secret, request, service.settings)])
 
@@ -40,12 +40,17 @@ def back(
     brought = {name: value for name, value in request.query_params.items() if isinstance(value, str)}
     secret, browser = sessions.errand_of(request, settings), request.headers.get("user-agent")
     found = signins.finish(service, provider, brought, secret, actor, browser)
+    service.attempts.take_back(_key(actor.address))
     cookies = [
         sessions.session_cookie(found.session, request, settings),
         sessions.no_visit(request, settings),
         sessions.no_errand(request, settings),
     ]
     return page(request, "arrived.html", cookies=cookies, name=found.name, to=found.target)
+
+
+def _key(address: str | None) -> str:
+    return f"provider {neighbourhood(address)}"
 
 
 handlers = [leave, back]
