@@ -46,3 +46,17 @@ def test_decode__first_use_from_many_threads(way):
     """Threads that meet a type at once all get their value: with msgspec alone such a process dies (``plain`` above)."""
     ended = subprocess.run([sys.executable, "-c", _PROGRAM, way], check=False, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_learn__all_messages():
+    """Once messages are learned, every kind of them that the program knows has a decoder, and no other thread waits for one."""
+    from holdfast.formats import api, decoding, people  # noqa: F401 - the kinds that there are
+    from holdfast.formats.messages import Reply, Request, learn_messages
+
+    learn_messages()
+
+    def below(kind):
+        return {kind, *(each for child in kind.__subclasses__() for each in below(child))}
+
+    assert len(below(Request) | below(Reply)) > 40
+    assert (below(Request) | below(Reply)) <= decoding._json.keys()

@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["convert", "from_json", "from_msgpack"]
+__all__ = ["convert", "from_json", "from_msgpack", "learn"]
 
 T = TypeVar("T")
 _learning: Final = threading.Lock()
@@ -48,6 +48,13 @@ def convert(value: object, kind: type[T]) -> T:
     """A plain value as this type; raises ``msgspec.ValidationError`` where it is of another."""
     _json_decoder(kind)  # learns the type; what is learned is the same for all
     return msgspec.convert(value, kind)
+
+
+def learn(*kinds: type[Any]) -> None:
+    """Learn these types and all that are made of them, before others who use msgspec meet them."""
+    for kind in kinds:
+        _json_decoder(kind)
+        learn(*kind.__subclasses__())
 
 
 def _json_decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:

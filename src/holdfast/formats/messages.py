@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from holdfast.errors import UsageError
-from holdfast.formats.decoding import from_json
+from holdfast.formats.decoding import from_json, learn
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -59,3 +59,8 @@ def described(kind: type[Any]) -> dict[str, Any]:
     """The type, and those that it is made of, as JSON schemas by name; they refer to each other as an OpenAPI document does."""
     _, parts = msgspec.json.schema_components((kind,), ref_template="#/components/schemas/{name}")
     return parts
+
+
+def learn_messages() -> None:
+    """Learn every message that is known by now: a framework that decodes some itself meets none of them first."""
+    learn(Request, Reply)

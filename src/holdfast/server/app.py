@@ -19,6 +19,7 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.openapi.config import OpenAPIConfig
 
+from holdfast.formats.messages import learn_messages
 from holdfast.server import guard
 from holdfast.server.description import Description
 from holdfast.server.failures import HANDLERS
@@ -60,6 +61,7 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
     Raises:
         RuntimeError: a route has no rule.
     """
+    learn_messages()
     app = Litestar(
         [
             Router(API, route_handlers=_api_handlers()),
