@@ -155,9 +155,11 @@ def test_deactivate(server):
 
 def test_activate__what_somebody_changed_since_stays(server, monkeypatch):
     """A variable that the program itself changes meanwhile is not put back over."""
+    monkeypatch.delenv("ASSET_PROJECT", raising=False)  # which is how it is left
     with holdfast.activate("p"):
-        monkeypatch.setenv("ASSET_PROJECT", "mine")
+        os.environ["ASSET_PROJECT"] = "mine"
     assert os.environ["ASSET_PROJECT"] == "mine"
+    del os.environ["ASSET_PROJECT"]
 
 
 def test_public_names():
