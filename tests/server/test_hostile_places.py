@@ -47,7 +47,7 @@ OTHER_WAYS = [
 
 
 def test_endpoint__of_the_server_itself(server):
-    """This machine, its link, what clouds tell their machines, and the internet without TLS are refused, however they are spelled."""
+    """As a project's endpoint, this machine, its link, what clouds tell their machines, and plain HTTP to the internet are refused, however spelled."""
     for endpoint in ENDPOINTS:
         reply = server.post(ADMIN, "root", json={"name": "x", "url": "s3://b/p", "endpoint": endpoint})
         assert error(reply) == (400, "usage"), endpoint
