@@ -73,7 +73,6 @@ def login_command(
 
     The token is kept on this machine for that server alone, in the key ring where there is one, else in a file that only you may
     read. Without a URL the server of the settings is meant. On a terminal the name and password are asked for.
-
     With --browser a page of the server opens, where one signs in in any way that it offers, and allows this program. With --device
     the program shows letters, which are typed at that server in the browser of any other device.
 
