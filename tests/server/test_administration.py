@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 
 import pytest
 
@@ -27,6 +28,14 @@ TABLE = [
     ("user add eve", "", 2),
     ("user add ci --service", "", 0),
     ("user add cj --service --password-stdin", PASSWORD, 2),
+    ("user add gil --invite gil@partner.example", "", 0),
+    ("user add ann --invite ann@partner.example", "", 0),
+    ("user add ann --admin --invite ann@partner.example", "", 0),
+    ("user add bot --service --invite bot@partner.example", "", 2),
+    ("user add gil --password-stdin --invite gil@partner.example", PASSWORD, 2),
+    ("user add gil --invite nonsense", "", 2),
+    ("user add gil --admin --invite gil@partner.example", "", 4),
+    ("user add ci --invite ci@partner.example", "", 2),
     ("user disable ann", "", 0),
     ("user list", "", 0),
     ("user disable root", "", 4),
@@ -102,6 +111,9 @@ def told(answer, data):
     if isinstance(value, dict) and value.get("token"):
         assert value["token"].startswith("hft_")
         value = value | {"token": "hft_"}
+    if isinstance(value, dict) and "expires" in value:
+        assert 29 * 86400 < value["expires"] - time.time() <= 30 * 86400
+        value = value | {"expires": 0}
     return code, json.loads(json.dumps(value).replace(str(data), "DATA"))
 
 
