@@ -50,8 +50,8 @@ class ConfinedStore(PathStore):
         if self._is_out(prefix):
             return Listing((), ())
         found = super().list_level(prefix)
-        objects = tuple(info for info in found.objects if not self._is_out(info.key))
-        return Listing(objects, tuple(below for below in found.prefixes if not self._is_out(below)))
+        objects = tuple(info for info in found.objects if not self._links_out(info.key))
+        return Listing(objects, tuple(below for below in found.prefixes if not self._links_out(below)))
 
     def _path(self, key: str) -> Path:
         path = super()._path(key)
@@ -72,6 +72,10 @@ class ConfinedStore(PathStore):
 
     def _is_out(self, prefix: str) -> bool:
         return self._leads_out(super()._path(prefix) if prefix else self.root)
+
+    def _links_out(self, key: str) -> bool:
+        """The same for what lies in a folder that was looked at: only a link can lead out, and to ask that is one call."""
+        return os.path.islink(f"{self.root}/{key}") and self._is_out(key)
 
     def _leads_out(self, path: Path) -> bool:
         root, real = str(self.root), os.path.realpath(path)
