@@ -5,6 +5,8 @@ SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol se
 SHAPE := $(wildcard tests/docs tests/shape)
 TESTARGS ?=
 BENCH ?= --million
+# As pip does where it installs: else every process compiles us anew wherever PYTHONDONTWRITEBYTECODE is set.
+COMPILE := $(PYTHON) -m compileall -q src tests bench
 FUZZ ?= 60
 
 .PHONY: help setup services demo test check bench soak fuzz format lock clean
@@ -14,12 +16,14 @@ help:  ## list these commands
 
 setup:  ## make .venv with everything that checks and tests need
 	@tools/bootstrap dev
+	@$(COMPILE)
 
 services: setup  ## install the servers that the tests start
 	@tools/services
 
 demo:  ## push, list, fetch and verify an asset (needs the runtime packages only)
 	@tools/bootstrap runtime
+	@$(COMPILE)
 	@tools/demo
 
 test: services  ## the whole test suite, lowest layer first
