@@ -4,7 +4,7 @@
 
 WHAT is one of: small large local-small local-large start (every layout and peer), packs-small packs-large packs-million
 packs-s3-small packs-s3-large (the numbers that issue 3 asks for; packs-million runs only where it is named, or with
-``--million``), door (the server: ``bench/door.py``). In every round each contender pushes into a store of its own that nobody has used, then fetches, with nothing
+``--million``), door (the server: ``bench/door.py``), mounts (``bench/mounts.py``). In every round each contender pushes into a store of its own that nobody has used, then fetches, with nothing
 remembered, into an empty folder; its copy is compared with the source. Before each turn memory is warmed, what it reads is
 read once, and everything is synced, outside the clock. A figure is the median of the rounds; who fails gets only one, and so
 does, but for packs, who takes four times as long as ours. What was made is removed at the very end (``--keep``: later), because
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from bench.contender import ROOT, Contender
 from bench.contenders import CONTENDERS
 from bench.door import measure_door
+from bench.mounts import measure_mounts
 from bench.packs import PACKS
 from bench.report import OURS, Figure, Figures, table
 from bench.results import Results, about, loads
@@ -43,7 +44,7 @@ _WORK: Final = {
     "full": {"small": Work("small", 5000, 8192, layout="tree"), "large": Work("large", 0, 1 << 30)},
     "small": {"small": Work("small", 500, 8192, layout="tree"), "large": Work("large", 0, 64 << 20)},
 }
-_EVERY: Final = ("small", "large", "local-small", "local-large", "start", "door")
+_EVERY: Final = ("small", "large", "local-small", "local-large", "start", "door", "mounts")
 #: Assets, and what is fetched.
 _DOOR: Final = {
     "full": (
@@ -92,12 +93,14 @@ def _measure(what: str, bench: Bench, asked: argparse.Namespace, chosen: Sequenc
     if work:
         work.make(bench.place / "data")
     load, bench.loads = loads(), []
-    bucket = what in ("small", "large", "door") or (what in PACKS and PACKS[what].kind == "bucket")
+    bucket = what in ("small", "large", "door", "mounts") or (what in PACKS and PACKS[what].kind == "bucket")
     with gateway(bench.turns / f"server-{what}") if bucket else nullcontext() as bench.server:
         if what in PACKS:
             into.goals[what], tables = PACKS[what].measure(bench, asked.size, chosen)
         elif what == "start":
             tables = [measure_start(bench, chosen)]
+        elif what == "mounts":
+            tables = measure_mounts(bench, asked.size)
         elif what == "door":
             tables = measure_door(bench, *_DOOR[asked.size])
         else:
