@@ -42,6 +42,7 @@ _FOLDERS = (
     "semantics",
     "client",
     "compat",
+    "mount",
     "e2e",
     "docs",
     "shape",

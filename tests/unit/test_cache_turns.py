@@ -29,9 +29,9 @@ def dead_owner() -> str:
 
 def living_owner() -> str:
     """What this process's parent would be called, if it had a part in this."""
-    from holdfast.cache.owners import _birth, machine
+    from holdfast.cache.owners import birth, machine
 
-    return f"{machine()}-{os.getppid()}-{_birth(os.getppid())}-abcd"
+    return f"{machine()}-{os.getppid()}-{birth(os.getppid())}-abcd"
 
 
 def test_hold__leaves_nothing(tmp_path):

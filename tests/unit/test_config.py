@@ -80,6 +80,7 @@ def test_folders__follow_xdg(tmp_path: Path) -> None:
     settings = load({}, {"XDG_CONFIG_HOME": str(tmp_path / "c"), "HOME": str(tmp_path)})
     assert settings.file == tmp_path / "c" / "holdfast" / "config.toml"
     assert settings.cache_dir == tmp_path / ".cache" / "holdfast"
+    assert settings.state_dir == tmp_path / ".local" / "state" / "holdfast"
     assert settings.assets_dir == tmp_path / ".cache" / "holdfast" / "assets"
 
 
@@ -93,6 +94,7 @@ def test_folders__agree_with_platformdirs(monkeypatch: pytest.MonkeyPatch, tmp_p
     settings = load()
     assert settings.file == platformdirs.user_config_path("holdfast") / "config.toml"
     assert settings.cache_dir == platformdirs.user_cache_path("holdfast")
+    assert settings.state_dir == platformdirs.user_state_path("holdfast")
 
 
 def test_profile__from_variable_and_file(file: Path) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["UNKNOWN", "is_dead", "is_visible", "machine", "owner"]
+__all__ = ["UNKNOWN", "birth", "is_dead", "is_visible", "machine", "owner"]
 
 #: What stands for the start of a process that is alive and does not tell.
 UNKNOWN: Final = "0"
@@ -28,7 +28,7 @@ def owner() -> str:
 
 @cache
 def _named(pid: int) -> str:  # a forked child is another one
-    return f"{machine()}-{pid}-{_birth(pid)}-{_TOKEN}"
+    return f"{machine()}-{pid}-{birth(pid)}-{_TOKEN}"
 
 
 @cache
@@ -50,7 +50,7 @@ def is_visible(name: str) -> bool:
 def is_dead(name: str) -> bool:
     """Whether the process that this names surely is gone."""
     pid = _pid(name)
-    return pid is not None and _birth(pid) not in (name.rsplit("-", 3)[2], UNKNOWN)
+    return pid is not None and birth(pid) not in (name.rsplit("-", 3)[2], UNKNOWN)
 
 
 def _pid(name: str) -> int | None:
@@ -60,7 +60,7 @@ def _pid(name: str) -> int | None:
     return int(pieces[1])
 
 
-def _birth(pid: int) -> str:
+def birth(pid: int) -> str:
     """When a process started, so that a reused id is not taken for the old one; empty where there is none."""
     if os.name == "nt":
         return UNKNOWN  # there, os.kill would end it

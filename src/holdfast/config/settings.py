@@ -36,6 +36,8 @@ _PROFILE_VARIABLE: Final = "HOLDFAST_PROFILE"
 _PROVIDERS: Final = {"s3": "s3", "gcs": "gs", "gs": "gs", "az": "az", "azure": "az", "local": "file"}
 #: Variables of one cloud say nothing about another's bucket.
 _CLOUDS: Final = {"s3": ("AWS_", "S3_"), "gs": ("GOOGLE_",), "az": ("AZURE_",)}
+#: Where they lie in a home, where no XDG variable says otherwise.
+_HOMES: Final = {"config": ".config", "cache": ".cache", "state": ".local/state"}
 _MASK: Final = "********"
 _NOTHING: Final[Mapping[str, object]] = {}
 
@@ -45,6 +47,7 @@ class Settings:
     """Every setting, typed; ``origins`` says of each where it comes from. Secrets are not in the repr.
 
     ``store`` is complete: made from ``server`` and ``project``, or from modelkit's variables, where it was not set.
+    ``state_dir`` keeps what must be known after a reboot and belongs to this machine alone.
     ``environ`` is a copy of the environment, ``unknown`` the names in the file that are no settings.
     """
 
@@ -67,6 +70,7 @@ class Settings:
     mount_atomic: bool | None
     mount_timeout: float
     cache_dir: Path
+    state_dir: Path
     profile: str | None
     file: Path
     origins: Mapping[str, str]
@@ -158,6 +162,7 @@ def load(
     return Settings(
         **fields,
         cache_dir=cache_dir,
+        state_dir=_folder("state", variables),
         profile=None if chosen is None else str(chosen),
         file=path,
         origins=origins,
@@ -242,15 +247,14 @@ def config_file(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def _folder(kind: str, environ: Mapping[str, str]) -> Path:
-    """The user's config or cache folder for Holdfast; on Linux by the XDG rule itself, which costs no import."""
+    """The user's config, cache or state folder for Holdfast; on Linux by the XDG rule itself, which costs no import."""
     if sys.platform != "linux":
         import platformdirs
 
-        folder = platformdirs.user_config_path if kind == "config" else platformdirs.user_cache_path
-        return folder("holdfast")
+        return Path(getattr(platformdirs, f"user_{kind}_path")("holdfast"))
     base = environ.get(f"XDG_{kind.upper()}_HOME", "")
     if not os.path.isabs(base):
-        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), f".{kind}")
+        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), _HOMES[kind])
     return Path(base) / "holdfast"
 
 

@@ -1,0 +1,68 @@
+"""Processes that others look after: which one it is, whether it lives, and how it is ended.
+
+A process is a number and the moment it started, on one boot of the machine: a number that was used again is not taken for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from holdfast.cache.owners import birth
+
+__all__ = ["Process", "boot"]
+
+
+@cache
+def boot() -> str:
+    """This boot of the machine; empty where the system does not tell."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process by number, start and boot. Example: ``Process.of(os.getpid()).lives``."""
+
+    pid: int
+    start: str
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The process that has this number now."""
+        return cls(pid, birth(pid), boot())
+
+    @property
+    def lives(self) -> bool:
+        """Whether it runs; one that ended and was not waited for does not."""
+        return bool(self.start) and self.boot == boot() and birth(self.pid) == self.start
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing where it is gone."""
+        if self.lives:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def ended(self, seconds: float) -> bool:
+        """Wait until it is gone; False where it is not in time."""
+        deadline = time.monotonic() + seconds
+        while self.lives:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def end(self, seconds: float) -> bool:
+        """End it: politely, and after these seconds not. False where even that did not help."""
+        self.send(signal.SIGTERM)
+        if self.ended(seconds):
+            return True
+        self.send(signal.SIGKILL)
+        return self.ended(5.0)
