@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import IntegrityError
 from holdfast.formats.container import MOST, PACK, PAGES, TRAILER, check_trailer, decode_table, encode_table
-from holdfast.formats.pages import Cutter, decode_chunks, decode_digests, decode_page, encode_page
+from holdfast.formats.pages import Cutter, decode_chunks, decode_digests, decode_page, decode_rows, encode_page
 from holdfast.formats.root import Page, Root, decode_root, encode_root
 from holdfast.model.chunk import Chunk, Placed
 from holdfast.model.digest import raw_digest_of
@@ -215,3 +215,14 @@ def test_root__within_never_misses(seed):
     wanted = dice.choice(paths)
     holding = [at for at, group in enumerate(groups) if any(p == wanted or p.startswith(wanted + "/") for p in group)]
     assert {root.pages.index(page) for page in root.within(wanted.encode())} >= set(holding)
+
+
+@given(st.lists(entries(), max_size=8))
+def test_rows__as_the_entries(found):
+    """What ``stat`` shows of a page's entries, read alone, is what the entries say."""
+    rows = decode_rows(encode_page(found), "page")
+    assert rows.paths == [entry.path for entry in found]
+    assert [*rows.kinds] == [entry.kind for entry in found]
+    assert (rows.modes, rows.mtimes) == ([entry.mode for entry in found], [entry.mtime for entry in found])
+    assert rows.sizes == [entry.size for entry in found]
+    assert rows.targets == [entry.target or "" for entry in found if entry.kind == ord("l")]

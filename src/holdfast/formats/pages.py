@@ -7,7 +7,7 @@ the next version, and is found there by its digest.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,8 +27,10 @@ __all__ = [
     "LARGEST_PAGE",
     "MOST_ENTRIES",
     "Cutter",
+    "Rows",
     "decode_chunks",
     "decode_page",
+    "decode_rows",
     "encode_page",
 ]
 
@@ -177,6 +179,30 @@ def decode_page(data: bytes, subject: str) -> list[Placed]:
     return _decoded(data, subject, _entries)
 
 
+class Rows(NamedTuple):
+    """What ``stat`` shows of the entries of a page, a column each: a third of the time and memory that whole entries take.
+
+    ``kinds`` are ``f``, ``d``, ``l`` as bytes, ``mtimes`` nanoseconds since 1970, ``sizes`` in bytes (0 but for files), ``targets``
+    those of the links among them, in order.
+    """
+
+    paths: list[bytes]
+    kinds: bytes
+    modes: Sequence[int | None]
+    mtimes: Sequence[int | None]
+    sizes: Sequence[int]
+    targets: list[str]
+
+
+def decode_rows(data: bytes, subject: str) -> Rows:
+    """What ``stat`` shows of the entries of a page in its raw form. Paths are checked by whoever shows them.
+
+    Raises:
+        IntegrityError: as :func:`decode_page`.
+    """
+    return _decoded(data, subject, _rows)
+
+
 def decode_chunks(data: bytes, subject: str) -> list[Chunk]:
     """The chunks alone of a page in its raw form.
 
@@ -266,6 +292,33 @@ def _entries(page: _Page) -> list[Placed]:
             result.append(Placed(path, kind, mode, when, size, raw_digest_of(data), data))
     b"\n".join([entry.path for entry in result]).decode()
     return result
+
+
+def _rows(page: _Page) -> Rows:
+    paths: list[bytes] = []
+    mtimes: list[int | None] = []
+    path, mtime, length = b"", 0, 0
+    for shared, rest, delta in zip(page.shared, page.rest, page.mtimes, strict=True):
+        if shared > len(path):
+            raise IndexError
+        path = path[:shared] + rest
+        length += len(path)
+        if length > LARGEST_PAGE:
+            raise IndexError
+        paths.append(path)
+        if delta is None:
+            mtimes.append(None)
+        else:
+            mtime += delta
+            mtimes.append(mtime)
+    if any(when is not None and not -_LATEST <= when <= _LATEST for when in mtimes):
+        raise IndexError
+    b"\n".join(paths).decode()
+    sizes = page.sizes
+    if len(sizes) < page.count:
+        found = iter(sizes)
+        sizes = [next(found) if kind == _FILE else 0 for kind in page.kinds]
+    return Rows(paths, page.kinds, page.modes, mtimes, sizes, page.targets)
 
 
 def _all_chunks(page: _Page) -> list[Chunk]:
