@@ -31,7 +31,7 @@ from holdfast.errors import (
     UnsupportedError,
     UsageError,
 )
-from holdfast.store.base import CREATE, SMALL, FillsFiles, Replace, TakesPieces
+from holdfast.store.base import CREATE, SMALL, FillsFiles, ListsInOrder, Replace, TakesPieces
 from holdfast.store.bucket import BucketStore
 from holdfast.store.settings import bucket_settings
 
@@ -205,6 +205,21 @@ class StoreSuite:
         found = [info.key for info in store.list(key)]
         assert sorted(found) == [f"{key}/{n:05}" for n in range(self.many)]
         assert len(store.list_level(key).objects) == self.many
+
+    def test_list_after__in_order_of_keys(self, store, key):
+        """A listing can begin after any key, one that is not there too, and goes on in the order of keys as bytes."""
+        if not isinstance(store, ListsInOrder):
+            pytest.skip("cannot begin a listing anywhere")
+        names = ["p-/e", "p.f", "p/a", "p/b/c", "p/b/d/e", "p/b2", "p/ü", "p/\U0001f600", "p2/d"]
+        for name in reversed(names):
+            store.put(f"{key}/{name}", b"x")
+        for prefix in ("", "p"):
+            below = [f"{key}/{name}" for name in names if not prefix or name.startswith("p/")]
+            for after in ("", key, *below, f"{key}/p/b", f"{key}/p/b/d", f"{key}/p/b/\U0010ffff", f"{key}/q"):
+                found = [info.key for info in store.list_after(f"{key}/{prefix}" if prefix else key, after)]
+                assert found == [each for each in below if each > after], after
+        listed = {info.key: info for info in store.list(key)}
+        assert all(listed[info.key] == info for info in store.list_after(key, ""))
 
     @pytest.mark.parametrize("odd", ODD_KEYS, ids=lambda odd: odd[:20])
     def test_odd_keys(self, store, key, odd):

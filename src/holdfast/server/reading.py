@@ -31,7 +31,7 @@ from holdfast.model.version import check_text
 from holdfast.repository import compare
 from holdfast.resolve import Resolver, is_pinned
 from holdfast.server.borders import checked_prefix
-from holdfast.store.base import SignsUploads
+from holdfast.store.base import ListsInOrder, SignsUploads
 from holdfast.transfer.engine import Engine
 from holdfast.transfer.manifests import opened
 
@@ -157,9 +157,16 @@ def objects(store: Store, prefix: str, after: str | None, limit: int | None, *, 
         stats = [stat(info) for _, info in part if info is not None]
         prefixes = [key for key, info in part if info is None]
         return ObjectsReply(stats, prefixes, part[-1][0] if len(page) > most else None)
-    infos = sorted((i for i in store.list(prefix) if after is None or i.key > after), key=lambda info: info.key)
+    infos = list(islice(_in_order(store, prefix, after or ""), most + 1))
     stats = [stat(info) for info in infos[:most]]
     return ObjectsReply(stats, [], stats[-1].key if len(infos) > most else None)
+
+
+def _in_order(store: Store, prefix: str, after: str) -> Iterator[ObjectInfo]:
+    """From there on: where the store can begin a listing anywhere, a page costs a page and not the whole bucket."""
+    if isinstance(store, ListsInOrder):
+        return store.list_after(prefix, after)
+    return iter(sorted((info for info in store.list(prefix) if info.key > after), key=lambda info: info.key))
 
 
 def stat(info: ObjectInfo) -> ObjectStat:

@@ -32,6 +32,7 @@ __all__ = [
     "Expects",
     "FillsFiles",
     "Listing",
+    "ListsInOrder",
     "Object",
     "ObjectInfo",
     "OpensFiles",
@@ -195,6 +196,14 @@ class OpensFiles(Protocol):
 
     def open_file(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
         """The object as an unbuffered file, which stays what it was when another takes its name; and what is known of it."""
+
+
+@runtime_checkable
+class ListsInOrder(Protocol):
+    """What a store offers beside that can begin a listing anywhere."""
+
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """Objects below ``prefix`` whose keys come after ``after``, in the order of keys as bytes, found as they are iterated."""
 
 
 @runtime_checkable

@@ -139,9 +139,16 @@ class BucketStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object below the prefix, page by page as it is iterated."""
+        return self._pages(prefix, None)
+
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """As :meth:`list`, from there on; the bucket begins there itself, but on Azure, where what comes before is passed over."""
+        return self._pages(prefix, self._exchange.after(after))
+
+    def _pages(self, prefix: str, offset: str | None) -> Iterator[ObjectInfo]:
         exchange = self._exchange
         with exchange.mapped("list", prefix):
-            pages = iter(exchange.clients().quick.list(exchange.below(prefix), chunk_size=1000))
+            pages = iter(exchange.clients().quick.list(exchange.below(prefix), offset=offset, chunk_size=1000))
         while True:
             with exchange.mapped("list", prefix):
                 page = next(pages, None)

@@ -46,12 +46,15 @@ class ConfinedStore(PathStore):
         return iter(()) if self._is_out(prefix) else super().list(prefix)
 
     def list_level(self, prefix: str) -> Listing:
-        """As there; what leads out is not shown."""
-        if self._is_out(prefix):
+        """As there; what leads out is not shown, and nothing is below it."""
+        try:
+            return Listing((), ()) if not prefix and self._leads_out(self.root) else super().list_level(prefix)
+        except ObjectNotFoundError:
             return Listing((), ())
-        found = super().list_level(prefix)
-        objects = tuple(info for info in found.objects if not self._links_out(info.key))
-        return Listing(objects, tuple(below for below in found.prefixes if not self._links_out(below)))
+
+    def _shows(self, entry: os.DirEntry[str]) -> bool:
+        """Of what lies in a folder that was looked at, only a link can lead out; the folder says which are."""
+        return not (entry.is_symlink() and self._leads_out(entry.path))
 
     def _path(self, key: str) -> Path:
         path = super()._path(key)
@@ -73,10 +76,6 @@ class ConfinedStore(PathStore):
     def _is_out(self, prefix: str) -> bool:
         return self._leads_out(super()._path(prefix) if prefix else self.root)
 
-    def _links_out(self, key: str) -> bool:
-        """The same for what lies in a folder that was looked at: only a link can lead out, and to ask that is one call."""
-        return os.path.islink(f"{self.root}/{key}") and self._is_out(key)
-
-    def _leads_out(self, path: Path) -> bool:
+    def _leads_out(self, path: Path | str) -> bool:
         root, real = str(self.root), os.path.realpath(path)
         return real != root and not real.startswith(f"{root}/")

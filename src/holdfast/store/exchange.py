@@ -86,6 +86,10 @@ class Exchange:
         """The prefix to list, as the bucket spells it; None for all of it."""
         return self._prefix + checked_prefix(prefix) or None
 
+    def after(self, key: str) -> str | None:
+        """Where to begin a listing, as the bucket spells it: any text, for other programs wrote keys that are none of ours."""
+        return self._prefix + key if key else None
+
     def key(self, path: str) -> str:
         """The key of a path in this store."""
         return path.removeprefix(self._prefix)

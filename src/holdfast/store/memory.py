@@ -66,6 +66,10 @@ class MemoryStore:
             found = sorted((key, info) for key, (_, info) in self._objects.items() if key.startswith(start))
         yield from (info for _, info in found)
 
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """As :meth:`list`, from there on."""
+        return (info for info in self.list(prefix) if info.key > after)
+
     def list_level(self, prefix: str) -> Listing:
         """One level below the prefix."""
         return Listing.of(self.list(prefix), len(checked_prefix(prefix)))

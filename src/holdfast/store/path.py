@@ -147,6 +147,30 @@ class PathStore:
                 except FileNotFoundError:
                     continue
 
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """A walk in order; folders whose keys all come before are not entered."""
+        self._check_root()
+        return self._in_order(self._path(prefix) if prefix else self.root, f"{prefix}/" if prefix else "", after)
+
+    def _in_order(self, directory: Path | str, base: str, after: str) -> Iterator[ObjectInfo]:
+        try:
+            with os.scandir(directory) as entries:
+                found = sorted((_piece(entry), entry.path) for entry in entries if self._shows(entry))
+        except OSError as error:
+            if error.errno not in _NOTHING_THERE:
+                raise _error(error, base) from error
+            return
+        for piece, path in found:
+            key = base + piece
+            if piece.endswith("/"):
+                if (key > after or after.startswith(key)) and not key.startswith(_INTERNAL):
+                    yield from self._in_order(path, key, after)
+            elif key > after:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    status = os.stat(path)
+                    if _is_file(status):
+                        yield _info(key, status)
+
     def list_level(self, prefix: str) -> Listing:
         """One directory."""
         self._check_root()
@@ -155,11 +179,9 @@ class PathStore:
         try:
             with os.scandir(self._path(prefix) if prefix else self.root) as entries:
                 for entry in entries:
-                    if (base + entry.name + "/").startswith(_INTERNAL):
+                    if (base + entry.name + "/").startswith(_INTERNAL) or not self._shows(entry):
                         continue
-                    with suppress(
-                        FileNotFoundError, NotADirectoryError
-                    ):  # it went meanwhile: the others are still there
+                    with suppress(FileNotFoundError, NotADirectoryError):  # it went meanwhile: the others are there
                         if entry.is_dir():
                             if _holds_object(entry.path):
                                 prefixes.append(base + entry.name)
@@ -168,7 +190,12 @@ class PathStore:
         except OSError as error:
             if error.errno not in _NOTHING_THERE:
                 raise _error(error, prefix) from error
-        return Listing(tuple(sorted(objects, key=lambda info: info.key)), tuple(sorted(prefixes)))
+        return Listing(tuple(sorted(objects, key=_by_key)), tuple(sorted(prefixes)))
+
+    def _shows(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a listing of its folder tells of an entry: for those who show less."""
+        del entry
+        return True
 
     def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
         """Create by link, overwrite by rename, replace by the next generation."""
@@ -368,6 +395,15 @@ def _error(error: OSError, key: str, *, missing_object: bool = False) -> Holdfas
             f"{error.strerror}: {error.filename or key}", subject=key, hint="look at the rights of the folder"
         )
     return LocalError(f"{error.strerror or error}: {error.filename or key}", subject=key)
+
+
+def _piece(entry: os.DirEntry[str]) -> str:
+    """As keys have it: what lies in a folder comes where its slash puts it; links to folders are not followed."""
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+
+
+def _by_key(info: ObjectInfo) -> str:
+    return info.key
 
 
 def _info(key: str, status: os.stat_result, size: int | None = None) -> ObjectInfo:
