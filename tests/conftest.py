@@ -43,6 +43,7 @@ _FOLDERS = (
     "client",
     "compat",
     "e2e",
+    "sites",
     "docs",
     "shape",
 )
