@@ -44,6 +44,7 @@ _FOLDERS = (
     "compat",
     "mount",
     "e2e",
+    "sites",
     "docs",
     "shape",
 )

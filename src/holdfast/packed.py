@@ -29,7 +29,7 @@ from holdfast.transfer.paging import PageWriter
 from holdfast.transfer.upload import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
     from typing import Self
 
@@ -79,10 +79,18 @@ class Packer:
         self.place = place
         self.manifests = ManifestReader(store, engine, Manifests(state, place))
 
-    def scan(self, source: Path, name: str, *, exclude: tuple[str, ...], follow_links: bool) -> Scan:
+    def scan(
+        self,
+        source: Path,
+        name: str,
+        *,
+        exclude: tuple[str, ...],
+        follow_links: bool,
+        beside: Mapping[str, Path] | None = None,
+    ) -> Scan:
         """The folder as it is now, and as it was when it was last pushed to this asset."""
         cache = StatCache(self.state, source, self.place, name, str(follow_links), *exclude)
-        return Scan(walk(source, exclude=exclude, follow_links=follow_links), cache, cache.read())
+        return Scan(walk(source, exclude=exclude, follow_links=follow_links, beside=beside), cache, cache.read())
 
     def pack(
         self, scan: Scan, name: str, newest: str | None, *, alive: Callable[[], None], dry: bool = False

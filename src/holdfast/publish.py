@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from holdfast.cache.journal import Journal
 from holdfast.cache.tree import hash_file, scan
 from holdfast.commit import Commit, Desk, held, pushed
-from holdfast.errors import HoldfastError, IntegrityError, VersionNotFoundError
+from holdfast.errors import HoldfastError, IntegrityError, UsageError, VersionNotFoundError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.freshness import is_doubtful
@@ -72,6 +72,8 @@ class Publisher:
         begun = time.monotonic()
         check_options(name, options)
         layout = self._layout(source, options)
+        if options.get("beside") and layout != "packs":
+            raise UsageError(f"directories from elsewhere go into packs only, not into {layout}", subject=name)
         result = self._push_packs(source, name, options) if layout == "packs" else None
         if result is None:
             result = self._push(self._listed_source(source, name, layout, options), name, options)
@@ -109,7 +111,7 @@ class Publisher:
     def _push_packs(self, source: Path, name: str, options: PushOptions) -> Pushed:
         """Layout packs: an unchanged folder is found so by its stats; else its chunks are sent before a number is claimed."""
         exclude, follow = tuple(options.get("exclude", ())), options.get("follow_links", False)
-        scan = self.packer.scan(source, name, exclude=exclude, follow_links=follow)
+        scan = self.packer.scan(source, name, exclude=exclude, follow_links=follow, beside=options.get("beside"))
         listed, record = self.engine.both(lambda: self.catalog.listed(name), lambda: self.catalog.record(name))
         same = scan.same
         if same is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import random
 import shutil
@@ -12,6 +13,7 @@ import pytest
 
 from holdfast.cache.manifests import Manifests
 from holdfast.cache.stats import StatCache, walk
+from holdfast.cache.tree import matches, scan
 from holdfast.errors import UsageError
 from holdfast.formats.root import encode_root
 from holdfast.formats.stats import TreeStats, decode_stats, encode_stats
@@ -241,3 +243,35 @@ def test_manifests__full_disk(tmp_path, monkeypatch):
     recorder.add(b"another")
     recorder.keep("1", b"root")
     assert local.known("n") == []
+
+
+def test_excluded__from_the_top(tmp_path):
+    """A pattern that starts with a slash fits from the top only, its glob signs where they are escaped too."""
+    folder = tmp_path / "site"
+    for path in ("images", "media/images", "a[b", "media/a[b", "c1", "c2/c1"):
+        (folder / path).mkdir(parents=True)
+    found = set(walk(folder, exclude=("/images", f"/{glob.escape('a[b')}", "/c?")).tables)
+    assert found == {"", "media", "media/images", "media/a[b"}
+    assert set(walk(folder, exclude=("images/", "a*", "c1")).tables) == {"", "media", "c2"}
+    listed = {item.entry.path for item in scan(folder, exclude=("/images", "/c?"))}
+    assert listed == {"a[b", "media", "media/images", "media/a[b"}
+    assert matches("images/a", ("/images",))
+    assert not matches("media/images", ("/images",))
+
+
+def test_beside__appears_at_the_top(tmp_path):
+    """A directory from elsewhere appears under its name at the top, and a name that is taken is refused."""
+    folder, other = tmp_path / "site", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (folder / "z").write_text("z")
+    (other / "dump.sql").write_text("dump")
+    walked = walk(folder, beside={"extra": other})
+    assert walked.tables[""].names == ["extra", "z"]
+    assert walked.tables["extra"].names == ["dump.sql"]
+    assert walked.path("extra", "dump.sql") == str(other / "dump.sql")
+    assert walked.path("", "z") == str(folder / "z")
+    walked.check("", ["extra", "z"])
+    walked.check("extra", ["dump.sql"])
+    with pytest.raises(UsageError, match="'z' itself"):
+        walk(folder, beside={"z": other})

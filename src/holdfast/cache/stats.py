@@ -10,10 +10,10 @@ import os
 import stat
 import time
 from array import array
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from holdfast.cache.tree import matches
+from holdfast.cache.tree import Exclusion
 from holdfast.cache.work import write_whole
 from holdfast.errors import LocalError, SourceChangedError, UsageError
 from holdfast.formats import layout
@@ -21,7 +21,7 @@ from holdfast.formats.stats import CHANGED, COLUMNS, DirTable, decode_stats, enc
 from holdfast.model.digest import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from holdfast.formats.stats import TreeStats
@@ -35,18 +35,28 @@ _SECOND: Final = 1_000_000_000
 
 
 class Walked:
-    """A folder's tables, by directory, and when the walk began, in nanoseconds since the epoch."""
+    """A folder's tables, by directory, and when the walk began, in nanoseconds since the epoch.
 
-    def __init__(self, root: str, exclude: Sequence[str], *, follow_links: bool) -> None:
+    ``beside`` are directories that lie elsewhere and appear at the top of the folder under names that it has not.
+    """
+
+    def __init__(
+        self, root: str, exclude: Sequence[str], *, follow_links: bool, beside: Mapping[str, str] | None = None
+    ) -> None:
         self.root = root
         self.began = time.time_ns()
         self.tables: dict[str, DirTable] = {}
-        self._exclude = exclude
+        self._exclude = Exclusion(exclude) if exclude else None
         self._follow = follow_links
+        self._beside = dict(beside or {})
 
     def path(self, directory: str, name: str = "") -> str:
         """Where something lies on this machine."""
         inner = f"{directory}/{name}".strip("/")
+        if self._beside:
+            top, _, rest = inner.partition("/")
+            if top in self._beside:
+                return f"{self._beside[top]}/{rest}" if rest else self._beside[top]
         return f"{self.root}/{inner}" if inner else self.root
 
     def run(self) -> None:
@@ -75,12 +85,25 @@ class Walked:
 
     def table(self, directory: str) -> DirTable:
         """One directory as it is now."""
-        names: list[str] = []
-        rows = array("q")
         with os.scandir(self.path(directory)) as found:
             listed = sorted(found, key=_name)
-        if self._exclude or not directory:
+        if self._exclude is not None or not directory:
             listed = [item for item in listed if not self._left_out(directory, item)]
+        if self._beside and not directory:
+            return self._with_beside(listed)
+        return self._rows(directory, listed)
+
+    def _with_beside(self, listed: list[os.DirEntry[str]]) -> DirTable:
+        """The top, with what appears there."""
+        taken = sorted(self._beside.keys() & {item.name for item in listed})
+        if taken:
+            hint = "move it away, or leave it out"
+            raise UsageError(f"{self.root} has {taken[0]!r} itself", subject=taken[0], hint=hint)
+        return self._rows("", sorted([*listed, *(_Placed(*pair) for pair in self._beside.items())], key=_name))
+
+    def _rows(self, directory: str, listed: Sequence[os.DirEntry[str] | _Placed]) -> DirTable:
+        names: list[str] = []
+        rows = array("q")
         follow = self._follow
         for item in listed:
             status = item.stat(follow_symlinks=follow)
@@ -96,7 +119,7 @@ class Walked:
 
     def _left_out(self, directory: str, item: os.DirEntry[str]) -> bool:
         path = f"{directory}/{item.name}" if directory else item.name
-        if matches(path, self._exclude):
+        if self._exclude is not None and self._exclude.fits(path, item.name):
             return True
         if directory:
             return False
@@ -120,6 +143,18 @@ class Walked:
                 raise _changed(path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A directory that lies elsewhere, as an entry of the one in which it appears."""
+
+    name: str
+    path: str
+
+    def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+        """As of an entry."""
+        return os.stat(self.path, follow_symlinks=follow_symlinks)
+
+
 def _fitting(path: str, numbers: tuple[int, int, int, int, int]) -> tuple[int, ...]:
     """Numbers of which one is beyond what a table holds, as one that it does: an inode is only ever compared."""
     if abs(numbers[2]) >= 1 << 63:
@@ -135,7 +170,7 @@ def _changed(path: str) -> SourceChangedError:
     )
 
 
-def _name(item: os.DirEntry[str]) -> str:
+def _name(item: os.DirEntry[str] | _Placed) -> str:
     return item.name
 
 
@@ -157,14 +192,21 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def walk(source: Path, *, exclude: Sequence[str] = (), follow_links: bool = False) -> Walked:
+def walk(
+    source: Path,
+    *,
+    exclude: Sequence[str] = (),
+    follow_links: bool = False,
+    beside: Mapping[str, Path] | None = None,
+) -> Walked:
     """The tables of a directory.
 
     Raises:
         LocalError: it does not exist or cannot be read.
-        UsageError: a name that is not UTF-8, or a loop of links.
+        UsageError: a name that is not UTF-8, a loop of links, or a name of ``beside`` that the directory has itself.
     """
-    walked = Walked(str(source), tuple(exclude), follow_links=follow_links)
+    placed = {name: str(path) for name, path in (beside or {}).items()}
+    walked = Walked(str(source), tuple(exclude), follow_links=follow_links, beside=placed)
     try:
         walked.run()
     except OSError as error:

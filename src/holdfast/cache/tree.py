@@ -8,9 +8,10 @@ error (modelkit made a thousand copies of it, fault W8).
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, IntegrityError, LocalError, SourceChangedError, UsageError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Exclusion",
     "Scanned",
     "changed",
     "check_source",
@@ -70,7 +72,7 @@ def scan(source: Path, *, exclude: Sequence[str] = (), follow_links: bool = Fals
 class _Walk:
     def __init__(self, root: str, exclude: Sequence[str], *, follow_links: bool) -> None:
         self._root = root
-        self._exclude = exclude
+        self._exclude = Exclusion(exclude)
         self._follow = follow_links
 
     def run(self) -> Iterator[Scanned]:
@@ -82,7 +84,7 @@ class _Walk:
             entries = sorted(found, key=lambda item: item.name)
         for item in entries:
             path = base + item.name
-            if matches(path, self._exclude) or (
+            if self._exclude.fits(path, item.name) or (
                 not base and item.is_dir(follow_symlinks=False) and layout.is_work_dir(item.name)
             ):
                 continue
@@ -131,12 +133,38 @@ def check_source_link(path: str, where: str) -> str:
 
 
 def matches(path: str, patterns: Sequence[str]) -> bool:
-    """Whether a glob pattern fits the path, its last piece, or a directory above it."""
+    """Whether a glob pattern fits the path, its last piece, or a directory above it; one that starts with ``/``, from the top only."""
     if not patterns:
         return False
     pieces = path.split("/")
-    tails = [pieces[-1], *("/".join(pieces[: end + 1]) for end in range(len(pieces)))]
-    return any(fnmatchcase(tail, pattern.rstrip("/")) for pattern in patterns for tail in tails)
+    above = ["/".join(pieces[: end + 1]) for end in range(len(pieces))]
+    return any(
+        fnmatchcase(tail, pattern.strip("/"))
+        for pattern in patterns
+        for tail in (above if pattern.startswith("/") else [pieces[-1], *above])
+    )
+
+
+class Exclusion:
+    """Glob patterns as :func:`matches` has them, for whoever walks a tree from its top and does not go into what they fit."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        top = [pattern.strip("/") for pattern in patterns if pattern.startswith("/")]
+        self._literal = frozenset(pattern for pattern in top if not any(sign in pattern for sign in "*?["))
+        self._top = _any_of([pattern for pattern in top if pattern not in self._literal])
+        self._free = _any_of([pattern.rstrip("/") for pattern in patterns if not pattern.startswith("/")])
+
+    def fits(self, path: str, name: str) -> bool:
+        """Whether it fits a path, whose last piece is ``name``; the directories above it were asked about before."""
+        if path in self._literal:
+            return True
+        if self._free is not None and (self._free.match(name) or self._free.match(path)):
+            return True
+        return self._top is not None and self._top.match(path) is not None
+
+
+def _any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(translate, patterns))) if patterns else None
 
 
 def hash_file(scanned: Scanned, seen: Callable[[int], None] = lambda _: None) -> Entry:

@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, str]] = {
     "env": "project",
     "completion": "completion",
     "server": "server",
+    "site": "site",
 }
 
 

@@ -40,7 +40,7 @@ def _push_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 help="An asset that this one was made from; may be repeated.",
             ),
             click.option("--layout", type=click.Choice(_LAYOUTS), help="How the bytes lie in the store."),
-            click.option("--exclude", metavar="GLOB", multiple=True, help="Leave these paths out; may be repeated."),
+            click.option("--exclude", metavar="GLOB", multiple=True, help="Leave these paths out; may be repeated. /PATH: from the top only."),
             click.option("--follow-links", is_flag=True, help="Push what symlinks point to, not the links."),
             click.option("--new", "only", flag_value="new", help="Refuse where the asset exists."),
             click.option("--update", "only", flag_value="update", help="Refuse where the asset does not exist."),

@@ -35,7 +35,8 @@ class PushOptions(TypedDict, total=False):
 
     ``major`` follow the newest of this major · ``new_major`` start a major · ``version`` exactly this one · ``initial`` the first
     version of a new asset · ``only`` refuse unless the asset is new, or unless it exists · ``layout`` file, tree or tar.gz ·
-    ``exclude`` glob patterns of paths left out · ``unchanged`` False always makes a version.
+    ``exclude`` glob patterns of paths left out · ``unchanged`` False always makes a version · ``beside`` directories that lie
+    elsewhere, by the names under which they appear at the top (layout packs).
     """
 
     major: str | None
@@ -54,6 +55,7 @@ class PushOptions(TypedDict, total=False):
     dry_run: bool
     unchanged: bool
     listed: bool
+    beside: Mapping[str, Path]
 
 
 class FetchOptions(TypedDict, total=False):

@@ -1,0 +1,151 @@
+"""``asset site``: settings and plans of a site; what runs on it is in the modules beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from holdfast.cli.options import Session, command, group
+from holdfast.cli.output import plain, print_json, print_lines
+from holdfast.errors import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from holdfast.sites.plan import Plan, Resolved
+
+__all__ = ["site_command", "site_options"]
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+_APPLICATIONS: Final = ("none", "joomla", "wordpress", "drupal", "moodle")
+
+
+def site_options(function: _Function) -> _Function:
+    """``--file`` and ``--template``, which every command of a site takes."""
+    file = click.option("--file", metavar="FILE", help="The site's settings; else site.toml in the current folder.")
+    template = click.option("--template", metavar="FILE", help="A template with the seed's names, read and never run.")
+    return file(template(function))
+
+
+@group("site")
+def site_command(context: click.Context) -> None:
+    """A website's webroot: its backups, and its media in buckets.
+
+    Examples:
+      asset site init --site-url www.example.com --store s3://example-holdfast/site
+      asset site check
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@command("init")
+@click.option("--file", metavar="FILE", help="The file to write; else site.toml in the current folder.")
+@click.option("--site-url", metavar="HOST", required=True, help="The site's address, without https://.")
+@click.option("--webroot", metavar="DIR", default="/var/www/html", help="Where the application lies.")
+@click.option("--application", type=click.Choice(_APPLICATIONS), default="none", help="Which application it is.")
+def init_command(session: Session, *, file: str | None, site_url: str, webroot: str, application: str) -> None:
+    """Write a site.toml with every setting explained.
+
+    It is readable by its owner only, and never written over another. --store names the first store.
+
+    Examples:
+      asset site init --site-url www.example.com --store s3://example-holdfast/site
+      asset site init --site-url www.example.com --application joomla --webroot /srv/joomla --store file:///backup
+    """
+    from holdfast.sites.initial import initial_text, write_private
+    from holdfast.sites.loading import DEFAULT_FILE
+
+    path = Path(file or DEFAULT_FILE)
+    store = session.store or session.settings.store or ""
+    write_private(path, initial_text(site_url=site_url, webroot=webroot, application=application, store=store))
+    if session.json:
+        print_json({"file": str(path)})
+    else:
+        print_lines([f"{path} is written; asset site check --file {path} judges it"])
+
+
+@command("check")
+@site_options
+def check_command(session: Session, *, file: str | None, template: str | None) -> int:
+    """Judge every rule of a site's settings, and touch nothing.
+
+    Examples:
+      asset site check
+      asset site check --template joomla.tmpl --json
+    """
+    from holdfast.sites.loading import load_site
+
+    site = load_site(file, template)
+    resolved = site.resolve()
+    if session.json:
+        print_json(_document(resolved))
+    else:
+        print_lines(_explained(resolved))
+    return 0 if resolved.plan is not None else KINDS["usage"][0]
+
+
+def _document(resolved: Resolved) -> dict[str, object]:
+    return {
+        "ok": resolved.plan is not None,
+        "errors": plain(resolved.errors),
+        "warnings": plain(resolved.warnings),
+        "plan": None if resolved.plan is None else shown_plan(resolved.plan),
+    }
+
+
+def _explained(resolved: Resolved) -> Iterator[str]:
+    from holdfast.sites.plan import RULES
+
+    for name, (sentence, _) in RULES.items():
+        yield f"{'refused' if name in resolved.refused else 'ok':8} {sentence}"
+    for kind, problems in (("error", resolved.errors), ("warning", resolved.warnings)):
+        for problem in problems:
+            yield f"{kind}: {problem.setting}: {problem.message}"
+
+
+@command("show")
+@site_options
+def show_command(session: Session, *, file: str | None, template: str | None) -> None:
+    """Print what a site's settings come to.
+
+    Examples:
+      asset site show --json
+    """
+    from holdfast.sites.loading import load_site
+
+    shown = shown_plan(load_site(file, template).plan)
+    if session.json:
+        print_json(shown)
+    else:
+        print_lines(_lines(shown))
+
+
+def shown_plan(plan: Plan) -> dict[str, Any]:
+    """A plan as it is printed, without what a template said of keys."""
+    shown: dict[str, Any] = plain(plan)
+    shown["stores"] = [
+        {name: value for name, value in plain(store).items() if name != "keys" and value is not None}
+        for store in plan.stores
+    ]
+    return shown
+
+
+def _lines(shown: dict[str, Any]) -> Iterator[str]:
+    for name, value in shown.items():
+        if name == "mounts":
+            yield from (f"mount: {each['place']}  from {', '.join(each['buckets'])}" for each in value)
+        elif name == "stores":
+            yield from (f"store: {each['url']}" for each in value)
+        elif name == "keep":
+            for period, rules in value.items():
+                yield f"keep: {period}: {', '.join(f'{count} {rule}' for rule, count in rules.items())}"
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{name}: {text if text not in ('', None) else '-'}"
+
+
+for _each in (init_command, check_command, show_command):
+    site_command.add_command(_each)

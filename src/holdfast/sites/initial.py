@@ -1,0 +1,110 @@
+"""The ``site.toml`` that ``asset site init`` writes: every setting with a comment, readable by its owner only from birth."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Final
+
+from holdfast.disk import local_errors
+from holdfast.errors import AlreadyExistsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["initial_text", "write_private"]
+
+_TEXT: Final = """\
+# A site of Holdfast: a webroot whose media may live in buckets. `asset site check` judges what stands here and touches nothing.
+
+# The site's address; its dots as hyphens are the beginning of every bucket's name.
+site_url = {site_url}
+# The name that visitors read: replaced by a placeholder in baselines.
+display_name = ""
+# Where the application lies on the web servers.
+webroot = {webroot}
+# none, joomla, wordpress, drupal or moodle: says which directories hold media, what stays local, and where the configuration is.
+application = {application}
+# What the site is built from: virgin, baseline, or a backup: hourly, daily, weekly, monthly, bimonthly, shutdown, manual.
+build = "virgin"
+
+# 1: the directories below live in buckets and are mounted. 0 with a virgin or baseline build; media are in every backup then.
+persist_assets_to_cloud = 0
+# "images:media/videos", an absolute path in one of absolute_roots, "merge=images4" (four buckets), or "WHOLE-WEBROOT".
+# Empty: the application's own.
+directories_to_mount = ""
+# Folders in which absolute paths may lie.
+absolute_roots = []
+# rclone, s3fs, goofys, geesefs or mount-s3. A whole webroot: rclone.
+mounter = "rclone"
+# The user that the web server runs as.
+web_user = "www-data"
+# 1: changes on one web server reach the others; never what is mounted or stays local.
+sync_webroots = 0
+
+# Paths that stay on each machine, beside the application's logs, tmp, cache; the configuration file where it is another.
+local = []
+# config_file = "configuration.php"
+# Patterns that no backup has: "*.log" anywhere, "/downloads" at the top only.
+exclude = []
+# Where moved-aside copies and journals lie: outside of the webroot.
+# state = "/var/lib/holdfast/sites/NAME"
+# How long a web server that died keeps the others from its work; and the least time between two backups of one period.
+lease = "2m"
+gap = "0s"
+
+# Stores of the backups, the nearest first. Credentials: as the cloud's own tools read them, a profile of the user's settings, or
+# a file of NAME=value lines that only its owner can read.
+[[stores]]
+url = {store}
+# endpoint = "https://..."
+# region = "..."
+# credentials = "/etc/holdfast/site.keys"
+
+# Another bucket for a directory, where the name made of it does not do.
+# [buckets]
+# "my_uploads" = "..."
+
+# Commands around a backup and after a restore, without a shell; one that fails, or takes longer than its deadline, fails it too.
+# `{{dir}}` is a folder that becomes part of the backup; `into` a file there that takes what the command prints.
+# [[before_backup]]
+# run = ["mysqldump", "--single-transaction", "site"]
+# into = "database.sql"
+# deadline = "10m"
+# [[after_restore]]
+# run = ["/usr/local/bin/load-dump", "{{dir}}/database.sql"]
+
+# What is kept of each period: so many of the newest (last), or the newest of so many hours, days, weeks, months, years.
+[keep]
+hourly = {{ hourly = 48, daily = 7 }}
+daily = {{ daily = 30 }}
+weekly = {{ weekly = 12 }}
+monthly = {{ monthly = 24 }}
+bimonthly = {{ monthly = 24 }}
+shutdown = {{ last = 10 }}
+"""
+
+
+def initial_text(*, site_url: str, webroot: str, application: str, store: str) -> str:
+    """The file's text with these values."""
+    values = {"site_url": site_url, "webroot": webroot, "application": application, "store": store}
+    return _TEXT.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()})
+
+
+def write_private(path: Path, text: str) -> None:
+    """Create a file that only its owner may read; never over another.
+
+    Raises:
+        AlreadyExistsError: something is there.
+        LocalError: it cannot be written.
+    """
+    with local_errors(path.parent):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            hint = "edit it, or name another with --file"
+            raise AlreadyExistsError(f"{path} exists", subject=str(path), hint=hint) from None
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
