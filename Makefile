@@ -1,8 +1,7 @@
 # The commands of this project.  All of them set up what they need first.
 PYTHON := .venv/bin/python
 CHECKED := src tests/services
-SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol semantics server client compat mount conformance e2e docs shape))
-SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol semantics server client compat conformance e2e sites docs shape))
+SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol semantics server client compat mount conformance e2e sites docs shape))
 SHAPE := $(wildcard tests/docs tests/shape)
 TESTARGS ?=
 BENCH ?= --million
