@@ -134,6 +134,16 @@ def _path(value: object) -> str:
     return os.path.abspath(os.path.expanduser(text))
 
 
+def _folders(value: object) -> tuple[str, ...]:
+    pieces = value.split(":") if isinstance(value, str) else value
+    if not isinstance(pieces, list | tuple) or not pieces or not all(isinstance(piece, str) for piece in pieces):
+        raise UsageError(f"{value!r} is not a list of folders", hint="it reads like /usr/bin:/opt/bin")
+    for piece in pieces:
+        if not os.path.isabs(piece):
+            raise UsageError(f"the folder {piece!r} is not absolute", hint="give the path from / on")
+    return tuple(os.path.normpath(piece) for piece in pieces)
+
+
 def _store(value: object) -> str:
     text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
     scheme, separator, rest = text.partition("://")
@@ -289,6 +299,12 @@ _KEYS = (
         _seconds,
         ("HOLDFAST_MOUNT_TIMEOUT",),
         default=60.0,
+    ),
+    Key(
+        "mount_path",
+        "Folders in which the programs that mount live buckets are looked for; by default the system's.",
+        _folders,
+        ("HOLDFAST_MOUNT_PATH",),
     ),
 )
 

@@ -69,6 +69,7 @@ class Settings:
     mounts: Mapping[str, str]
     mount_atomic: bool | None
     mount_timeout: float
+    mount_path: tuple[str, ...] | None
     cache_dir: Path
     state_dir: Path
     profile: str | None

@@ -3,6 +3,7 @@
     <state>/mounts/<name>-<digest of the directory>/
         mount.json        what is mounted where, and how          written once, by whoever mounts
         state.json        how it is: state, processes, counters   written by its supervisor alone
+        request.json      what is wanted of its supervisor when it ends
         events.log        what happened to it, a JSON object a line
         supervisor.log    what its processes print
         turn              locked while somebody mounts there
@@ -41,7 +42,7 @@ from holdfast.mount.process import Process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Event", "MountSettings", "Record", "Registry", "State"]
+__all__ = ["Event", "MountSettings", "Record", "Registry", "State", "record_at"]
 
 #: An event log that is longer is put aside, in the place of the one before it.
 _LONGEST: Final = 1 << 20
@@ -138,6 +139,17 @@ class Record:
                         found.append(Event(float(value["time"]), str(value["event"]), str(value["text"])))
         return found
 
+    def request(self, **wanted: bool) -> None:
+        """Tell the supervisor what is wanted of it when it is ended by SIGTERM: ``asset unmount`` says ``unmount`` and ``discard``."""
+        _write_json(self.folder / "request.json", wanted, durable=False)
+
+    def requested(self, name: str) -> bool:
+        """Whether this was wanted; a supervisor that is ended with the machine is asked for nothing."""
+        try:
+            return bool(json.loads((self.folder / "request.json").read_text("utf-8"))[name])
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+
     def value(self) -> dict[str, object]:
         """The mount as ``asset mounts --json`` shows it."""
         state = self.state
@@ -177,12 +189,12 @@ class Registry:
         if not self._opened():
             return []
         with os.scandir(self.folder) as entries:
-            found = [record for entry in entries if (record := _record_at(Path(entry.path))) is not None]
+            found = [record for entry in entries if (record := record_at(Path(entry.path))) is not None]
         return sorted(found, key=lambda record: record.settings.dir)
 
     def find(self, directory: str) -> Record | None:
         """The mount at this very directory."""
-        return _record_at(self.folder / _name_of(directory)) if self._opened() else None
+        return record_at(self.folder_of(directory)) if self._opened() else None
 
     def above(self, directory: str) -> Record | None:
         """The mount that this directory, which is not its own, lies in."""
@@ -195,27 +207,49 @@ class Registry:
         What else lies in the folder (a cache with unsent writes) stays.
 
         Raises:
-            BusyError: somebody mounts there at this moment, or something is served there already.
+            BusyError: somebody mounts or unmounts there at this moment, or something is served there already.
             LocalError: the folder cannot be written, or others may write it.
         """
-        folder = self.folder / _name_of(settings.dir)
-        self._opened()
-        with local_errors(self.folder):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.chmod(self.folder, 0o700)
-            os.chmod(folder, 0o700)
-        with _turn(folder, settings.dir):
-            before = _record_at(folder)
+        folder = self.folder_of(settings.dir)
+        with self.turn(settings.dir):
+            before = record_at(folder)
             if before is not None and before.is_served:
                 raise BusyError(
                     f"{settings.dir} is a mount of {before.settings.source} already",
                     subject=settings.dir,
                     hint=f"asset unmount {settings.dir}",
                 )
+            with suppress(FileNotFoundError):
+                (folder / "request.json").unlink()
             _write_json(folder / "mount.json", asdict(settings), durable=True)
             record = Record(folder, settings)
-            record.write(State(supervisor=Process.of(os.getpid())))
+            record.write(State())
             yield record
+
+    def folder_of(self, directory: str) -> Path:
+        """Where the record of a mount at this directory lies, whether or not there is one."""
+        return self.folder / _name_of(directory)
+
+    @contextmanager
+    def turn(self, directory: str) -> Iterator[None]:
+        """Nobody else mounts or unmounts at this directory meanwhile.
+
+        Raises:
+            BusyError: somebody does.
+            LocalError: the folder cannot be written, or others may write it.
+        """
+        folder = self.folder_of(directory)
+        self._opened()
+        with local_errors(self.folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.chmod(self.folder, 0o700)
+            os.chmod(folder, 0o700)
+        try:
+            with _turn(folder, directory):
+                yield
+        finally:
+            if record_at(folder) is None and not _lies_more_in(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _opened(self) -> bool:
         """Whether the folder is there; it is looked at, for who writes it says what root ends and unmounts."""
@@ -241,9 +275,16 @@ def _turn(folder: Path, directory: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            message = f"another process is mounting at {directory} at this moment"
+            message = f"another process mounts or unmounts at {directory} at this moment"
             raise BusyError(message, subject=directory, hint="wait until it is done") from None
         yield
+
+
+def _lies_more_in(folder: Path) -> bool:
+    """Whether more than the lock lies in the folder of a mount that is none."""
+    with suppress(OSError):
+        return os.listdir(folder) != ["turn"]
+    return True
 
 
 def _name_of(directory: str) -> str:
@@ -252,7 +293,8 @@ def _name_of(directory: str) -> str:
     return f"{last or 'mount'}-{digest_of(os.fsencode(directory))[:16]}"
 
 
-def _record_at(folder: Path) -> Record | None:
+def record_at(folder: Path) -> Record | None:
+    """The mount whose folder this is; None where it is no mount's, or cannot be read."""
     try:
         value = json.loads((folder / "mount.json").read_text("utf-8"))
         texts = {name: value[name] for name in ("dir", "source", "kind")}

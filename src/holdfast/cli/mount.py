@@ -1,0 +1,210 @@
+"""``asset mount``, ``mounts`` and ``unmount``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from holdfast.cli.options import Session, command
+from holdfast.cli.output import human_time, print_json, print_lines, print_table
+from holdfast.errors import HoldfastError, NotFoundError, UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.mount.registry import Record, Registry
+    from holdfast.mount.unmounting import Ways
+
+__all__ = ["mount_command", "mounts_command", "unmount_command"]
+
+
+@command("mount")
+@click.argument("source", metavar="SOURCE")
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--with", "mounter", metavar="MOUNTER", help="Mount a bucket: rclone, s3fs, goofys, geesefs or mount-s3.")
+@click.option(
+    "-o", "options", multiple=True, metavar="OPTION", help="ro, allow_other, needs=..., or the mounter's own."
+)
+@click.option("--foreground", is_flag=True, help="Stay, and unmount at Ctrl-C.")
+def mount_command(
+    session: Session,
+    source: str,
+    directory: str,
+    *,
+    mounter: str | None,
+    options: tuple[str, ...],
+    foreground: bool,
+) -> int:
+    """Mount a live bucket at an empty directory, supervised.
+
+    SOURCE is s3://bucket or s3://bucket/prefix. The mounter must be installed. It returns once the bucket is mounted and was tested; a
+    supervisor stays, which mounts again whenever the mounter dies or hangs. While nothing is mounted, DIR cannot be written.
+
+    Examples:
+      asset mount s3://media /srv/media --with rclone
+      asset mount s3://media/images ./images --with s3fs -o ro
+      asset mount s3://media /srv/media --with rclone -o allow_other,needs=rename+overwrite -o vfs-cache-max-size=5G
+    """
+    if mounter is None:
+        return _mount_version(source, options)
+    return _mount_live(session, source, directory, mounter, options, foreground=foreground)
+
+
+def _mount_version(source: str, options: Sequence[str]) -> int:
+    """Where the mount of a version comes in."""
+    if options:
+        raise UsageError("-o goes with --with MOUNTER", subject="-o")
+    if "://" in source:
+        hint = "--with rclone, s3fs, goofys, geesefs or mount-s3"
+        raise UsageError(f"{source} is a bucket: it needs --with MOUNTER", subject=source, hint=hint)
+    hint = "asset fetch brings a version here; a bucket is mounted with --with MOUNTER"
+    raise UnsupportedError("this release mounts no versions", subject=source, hint=hint)
+
+
+def _mount_live(
+    session: Session, source: str, directory: str, mounter: str, options: Sequence[str], *, foreground: bool
+) -> int:
+    from holdfast.mount.live.mounting import mount, prepared
+    from holdfast.mount.live.supervisor import supervise
+
+    if not foreground:
+        _print_mounted(session, mount(source, directory, mounter=mounter, settings=session.settings, options=options))
+        return 0
+    with prepared(source, directory, mounter=mounter, settings=session.settings, options=options) as record:
+        code = supervise(record, ready=lambda: _print_mounted(session, record))
+    _end_foreground(session, record, failed=code != 0)
+    return code
+
+
+def _end_foreground(session: Session, record: Record, *, failed: bool) -> None:
+    """Leave nothing but what was not sent; say why it failed."""
+    from holdfast.errors import raised_elsewhere
+    from holdfast.mount.live.plan import waiting
+
+    left, told = waiting(record), record.state.more.get("error")
+    if not left and (failed or record.requested("unmount")):
+        record.remove()
+    elif left and not session.quiet:
+        session.progress.warn(f"{len(left)} files were not sent; mount the same again to send them")
+    if failed and told is not None:
+        raise raised_elsewhere(told["kind"], told["message"], subject=record.settings.dir, hint=told["hint"])
+
+
+def _print_mounted(session: Session, record: Record) -> None:
+    if session.json:
+        print_json(record.value())
+    elif not session.quiet:
+        print_lines([f"{record.settings.source} is mounted at {record.settings.dir}"])
+
+
+@command("mounts")
+def mounts_command(session: Session) -> None:
+    """List what this user has mounted, and how it is.
+
+    Mounts are found again after a reboot or a crash, as dead ones, until they are mounted again or unmounted. No mount is touched.
+
+    Examples:
+      asset mounts
+      asset mounts --json
+    """
+    import time
+
+    records = _registry(session).records()
+    if session.json:
+        print_json([record.value() for record in records])
+        return
+    rows = []
+    for record in records:
+        state = record.state
+        since = human_time(max(0.0, time.time() - state.since))
+        rows.append(
+            (
+                record.settings.dir,
+                record.settings.source,
+                record.settings.kind,
+                state.state,
+                since,
+                str(state.restarts),
+                state.health,
+            )
+        )
+    if rows:
+        print_table(("DIR", "SOURCE", "KIND", "STATE", "SINCE", "RESTARTS", "HEALTH"), rows, right=(4, 5))
+
+
+@command("unmount")
+@click.argument("directory", metavar="[DIR]", required=False, type=click.Path())
+@click.option("--wait", is_flag=True, help="Wait until nobody uses it and all is sent; says who does.")
+@click.option("--discard", is_flag=True, help="Unmount though it is in use, and give up what was not sent or pushed.")
+@click.option("--all", "everything", is_flag=True, help="Unmount everything that this user has mounted.")
+def unmount_command(session: Session, directory: str | None, *, wait: bool, discard: bool, everything: bool) -> None:
+    """Unmount a directory, and end its supervisor.
+
+    What was written is sent to the bucket first. A directory that is in use stays mounted, and who uses it is named. What a crash or a
+    reboot left is cleaned up.
+
+    Examples:
+      asset unmount /srv/media
+      asset unmount /srv/media --wait
+      asset unmount --all
+    """
+    registry = _registry(session)
+    if everything == (directory is not None):
+        raise UsageError("one directory, or --all", subject="DIR")
+    chosen = registry.records() if everything else [_record(registry, str(directory))]
+    failures: list[HoldfastError] = []
+    gone = []
+    for record in chosen:
+        try:
+            _unmount(session, registry, record, wait=wait, discard=discard)
+            gone.append(record.settings.dir)
+        except HoldfastError as error:
+            failures.append(error)
+    if session.json and not failures:
+        print_json({"unmounted": gone})
+    elif not session.json and not session.quiet:
+        print_lines(f"{place} is unmounted" for place in gone)
+    for other in failures[1:]:
+        session.progress.warn(other.message)
+    if failures:
+        raise failures[0]
+
+
+def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool, discard: bool) -> None:
+    from holdfast.mount.unmounting import unmount
+
+    unmount(registry, record, _ways(record), wait=wait, discard=discard, say=session.progress.warn)
+
+
+def _ways(record: Record) -> Ways:
+    """How a mount of this kind is unmounted."""
+    from holdfast.mount.live.mounting import WAYS
+    from holdfast.mount.live.templates import MOUNTERS
+
+    if record.settings.kind in MOUNTERS:
+        return WAYS
+    message = f"{record.settings.dir} is a mount of a kind that this release does not know: {record.settings.kind}"
+    raise UnsupportedError(message, subject=record.settings.dir)
+
+
+def _registry(session: Session) -> Registry:
+    from holdfast.mount.live.mounting import registry_of
+
+    return registry_of(session.settings)
+
+
+def _record(registry: Registry, directory: str) -> Record:
+    from holdfast.mount.live.underneath import resolved
+
+    path = resolved(directory)
+    record = registry.find(path)
+    if record is None:
+        known = ", ".join(each.settings.dir for each in registry.records())
+        hint = (
+            f"mounted are: {known}"
+            if known
+            else "asset mounts lists what is; a foreign mount is taken away with umount"
+        )
+        raise NotFoundError(f"{path} is no mount of asset", subject=path, hint=hint)
+    return record

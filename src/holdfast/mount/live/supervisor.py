@@ -1,0 +1,357 @@
+"""The process that keeps a live bucket mounted: it starts the mounter, asks it again and again, and mounts anew when it fails.
+
+It never touches its mount itself: a child does, with a deadline, or nobody. What is wrong is judged in :mod:`.judging`; here it is seen and
+done. It ends on SIGTERM: what waits to be sent is waited for, the mount is taken away, and where ``asset unmount`` asked for it, the
+directory is what it was before. Started by ``python -m holdfast.mount.live.supervisor FOLDER``, it goes on by itself, and tells how it is in the record.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.errors import HoldfastError, LocalError, UnreachableError, UnsupportedError
+from holdfast.mount.children import Child, LateError
+from holdfast.mount.live import unsent
+from holdfast.mount.live.judging import HUNG, Facts, Fault, delay, judge
+from holdfast.mount.live.plan import Plan, waiting
+from holdfast.mount.live.selftest import lacking, look, pulse, tried
+from holdfast.mount.live.underneath import Underneath
+from holdfast.mount.live.worker import Worker
+from holdfast.mount.process import Process
+from holdfast.mount.registry import State, record_at
+from holdfast.mount.table import mounted_at, restrict
+from holdfast.mount.unmounting import told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.mount.registry import Record
+
+__all__ = ["Supervisor", "main"]
+
+_TICK: Final = 0.1
+#: Seconds between two questions to the mounter, and between two that reach the store.
+_PULSE, _LOOK = 2.0, 15.0
+#: How long a mount must have been well for its next fault to be the first again.
+_WELL: Final = 60.0
+_SELF_TEST: Final = 30.0
+#: How long what waits to be sent is waited for, where nobody said otherwise.
+_DRAIN: Final = 60.0
+
+
+class _Question:
+    """A question asked in a child again and again; ``answer`` is 0, an errno, HUNG, or None before the first."""
+
+    def __init__(self, ask: Callable[[], object], every: float, deadline: float) -> None:
+        self._ask, self._every, self._deadline = ask, every, deadline
+        self._child: Child | None = None
+        self._next = 0.0
+        self.answer: int | None = None
+        self.text = ""
+
+    def tick(self) -> None:
+        """Ask where it is time, and see whether there is an answer."""
+        now = time.monotonic()
+        if self._child is None and now >= self._next:
+            self._child, self._next = Child(self._ask), now + self._every
+        if self._child is None:
+            return
+        if self._child.poll():
+            child, self._child = self._child, None
+            try:
+                child.result(0)
+                self.answer, self.text = 0, ""
+            except OSError as error:
+                self.answer, self.text = error.errno or errno.EIO, error.strerror or str(error)
+        elif self._child.age > self._deadline:
+            self.answer = HUNG
+
+    def forget(self) -> None:
+        """Begin anew, for what was asked is gone."""
+        if self._child is not None:
+            self._child.give_up()
+        self._child, self._next, self.answer = None, time.monotonic() + self._every, None
+
+
+class Supervisor:
+    """Keeps what a record describes mounted, until :meth:`stop`."""
+
+    def __init__(self, record: Record) -> None:
+        self.record, self.plan = record, Plan.of(record)
+        self.directory = record.settings.dir
+        self._state = State(supervisor=Process.of(os.getpid()))
+        self._stopping = False
+        self._worker: Worker | None = None
+        self._below = Underneath(self.directory, self.plan.mode)
+        self._pulse = _Question(lambda: pulse(self.directory), _PULSE, self.plan.deadline)
+        self._look = _Question(lambda: look(self.directory, self.plan.canary), _LOOK, 4 * self.plan.deadline)
+        self._put(state="mounting")
+
+    def stop(self) -> None:
+        """Have it end; safe in a signal's handler."""
+        self._stopping = True
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> int:
+        """Mount, watch until told to stop, unmount; the exit code. Whatever happens, nothing is left mounted."""
+        try:
+            self._mount_first()
+        except (HoldfastError, OSError) as error:
+            self._fail(error)
+            return 1
+        ready()
+        while not self._stopping:
+            fault = self._fault()
+            if fault is not None:
+                self._recover(fault)
+            time.sleep(_TICK)
+        self._finish()
+        return 0
+
+    def _mount_first(self) -> None:
+        began = time.monotonic()
+        self._set_aside()
+        self._mount()
+        try:
+            abilities = Child(lambda: tried(self.directory)).result(_SELF_TEST)
+        except LateError:
+            raise UnreachableError(f"the self-test of {self.directory} has not ended in {_SELF_TEST:g} s") from None
+        lacks = lacking(tuple(self.plan.needs), abilities)
+        self._put(more=self._state.more | {"abilities": abilities})
+        self._tell("tested", ", ".join(f"{name}: {text}" for name, text in abilities.items()))
+        if lacks:
+            raise UnsupportedError(
+                f"the mount of {self.record.settings.source} lacks what is needed: {', '.join(lacks)}",
+                subject=self.directory,
+                hint="choose another mounter (rclone can do most), or its options",
+            )
+        self._put_back()
+        self._put(state="mounted", health="it answers")
+        self._tell("mounted", f"{self.record.settings.source} in {time.monotonic() - began:.1f} s")
+
+    def _mount(self) -> None:
+        """Start the mounter and see it answer; where it does not, nothing of it stays, and the directory is closed."""
+        if not self._below.is_in_place():
+            raise LocalError(f"the directory {self.directory} is gone, or another", subject=self.directory)
+        self._report_underneath()
+        self._below.close_it()
+        if os.geteuid() != 0:
+            self._below.open_it()
+        self._worker = worker = Worker(
+            self.record.settings.kind, self.plan, self.directory, self.record.folder / "mounter.log"
+        )
+        self._put(worker=worker.process)
+        try:
+            worker.wait()
+            self._below.close_it()
+            self._restrict()
+            self._first_answer()
+        except BaseException as error:
+            late = isinstance(error, HoldfastError) and error.kind == "unreachable"
+            if worker.end(hung=late) and isinstance(error, HoldfastError):
+                error.message += "; it left a dead mount point, which was taken away"
+            self._worker = None
+            self._below.close_it()
+            self._put(worker=None)
+            raise
+        self._pulse.forget()
+        self._look.forget()
+
+    def _first_answer(self) -> None:
+        name = self.record.settings.kind
+        try:
+            Child(lambda: pulse(self.directory)).result(self.plan.deadline)
+        except LateError:
+            raise UnreachableError(f"{name} mounted, and does not answer within {self.plan.deadline:g} s") from None
+        except OSError as error:
+            raise HoldfastError(f"{name} mounted, and answers with an error: {error.strerror}") from error
+
+    def _restrict(self) -> None:
+        """Have every flag that the mount must have, whatever the mounter made of its options."""
+        wanted = frozenset(self.plan.flags)
+        mounted = mounted_at(self.directory)
+        missing = wanted - mounted.flags if mounted is not None else frozenset()
+        if mounted is not None and missing - {"default_permissions"}:
+            restrict(mounted, missing - {"default_permissions"})
+            mounted = mounted_at(self.directory)
+            missing = wanted - mounted.flags if mounted is not None else missing
+        if missing == {"noexec"}:
+            self._tell("flags", f"{self.record.settings.kind} cannot mount noexec for an ordinary user")
+        elif missing:
+            name = self.record.settings.kind
+            raise UnsupportedError(f"{name} does not mount {', '.join(sorted(missing))}, which every mount must be")
+
+    def _fault(self) -> Fault | None:
+        """Look at everything once."""
+        self._pulse.tick()
+        self._look.tick()
+        assert self._worker is not None  # noqa: S101 - between _mount and _recover there is one
+        mounted = mounted_at(self.directory)
+        answers = self._pulse.answer, self._look.answer
+        fault = judge(Facts(self._worker.ended, mounted is not None and mounted.is_fuse, *answers), self.plan.deadline)
+        trouble = self._pulse.text or self._look.text
+        health = f"it answers with an error: {trouble}" if trouble else "it answers"
+        if fault is None and health != self._state.health:
+            self._tell("health", health)
+            self._put(health=health)
+        return fault
+
+    def _recover(self, fault: Fault) -> None:
+        """Take the broken mount away, and mount until it works or somebody stops it."""
+        self._tell(fault.event, fault.text)
+        self._name_stranded(fault)
+        self._put(state="remounting", health=fault.text)
+        if self._worker is not None:
+            self._worker.end(hung=True)  # what lives of it serves nobody any more
+        self._worker = None
+        self._set_aside()
+        self._put(worker=None, restarts=self._state.restarts + 1)
+        well = time.time() - self._state.more.get("well_since", 0.0) > _WELL
+        attempt = 0 if well else self._state.more.get("attempt", 0)
+        while not self._stopping and not self._again(attempt):
+            attempt += 1
+
+    def _again(self, attempt: int) -> bool:
+        """One attempt to mount anew, after its delay; whether it worked."""
+        until = time.monotonic() + delay(attempt)
+        while time.monotonic() < until and not self._stopping:
+            time.sleep(_TICK)
+        if self._stopping:
+            return False
+        try:
+            self._mount()
+        except (HoldfastError, OSError) as error:
+            text = f"attempt {attempt + 1} failed, the next in {delay(attempt + 1):g} s: {error}"
+            self._tell("failed", text)
+            self._put(health=text)
+            return False
+        more = self._state.more | {"attempt": attempt + 1, "well_since": time.time()}
+        self._put(state="mounted", health="it answers", more=more)
+        self._tell("remounted", f"attempt {attempt + 1}")
+        self._put_back()
+        return True
+
+    def _name_stranded(self, fault: Fault) -> None:
+        """Say which writes have not reached the bucket: those queued are kept and sent, those of open files are lost."""
+        waiting, half = self._queued(), unsent.open_files(self.directory)
+        verb = "aborting" if fault.is_hung else "its end"
+        if waiting:
+            text = f"{verb} strands unsent writes, which are kept and sent after the remount: {told(waiting)}"
+            self._tell("stranded", text)
+        if half:
+            text = f"{verb} cuts off who writes; what was not closed may be lost: {told(half)}"
+            self._tell("cut off", text)
+        self._put(more=self._state.more | {"stranded": waiting, "cut_off": half})
+
+    def _queued(self) -> list[str]:
+        return unsent.queued(self.plan.cache, self.record.settings.source)
+
+    def _set_aside(self) -> None:
+        """Save what the mounter would delete when it is started again."""
+        moved = unsent.set_aside(self.plan.cache, self.record.settings.source, self.plan.aside)
+        if moved:
+            self._tell("set aside", f"the mounter's record of these was torn, and they may be unsent: {told(moved)}")
+
+    def _put_back(self) -> None:
+        """Have what was set aside sent, where the bucket lacks it."""
+        if not unsent.set_aside_now(self.plan.aside):
+            return
+        try:
+            done = Child(lambda: unsent.put_back(self.plan.aside, self.directory)).result(_SELF_TEST)
+        except (LateError, OSError):
+            done = []
+        left = unsent.set_aside_now(self.plan.aside)
+        if done:
+            self._tell("put back", f"the bucket lacked them, and they are sent now: {told(done)}")
+        if left:
+            self._tell(
+                "set aside", f"the bucket has others under these names; yours are in {self.plan.aside}: {told(left)}"
+            )
+
+    def _report_underneath(self) -> None:
+        names = self._below.names()
+        if names and names != self._state.more.get("underneath"):
+            text = f"files were written underneath {self.directory} while nothing was mounted: {', '.join(names)}"
+            self._tell("underneath", f"{text}; they are hidden now, and in no bucket")
+        self._put(more=self._state.more | {"underneath": names})
+
+    def _drain(self) -> None:
+        """Wait for what is to be sent, as long as the mounter lives to send it."""
+        deadline = time.monotonic() + _DRAIN
+        self._put(state="unmounting", health="waiting until what was written is sent")
+        while self._worker is not None and self._worker.ended is None and time.monotonic() < deadline:
+            if self.record.requested("discard") or not self._queued():
+                return
+            time.sleep(_TICK)
+
+    def _finish(self) -> None:
+        """Unmount. Only where somebody asked to unmount is the directory as before; when the machine goes down, it stays closed."""
+        self._drain()
+        if self._worker is not None:
+            self._worker.end(hung=False, patience=10.0)
+        left = waiting(self.record)
+        if left:
+            self._tell("unsent", f"not sent yet, and kept for the next mount: {told(left)}")
+        if self.record.requested("unmount"):
+            self._below.free()
+        self._tell("unmounted", "as asked" if self.record.requested("unmount") else "by a signal")
+        more = self._state.more | {"unsent": left}
+        self._put(state="unmounted", worker=None, health=f"{len(left)} files unsent" if left else "", more=more)
+
+    def _fail(self, error: Exception) -> None:
+        """The first mount failed: all is as it was, and whoever waits is told why."""
+        if self._worker is not None:
+            self._worker.end(hung=True)
+        self._below.free()
+        ours = error if isinstance(error, HoldfastError) else LocalError(str(error))
+        self._tell("failed", ours.message)
+        told = {"kind": ours.kind, "message": ours.message, "hint": ours.hint}
+        self._put(state="failed", worker=None, health=ours.message, more=self._state.more | {"error": told})
+
+    def _put(self, **changes: Any) -> None:
+        self._state = replace(self._state, **changes)
+        try:
+            self._state = self.record.write(self._state)
+        except LocalError as error:  # a full disk is no reason to leave a mount alone
+            sys.stderr.write(f"{error}\n")
+
+    def _tell(self, event: str, text: str) -> None:
+        try:
+            self.record.event(event, text)
+        except LocalError as error:
+            sys.stderr.write(f"{event}: {text} ({error})\n")
+
+
+def main(folder: str) -> None:
+    """Be the supervisor of the record in this folder, in a process that nobody waits for."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    record = record_at(Path(folder))
+    if record is None:
+        os._exit(1)
+    supervise(record)
+
+
+def supervise(record: Record, ready: Callable[[], None] = lambda: None) -> int:
+    """Supervise in this process, until SIGTERM or SIGINT; the exit code. Ctrl-C unmounts for good. ``ready`` is called once it is mounted."""
+    supervisor = Supervisor(record)
+
+    def interrupted(*_: object) -> None:
+        record.request(unmount=True)
+        supervisor.stop()
+
+    signal.signal(signal.SIGINT, interrupted)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: supervisor.stop())
+    return supervisor.run(ready)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,123 @@
+"""Writes that a mounter took and has not sent to the bucket yet, as far as anybody can tell.
+
+rclone keeps, beside each file of its cache, whether it must still be sent, and sends it when it is started again with the same cache. It
+writes that record over in place, at each open, so a kill can tear it, and a file whose record is torn rclone deletes: it is set aside first,
+and put back through the mount where the bucket lacks it. The others send when a file is closed, so with them only what is open for
+writing can be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from holdfast.mount.holders import open_for_writing
+from holdfast.mount.live.templates import REMOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["open_files", "put_back", "queued", "set_aside", "set_aside_now"]
+
+#: Below rclone's cache folder: what it knows of each file, and the files.
+_RECORDS, _FILES = "vfsMeta", "vfs"
+
+
+def queued(cache: str, source: str) -> list[str]:
+    """The files in a mount's cache that wait to be sent, by their path below the mount; empty for mounters that keep none."""
+    return sorted(path for path, is_dirty in _known(cache, source) if is_dirty)
+
+
+def open_files(directory: str) -> list[str]:
+    """The files below a mount that somebody has open for writing, by their path below it."""
+    return [path[len(directory.rstrip("/")) + 1 :] for path in open_for_writing(directory)]
+
+
+def set_aside(cache: str, source: str, folder: str) -> list[str]:
+    """Move files whose record was torn out of the cache of a mounter that ended; their paths below the mount."""
+    files, records = (_top(cache, kind, source) for kind in (_FILES, _RECORDS))
+    moved = []
+    torn = [path for path, is_dirty in _known(cache, source) if is_dirty is None]
+    for path in (*torn, *_unknown(files, records)):
+        target = os.path.join(folder, path)
+        with suppress(OSError):
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+            os.replace(os.path.join(files, path), target)
+            moved.append(path)
+            os.unlink(os.path.join(records, path))
+    return sorted(moved)
+
+
+def set_aside_now(folder: str) -> list[str]:
+    """What lies set aside, by its path below the mount."""
+    found = []
+    for place, _, names in os.walk(folder):
+        found += [os.path.relpath(os.path.join(place, name), folder) for name in names]
+    return sorted(found)
+
+
+def put_back(folder: str, directory: str) -> list[str]:
+    """Write what was set aside through the mount where the bucket lacks it, drop what the bucket has; the paths put back.
+
+    What the bucket has with other bytes stays aside: it may be older, or newer. So does what is not whole, a part that was read ahead.
+    """
+    done = []
+    for path in set_aside_now(folder):
+        kept, mounted = os.path.join(folder, path), os.path.join(directory, path)
+        with suppress(OSError):
+            if not os.path.lexists(mounted):
+                if not _is_whole(kept):
+                    continue
+                os.makedirs(os.path.dirname(mounted), exist_ok=True)
+                shutil.copyfile(kept, mounted)
+                done.append(path)
+            elif not _is_equal(kept, mounted):
+                continue
+            os.unlink(kept)
+    return done
+
+
+def _known(cache: str, source: str) -> Iterator[tuple[str, bool | None]]:
+    """Every file in the cache by its path below the mount, and whether it must be sent; None where its record is torn."""
+    top = _top(cache, _RECORDS, source)
+    for folder, _, names in os.walk(top):
+        for name in names:
+            path = os.path.join(folder, name)
+            with suppress(OSError), open(path, "rb") as file:
+                yield os.path.relpath(path, top), _is_dirty(file.read())
+
+
+def _unknown(files: str, records: str) -> list[str]:
+    """Files of the cache that have no record."""
+    found = []
+    for folder, _, names in os.walk(files):
+        paths = (os.path.relpath(os.path.join(folder, name), files) for name in names)
+        found += [path for path in paths if not os.path.lexists(os.path.join(records, path))]
+    return found
+
+
+def _is_dirty(text: bytes) -> bool | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return isinstance(value, dict) and value.get("Dirty") is True
+
+
+def _top(cache: str, kind: str, source: str) -> str:
+    return os.path.join(cache, kind, REMOTE, source.removeprefix("s3://"))
+
+
+def _is_whole(path: str) -> bool:
+    """Whether it has no holes, which is what was not read from the bucket yet."""
+    status = os.stat(path)
+    return status.st_blocks * 512 >= status.st_size
+
+
+def _is_equal(one: str, other: str) -> bool:
+    import filecmp
+
+    return filecmp.cmp(one, other, shallow=False)

@@ -1,0 +1,102 @@
+"""The kernel's table of mounts: what is mounted where, how, and taking it away. Nothing here looks below a mount, which may hang.
+
+A mount through FUSE is a connection, whose number is that of its device: aborting it fails every call that waits, at once and for good.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Mounted", "abort", "detach", "mounted_at", "mounts", "restrict"]
+
+_CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_RDONLY = 2, 4, 8, 32, 4096, 1
+_FLAGS: Final = {"ro": _MS_RDONLY, "nosuid": _MS_NOSUID, "nodev": _MS_NODEV, "noexec": _MS_NOEXEC}
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A line of the table. ``flags`` are those of the mount and of its file system; ``device`` is the minor number."""
+
+    dir: str
+    type: str
+    source: str
+    device: int
+    flags: frozenset[str]
+
+    @property
+    def is_fuse(self) -> bool:
+        """Whether a program serves it."""
+        return self.type == "fuse" or self.type.startswith(("fuse.", "fuseblk"))
+
+
+def mounts(table: str | None = None) -> list[Mounted]:
+    """Everything that is mounted, what was mounted last at its end; ``table`` is the kernel's where it is not given."""
+    if table is None:
+        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    found = []
+    for line in table.splitlines():
+        before, _, after = line.partition(" - ")
+        places, kinds = before.split(" "), after.split(" ")
+        if len(places) < 6 or len(kinds) < 3:
+            continue
+        flags = frozenset((*places[5].split(","), *kinds[2].split(",")))
+        device = int(places[2].partition(":")[2])
+        found.append(Mounted(_unescaped(places[4]), kinds[0], _unescaped(kinds[1]), device, flags))
+    return found
+
+
+def mounted_at(directory: str) -> Mounted | None:
+    """What is mounted at this very directory, uppermost."""
+    return next((each for each in reversed(mounts()) if each.dir == directory), None)
+
+
+def restrict(mounted: Mounted, wanted: frozenset[str]) -> bool:
+    """Set flags that a mount lacks (``ro``, ``nosuid``, ``nodev``, ``noexec``), which needs root; False where it cannot be done."""
+    bits = _MS_REMOUNT | _MS_BIND
+    for name in wanted | (mounted.flags & _FLAGS.keys()):
+        bits |= _FLAGS[name]
+    path = os.fsencode(mounted.dir)
+    return bool(_libc().mount(None, path, None, ctypes.c_ulong(bits), None) == 0)
+
+
+def detach(directory: str) -> bool:
+    """Take away what is mounted there, uppermost, though it may be in use or hang; False where it stays."""
+    if os.geteuid() == 0:
+        return bool(_libc().umount2(os.fsencode(directory), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0)
+    command = ["/usr/bin/fusermount3", "-u", "-z", "-q", "--", directory]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, check=False, capture_output=True, timeout=10, cwd="/").returncode == 0
+    return False
+
+
+def abort(mounted: Mounted) -> bool:
+    """End a FUSE connection: who waits for it gets an error. False where the kernel's control files cannot be had."""
+    if not mounted.is_fuse:
+        return False
+    control = _CONNECTIONS / str(mounted.device) / "abort"
+    if not control.exists() and os.geteuid() == 0:
+        _libc().mount(b"fusectl", os.fsencode(_CONNECTIONS), b"fusectl", ctypes.c_ulong(0), None)
+    try:
+        control.write_text("1")
+    except OSError:
+        return False
+    return True
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _unescaped(text: str) -> str:
+    """Blanks, tabs, line ends and backslashes stand in the table as octal numbers."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), text)
