@@ -108,6 +108,11 @@ class Ranges:
         file.touch()
         return memoryview(data) if len(data) == length else None
 
+    def has(self, key: str, start: int, length: int) -> bool:
+        """Whether bytes of an object were written here, as far as the file system tells; of none: whether any were."""
+        file = self._opened(key, make=False)
+        return file is not None and (not length or file.has(start, length))
+
     def write(self, key: str, start: int, data: ReadableBuffer) -> None:
         """Keep bytes of an object, if there is room; what goes wrong costs only that they are read again."""
         view = memoryview(data).cast("B")

@@ -37,3 +37,7 @@ class Ahead:
             return None
         begin, self._until, self._window = max(self._until, self._end), self._end + window, window
         return (begin, self._until) if begin < self._until else None
+
+    def only(self, until: int) -> None:
+        """What was read ahead ends here already, for what follows is not known yet."""
+        self._until = min(self._until, until)

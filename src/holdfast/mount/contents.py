@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import weakref
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from holdfast.errors import IntegrityError
+from holdfast.errors import HoldfastError, IntegrityError
 from holdfast.mount.ahead import Ahead
 from holdfast.mount.pieces import MEMORY, Raw
 from holdfast.mount.sheets import Kept
@@ -36,6 +37,8 @@ _FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL = _MIB // 4, 8 * _MIB, _MIB // 4
 #: Smaller files are not put together for the kernel.
 _LEAST_WHOLE: Final = _MIB
 _BATCH: Final = 4 * _MIB
+#: Small files are looked for on so many pages at a time.
+_SHEETS: Final = 8
 _STREAMS: Final = 4096
 #: Bytes of files in memory; an open file counts as a MiB.
 _OPEN: Final = 192 * _MIB
@@ -114,10 +117,25 @@ class PackedContents:
             self._packs.put(chunk.pack, ahead, 1)
         span = ahead.after(chunk.offset, chunk.offset + chunk.stored)
         if span is not None:
-            self._pieces.ahead(self._neighbours(place.sheet, chunk.pack, *span))
+            parts = self._neighbours(place.sheet, chunk.pack, *span)
+            ahead.only(parts[-1].chunk.offset + parts[-1].chunk.stored if parts else span[0])
+            self._pieces.ahead(parts)
 
     def _neighbours(self, sheet: int, pack: bytes, start: int, end: int) -> list[Part]:
-        """The small files of a page that lie between two places of a pack."""
+        """The files of one chunk, on this page and those behind it, that lie between two places of a pack."""
+        found: list[Part] = []
+        last = min(sheet + _SHEETS, len(self._sheets.firsts))
+        with suppress(HoldfastError):  # of a page that nobody asked for yet
+            while sheet < last:
+                small = self._on(sheet)
+                found += small.parts[bisect_left(small.places, (pack, start)) : bisect_left(small.places, (pack, end))]
+                if not small.places or small.places[-1] >= (pack, end):
+                    break
+                sheet += 1
+        return found
+
+    def _on(self, sheet: int) -> _Small:
+        """The files of one chunk on a page."""
         small = self._small.get(sheet)
         if small is None:
             found = [
@@ -128,7 +146,7 @@ class PackedContents:
             found.sort(key=lambda part: (part.chunk.pack, part.chunk.offset))
             small = _Small([(part.chunk.pack, part.chunk.offset) for part in found], found)
             self._small.put(sheet, small, 1)
-        return small.parts[bisect_left(small.places, (pack, start)) : bisect_left(small.places, (pack, end))]
+        return small
 
     # whole files, for the kernel
 

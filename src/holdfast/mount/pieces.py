@@ -20,7 +20,7 @@ from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
 from holdfast.mount.workers import Workers
 from holdfast.store.base import Bulk
-from holdfast.transfer.unpacking import pack_ranges
+from holdfast.transfer.unpacking import PackRange, pack_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from holdfast.cache.ranges import Ranges
     from holdfast.store.base import Store
-    from holdfast.transfer.unpacking import PackRange, Part
+    from holdfast.transfer.unpacking import Part
 
 __all__ = ["Pieces", "Raw"]
 
@@ -246,7 +246,9 @@ class Pieces:
             return self._taken(group, data, flight)[0]
         if len(group.parts) == 1:
             return [*group.parts]
-        return [part for each in group.parts for part in self._cached(ranges, _groups([each])[0], flight)]
+        half = len(group.parts) // 2
+        halves = (_range_of(group.pack, group.parts[:half]), _range_of(group.pack, group.parts[half:]))
+        return [part for each in halves for part in self._cached(ranges, each, flight)]
 
     def _copied(self, part: Part, flight: _Flight) -> bool:
         """Whether a fetched copy has these bytes: anybody may have changed it, so they are checked as any others."""
@@ -357,7 +359,5 @@ def _cut(group: PackRange) -> Iterator[PackRange]:
 
 
 def _range_of(pack: str, parts: Sequence[Part]) -> PackRange:
-    from holdfast.transfer.unpacking import PackRange
-
     end = max(part.chunk.offset + part.chunk.stored for part in parts)
     return PackRange(pack, parts[0].chunk.offset, end, tuple(parts))
