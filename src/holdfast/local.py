@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import VersionNotFoundError
+from holdfast.errors import LocalError, VersionNotFoundError
 from holdfast.formats import layout as keys
 from holdfast.model.digest import digest_of
 from holdfast.model.result import Fetched
@@ -21,6 +21,7 @@ from holdfast.selection import Selection
 
 if TYPE_CHECKING:
     from holdfast.cache.assets import AssetsDir
+    from holdfast.cache.ranges import Ranges
     from holdfast.formats.convention import Meta
     from holdfast.model.manifest import Manifest
     from holdfast.model.spec import AssetSpec
@@ -135,6 +136,18 @@ class Local:
         from holdfast.transfer.manifests import ManifestReader
 
         return ManifestReader(self._store, self._engine, Manifests(self._state, self.place))
+
+    @cached_property
+    def ranges(self) -> Ranges | None:
+        """What mounts have read of packs, if any mount has."""
+        from holdfast.cache.ranges import FOLDER, Ranges
+
+        if not (self._state / FOLDER).is_dir():
+            return None
+        try:
+            return Ranges.open(self._state, self._assets.limit, self._assets.keep_free)
+        except LocalError:
+            return None
 
     def packed(self, name: str, version: str, meta: Meta) -> PackedVersion:
         """A version of layout packs."""

@@ -250,7 +250,7 @@ class Retriever:
         meta = published.meta
         if meta.layout == "packs":
             packed, others = self.local.packed(name, version, meta), self._others(name, version)
-            laid_out, count = packed.fetch(self._store, self._engine, work.copy, selection, others)
+            laid_out, count = packed.fetch(self._store, self._engine, work.copy, selection, others, self.local.ranges)
             return laid_out, count, "digest", {}
         manifest = meta.manifest
         if manifest is None and meta.layout != "tar.gz":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from holdfast.cache.ranges import Ranges
     from holdfast.formats.convention import Meta
     from holdfast.formats.root import Root
     from holdfast.model.chunk import Placed
@@ -106,10 +107,12 @@ class PackedVersion:
         copy: Path,
         selection: Selection,
         others: Iterable[tuple[Path, PackedVersion]] = (),
+        ranges: Ranges | None = None,
     ) -> tuple[Manifest, int]:
         """Lay out what is wanted in ``copy``; returns it, and the bytes that came over the wire.
 
-        ``others`` are versions of the asset on this machine: where their copies lie, and what they are.
+        ``others`` are versions of the asset on this machine: where their copies lie, and what they are. ``ranges`` are what mounts
+        have read.
         """
         before = self._reader.bytes
         manifest, placed = self.select(selection)
@@ -120,7 +123,7 @@ class PackedVersion:
                     reuse.add(path, other.each())
         engine.progress.start(f"{self._name}:{self._version}", manifest.size, len(manifest.files))
         try:
-            unpacking = Unpacking(store, engine, copy, reuse)
+            unpacking = Unpacking(store, engine, copy, reuse, ranges)
             unpacking.run(placed, manifest)
         finally:
             engine.progress.finish()

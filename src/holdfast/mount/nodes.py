@@ -19,7 +19,7 @@ from holdfast.errors import IntegrityError
 from holdfast.mount.base import ROOT, Attributes, Item
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
 
     from holdfast.formats.pages import Rows
 
@@ -41,9 +41,9 @@ _KNOWN: Final = 65_536
 class Sheets(Protocol):
     """The entries of a manifest in sheets: what each begins and ends with, and how many entries stand before it (and, last, in all)."""
 
-    firsts: Sequence[bytes]
-    lasts: Sequence[bytes]
-    starts: Sequence[int]
+    firsts: list[bytes]
+    lasts: list[bytes]
+    starts: list[int]
 
     def sheet(self, number: int) -> Rows:
         """What ``stat`` shows of the entries of one sheet."""

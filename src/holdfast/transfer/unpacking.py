@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
+    from holdfast.cache.ranges import Ranges
     from holdfast.cache.reuse import Reuse
     from holdfast.model.chunk import Chunk, Placed
     from holdfast.model.manifest import Manifest
@@ -104,15 +105,17 @@ def pack_ranges(parts: Sequence[Part], most: int = _RANGE, gap: int = GAP) -> li
 class Unpacking:
     """The files of one version, or some of them, into the directory ``copy``.
 
-    ``resumed`` tells that an earlier run may have left some of it there. ``reuse`` knows what else is on this machine.
+    ``resumed`` tells that an earlier run may have left some of it there. ``reuse`` knows what else is on this machine, ``ranges``
+    what mounts have read of packs.
     """
 
-    def __init__(self, store: Store, engine: Engine, copy: Path, reuse: Reuse) -> None:
+    def __init__(self, store: Store, engine: Engine, copy: Path, reuse: Reuse, ranges: Ranges | None = None) -> None:
         self._store = store
         self._engine = engine
         self._copy = copy
         self._root = str(copy)
         self._reuse = reuse
+        self._ranges = ranges
         self._moved = threading.Lock()
         self._local = threading.local()
         self._finished: set[bytes] = set()  # files that have their modes and times
@@ -130,6 +133,7 @@ class Unpacking:
             self._copy.mkdir(exist_ok=True)
             prepare_copy(self._root, manifest.entries)
             parts = list(self._parts(entries, resumed=resumed))
+        parts = self._from_ranges(parts)
         ranges = pack_ranges(parts)
         if isinstance(self._store, Expects):
             self._store.expect(dict.fromkeys(keys.pack_key(wanted.pack) for wanted in ranges))
@@ -150,6 +154,38 @@ class Unpacking:
                 self._whole(entry, entry.content)
             elif not self._reuse.place(entry, path):
                 yield from self._missing(entry, path, resumed=resumed)
+
+    def _from_ranges(self, parts: list[Part]) -> list[Part]:
+        """Put in its place what mounts have read; what is left, for it is not there or not right."""
+        ranges = self._ranges
+        if ranges is None:
+            return parts
+        packs = {part.chunk.pack for part in parts}
+        known = {pack for pack in packs if ranges.has(keys.pack_key(pack.hex()), 0, 0)}
+        here = [part for part in parts if part.chunk.pack in known and self._is_in(ranges, part.chunk)]
+        if not here:
+            return parts
+        wrong = self._engine.run(
+            lambda each: self._range_here(ranges, each), pack_ranges(here, gap=0), at_once=_AT_ONCE_HERE
+        )
+        there = {id(part) for part in here} - {id(part) for some in wrong for part in some}
+        return [part for part in parts if id(part) not in there]
+
+    @staticmethod
+    def _is_in(ranges: Ranges, chunk: Chunk) -> bool:
+        return ranges.has(keys.pack_key(chunk.pack.hex()), chunk.offset, chunk.stored)
+
+    def _range_here(self, ranges: Ranges, wanted: PackRange) -> Sequence[Part]:
+        """Chunks out of the range cache into their places; all of them are asked for again where one is wrong."""
+        data = ranges.read(keys.pack_key(wanted.pack), wanted.start, wanted.end - wanted.start)
+        if data is None:
+            return wanted.parts
+        try:
+            with local_errors(self._copy):
+                self._place(wanted, data)
+        except IntegrityError:
+            return wanted.parts
+        return ()
 
     def _missing(self, entry: Placed, path: str, *, resumed: bool) -> Iterator[Part]:
         """The chunks of a file that are not in its place yet; one chunk alone is written whole when it comes."""

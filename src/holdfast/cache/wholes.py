@@ -1,0 +1,137 @@
+"""Whole files on this machine, by digest, as plain bytes: what the kernel may read itself, and files of layouts without chunks.
+
+They lie in the folder of the ranges, and go as they do. A file gets its name once all of it was verified, and can be written by nobody from
+then on; another process verifies it once more before its first use, for a disk may forget. Whatever was written to since is not used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from holdfast.cache.owners import owner
+from holdfast.errors import IntegrityError
+from holdfast.model.digest import Hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from holdfast.cache.ranges import Ranges
+
+__all__ = ["Wholes"]
+
+_STEP: Final = 1024 * 1024
+_count: Final = itertools.count(1)
+
+
+class Wholes:
+    """The whole files beside some ranges. Digests are hexadecimal."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self._ranges = ranges
+        self._folder = ranges.folder / "files"
+        self._verified: set[tuple[int, ...]] = set()
+
+    def open(self, digest: str) -> int | None:
+        """A descriptor, open for reading, of a file that this process has verified and nobody wrote to since; the caller closes it."""
+        descriptor = self._descriptor(digest)
+        if descriptor is None:
+            return None
+        if _identity(descriptor) in self._verified:
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def verify(self, digest: str) -> bool:
+        """Read a file that is here from end to end, so that it may be used; one that is not as it should be goes."""
+        descriptor = self._descriptor(digest)
+        if descriptor is None:
+            return False
+        try:
+            identity = _identity(descriptor)
+            if identity in self._verified:
+                return True
+            if _digest(descriptor) == digest and _identity(descriptor) == identity:
+                self._verified.add(identity)
+                return True
+        except OSError:
+            pass
+        finally:
+            os.close(descriptor)
+        self._ranges.drop(str(self._path(digest)))
+        return False
+
+    def admit(self, digest: str, size: int, fill: Callable[[Path], None]) -> bool:
+        """Make a file of this digest: ``fill`` writes it under another name, and it is read back. False where there is no room.
+
+        Raises:
+            IntegrityError: what was written is not it.
+            HoldfastError: whatever ``fill`` raises.
+        """
+        if not self._ranges.has_room(size):
+            return False
+        try:
+            with self._part() as part:
+                fill(part)
+                self._finish(part, digest)
+        except OSError as error:
+            self._ranges.refused(error.__cause__ if isinstance(error.__cause__, OSError) else error)
+            return False
+        return True
+
+    @contextmanager
+    def _part(self) -> Iterator[Path]:
+        """A name for a file in the making."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = self._folder / f".{next(_count)}.{owner()}"
+        try:
+            yield part
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _finish(self, part: Path, digest: str) -> None:
+        part.chmod(0o400)
+        descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            if _digest(descriptor) != digest:
+                raise IntegrityError(f"a file does not have the digest {digest}", subject=digest)
+            path = self._path(digest)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            part.replace(path)
+            self._verified.add(_identity(descriptor))
+        finally:
+            os.close(descriptor)
+
+    def _descriptor(self, digest: str) -> int | None:
+        """The file, if it is there and may be used: our own, and written by nobody."""
+        try:
+            descriptor = os.open(self._path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o222:
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / digest[:2] / digest
+
+
+def _identity(descriptor: int) -> tuple[int, ...]:
+    """What changes when a file is another, or was written to."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _digest(descriptor: int) -> str:
+    hasher, start = Hasher(), 0
+    while piece := os.pread(descriptor, _STEP, start):
+        hasher.update(piece)
+        start += len(piece)
+    return hasher.hexdigest()

@@ -1,0 +1,245 @@
+"""The bytes of a version's files. In packs: chunks, brought when they are read. In other layouts: whole files, for only a whole file can be verified.
+
+Either has ``read`` and ``whole`` of an entry that :class:`holdfast.mount.nodes.Nodes` found.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from bisect import bisect_left, bisect_right
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from holdfast.errors import HoldfastError, IntegrityError
+from holdfast.mount.ahead import Ahead
+from holdfast.mount.pieces import MEMORY, Raw
+from holdfast.mount.sheets import Kept
+from holdfast.transfer.unpacking import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.cache.wholes import Wholes
+    from holdfast.model.chunk import Chunk, Placed
+    from holdfast.mount.base import Buffer
+    from holdfast.mount.nodes import Place
+    from holdfast.mount.pieces import Pieces
+    from holdfast.mount.sheets import ListedSheets, PagedSheets
+    from holdfast.mount.wholefiles import WholeFiles
+
+__all__ = ["ListedContents", "PackedContents"]
+
+_MIB: Final = 1024 * 1024
+#: How far a large file is read ahead, and a pack of small ones; and how far apart reads may be that follow one another.
+_FIRST, _MOST, _SLACK = 8 * _MIB, 64 * _MIB, 2 * _MIB
+_FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL = _MIB // 4, 8 * _MIB, _MIB // 4
+#: Smaller files are not put together for the kernel.
+_LEAST_WHOLE: Final = _MIB
+_BATCH: Final = 4 * _MIB
+#: Small files are looked for on so many pages at a time.
+_SHEETS: Final = 8
+_STREAMS: Final = 4096
+#: Bytes of files in memory; an open file counts as a MiB.
+_OPEN: Final = 192 * _MIB
+
+
+class _Stream:
+    """A file with chunks: where each begins, and who reads on."""
+
+    __slots__ = ("ahead", "chunks", "entry", "read_to", "starts", "whole")
+
+    def __init__(self, entry: Placed) -> None:
+        assert not isinstance(entry.content, bytes)  # noqa: S101 - such files are in the page
+        self.entry = entry
+        self.chunks: tuple[Chunk, ...] = entry.content
+        self.starts = [0]
+        for chunk in self.chunks:
+            self.starts.append(self.starts[-1] + chunk.raw)
+        if self.starts.pop() != entry.size:
+            raise IntegrityError(f"{entry.path!r}: its chunks do not add up to its size", subject=repr(entry.path))
+        self.ahead = Ahead(_FIRST, _MOST, _SLACK)
+        self.whole = False  # whether the kernel would like to read it itself
+        self.read_to = 0
+
+    def parts(self, start: int, end: int) -> list[Part]:
+        """The chunks of some bytes."""
+        first, last = bisect_right(self.starts, start) - 1, bisect_left(self.starts, end)
+        return [Part(self.chunks[at], self.entry, self.starts[at]) for at in range(first, last)]
+
+
+class _Small(NamedTuple):
+    """The files of one chunk on a page, by pack and offset."""
+
+    places: list[tuple[bytes, int]]
+    parts: list[Part]
+
+
+class PackedContents:
+    """Files in packs. ``wholes`` is where large ones are put together, if anywhere."""
+
+    def __init__(self, sheets: PagedSheets, pieces: Pieces, wholes: Wholes | None) -> None:
+        self._sheets = sheets
+        self._pieces = pieces
+        self._wholes = wholes
+        self._streams: Kept[Place, _Stream] = Kept(_STREAMS)
+        self._packs: Kept[bytes, Ahead] = Kept(_STREAMS)
+        self._small: Kept[int, _Small] = Kept(256)
+
+    def read(self, place: Place, offset: int, size: int) -> Buffer:
+        """Bytes of a file."""
+        stream = self._streams.get(place)
+        if stream is None:
+            entry = self._sheets.entries(place.sheet)[place.row]
+            if isinstance(entry.content, bytes):
+                return entry.content[offset : offset + size]
+            stream = _Stream(entry)
+            self._streams.put(place, stream, 1)
+        start, end = min(offset, stream.entry.size), min(offset + size, stream.entry.size)
+        if start >= end:
+            return b""
+        wanted = stream.parts(start, end)
+        self._read_ahead(place, stream, start, end)
+        data = _joined(self._pieces.get(wanted), start - wanted[0].start, end - start)
+        self._was_read(stream, start, end)
+        return data
+
+    def _read_ahead(self, place: Place, stream: _Stream, start: int, end: int) -> None:
+        if len(stream.starts) > 1:
+            span = stream.ahead.after(start, end, MEMORY // 4)
+            if span is not None and span[0] < stream.entry.size:
+                self._pieces.ahead(stream.parts(span[0], min(span[1], stream.entry.size)))
+            return
+        chunk = stream.chunks[0]
+        ahead = self._packs.get(chunk.pack)
+        if ahead is None:
+            ahead = Ahead(_FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL)
+            self._packs.put(chunk.pack, ahead, 1)
+        span = ahead.after(chunk.offset, chunk.offset + chunk.stored)
+        if span is not None:
+            parts = self._neighbours(place.sheet, chunk.pack, *span)
+            ahead.only(parts[-1].chunk.offset + parts[-1].chunk.stored if parts else span[0])
+            self._pieces.ahead(parts)
+
+    def _neighbours(self, sheet: int, pack: bytes, start: int, end: int) -> list[Part]:
+        """The files of one chunk, on this page and those behind it, that lie between two places of a pack."""
+        found: list[Part] = []
+        last = min(sheet + _SHEETS, len(self._sheets.firsts))
+        with suppress(HoldfastError):  # of a page that nobody asked for yet
+            while sheet < last:
+                small = self._on(sheet)
+                found += small.parts[bisect_left(small.places, (pack, start)) : bisect_left(small.places, (pack, end))]
+                if not small.places or small.places[-1] >= (pack, end):
+                    break
+                sheet += 1
+        return found
+
+    def _on(self, sheet: int) -> _Small:
+        """The files of one chunk on a page."""
+        small = self._small.get(sheet)
+        if small is None:
+            found = [
+                Part(entry.content[0], entry, 0)
+                for entry in self._sheets.entries(sheet)
+                if not isinstance(entry.content, bytes) and len(entry.content) == 1
+            ]
+            found.sort(key=lambda part: (part.chunk.pack, part.chunk.offset))
+            small = _Small([(part.chunk.pack, part.chunk.offset) for part in found], found)
+            self._small.put(sheet, small, 1)
+        return small
+
+    # whole files, for the kernel
+
+    def whole(self, place: Place) -> int | None:
+        """A descriptor of the file, once it was read to its end and put together."""
+        entry = self._sheets.entries(place.sheet)[place.row]
+        if self._wholes is None or isinstance(entry.content, bytes) or entry.size < _LEAST_WHOLE:
+            return None
+        digest = entry.digest.hex()
+        found = self._wholes.open(digest)
+        if found is None:
+            stream = self._streams.get(place) or _Stream(entry)
+            self._streams.put(place, stream, 1)
+            if not stream.whole:
+                stream.whole = True
+                self._pieces.later(lambda: self._wholes is not None and self._wholes.verify(digest))
+        return found
+
+    def _was_read(self, stream: _Stream, start: int, end: int) -> None:
+        """Put a file together once it was read from its start to its end, if the kernel would like to read it."""
+        if start <= stream.read_to + _SLACK:
+            stream.read_to = max(stream.read_to, end)
+        if stream.whole and stream.read_to >= stream.entry.size:
+            stream.read_to = 0
+            self._pieces.later(lambda: self._put_together(stream))
+
+    def _put_together(self, stream: _Stream) -> None:
+        wholes, digest = self._wholes, stream.entry.digest.hex()
+        if wholes is None or wholes.verify(digest):
+            return
+
+        def fill(path: os.PathLike[str]) -> None:
+            with open(path, "wb", buffering=0) as file:
+                for start in range(0, stream.entry.size, _BATCH):
+                    end = min(start + _BATCH, stream.entry.size)
+                    parts = stream.parts(start, end)
+                    view = memoryview(_joined(self._pieces.get(parts), start - parts[0].start, end - start))
+                    while view:
+                        view = view[file.write(view) :]
+
+        wholes.admit(digest, stream.entry.size, fill)
+
+
+class ListedContents:
+    """Files of layouts without chunks: each is brought whole, verified, when it is first read."""
+
+    def __init__(self, sheets: ListedSheets, files: WholeFiles) -> None:
+        self._sheets = sheets
+        self._files = files
+        self._open: Kept[str, _Opened | bytes] = Kept(_OPEN)
+
+    def read(self, place: Place, offset: int, size: int) -> Buffer:
+        """Bytes of a file."""
+        entry = self._sheets.entry(*place)
+        digest = entry.digest or ""
+        found = self._open.get(digest)
+        if found is None or (isinstance(found, _Opened) and not found.is_unchanged()):
+            brought = self._files.bring(entry)
+            found = _Opened(brought) if isinstance(brought, int) else brought
+            self._open.put(digest, found, len(found) if isinstance(found, bytes) else _MIB)
+        if isinstance(found, bytes):
+            return found[offset : offset + size]
+        return os.pread(found.descriptor, size, offset)
+
+    def whole(self, place: Place) -> int | None:
+        """A descriptor of the file, if it is here."""
+        return self._files.wholes.open(self._sheets.entry(*place).digest or "") if self._files.wholes else None
+
+
+class _Opened:
+    """An open file, closed when nobody holds it any more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._changed = os.fstat(descriptor).st_ctime_ns
+        self._finalizer = weakref.finalize(self, os.close, descriptor)
+
+    def is_unchanged(self) -> bool:
+        """Whether nobody wrote to it, nor removed it."""
+        return os.fstat(self.descriptor).st_ctime_ns == self._changed
+
+
+def _joined(raws: Sequence[Raw], skip: int, size: int) -> Buffer:
+    """Bytes out of chunks that follow one another; copied only where they do not stand in one buffer."""
+    pieces: list[memoryview] = []
+    buffer, begin, end = raws[0].buffer, raws[0].start + skip, raws[0].start + raws[0].length
+    for raw in raws[1:]:
+        if raw.buffer is buffer and raw.start == end:
+            end += raw.length
+        else:
+            pieces.append(buffer[begin:end])
+            buffer, begin, end = raw.buffer, raw.start, raw.start + raw.length
+    pieces.append(buffer[begin:end])
+    if len(pieces) == 1:
+        return pieces[0][:size]
+    return memoryview(b"".join(pieces))[:size]
