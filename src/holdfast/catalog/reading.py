@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.catalog.base import Listed, Published, Taken
 from holdfast.catalog.swap import read_or_none
+from holdfast.catalog.walking import walk
 from holdfast.errors import AccessError, IntegrityError, ObjectNotFoundError, VersionNotFoundError
 from holdfast.formats import layout
 from holdfast.formats.convention import decode_meta, decode_versions
 from holdfast.formats.records import AssetRecord, Claim, StoreRecord, decode
 from holdfast.model.digest import PREFIX, digest_of
 from holdfast.model.version import all_schemes, is_text, newest_first, scheme_named, scheme_of
+from holdfast.store.base import OpensFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from holdfast.model.version import VersionScheme
-    from holdfast.store.base import Listing, Object, ObjectInfo, Store
+    from holdfast.store.base import Object, ObjectInfo, Store
 
 __all__ = ["BucketReader"]
 
@@ -34,29 +36,27 @@ class BucketReader:
         self._store = store
         self._scheme = scheme
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the store is a folder of this machine: it answers at once, and threads would wait for Python's lock alone."""
+        return isinstance(self._store, OpensFiles)
+
     def stored(self) -> StoreRecord | None:
         """The store's own record, or None where no push of ours was made yet."""
         found = read_or_none(self._store, layout.STORE)
         return None if found is None else decode(memoryview(found.data), StoreRecord, layout.STORE)
 
     def names(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[str]:
-        """Level by level; a prefix that is a version of an asset found above it is not entered."""
+        """In order; a prefix that is a version of an asset is not entered (:mod:`holdfast.catalog.walking`)."""
         yield from sorted(self.found(run))
 
     def found(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[str]:
         """The names as the walk meets them."""
-        for _, listing in self.walk(run):
-            yield from (name for info in listing.objects if (name := layout.name_of_versions_key(info.key)))
+        return (name for info in self.walk(run) if (name := layout.name_of_versions_key(info.key)))
 
-    def walk(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[tuple[str, Listing]]:
-        """Every prefix that may hold lists or metas, with what is on its level; what is below a version is not entered."""
-        level = [""]
-        while level:
-            below: list[str] = []
-            for prefix, listing in zip(level, run(self._store.list_level, level), strict=True):
-                yield prefix, listing
-                below += _to_enter(prefix, listing)
-            level = below
+    def walk(self, run: Callable[..., Iterable[Any]] = map) -> Iterator[ObjectInfo]:
+        """Every object that may be a list or a meta; what is below a version is not entered."""
+        return walk(self._store, run)
 
     def listed(self, name: str) -> Listed:
         """The list, with what another program wrote over it merged in."""
@@ -155,18 +155,3 @@ def _readable(foreign: bytes, key: str) -> list[str]:
         return decode_versions(foreign, key)
     except IntegrityError:
         return []
-
-
-def _to_enter(prefix: str, listing: Listing) -> list[str]:
-    """The prefixes that may hold names: never a version, be it whole, half or not listed yet.
-
-    A name of which a piece reads as a version, which only other programs make, is found by asking for it.
-    """
-    metas = {info.key.removesuffix(layout.META_END) for info in listing.objects if info.key.endswith(layout.META_END)}
-    own = {layout.OWN} if not prefix else set()
-    skipped = metas | own
-    return [p for p in listing.prefixes if p not in skipped and not _is_version(p.rpartition("/")[2])]
-
-
-def _is_version(piece: str) -> bool:
-    return any(scheme.is_full(piece) for scheme in all_schemes().values())

@@ -29,12 +29,13 @@ from holdfast.server.tables import assets, copies, metas, projects, versions
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from holdfast.catalog.base import Clock, Published
     from holdfast.server.access import OpenProject
     from holdfast.server.copies import Copies
     from holdfast.server.service import Service
+    from holdfast.store.base import ObjectInfo
 
 __all__ = ["Scans", "rebuild", "scan"]
 
@@ -46,6 +47,8 @@ _BATCH: Final = 500
 _EVERY: Final = 20.0
 _OLDEST: Final = 60.0
 _ASKED_WITHIN: Final = 900.0
+#: Seconds that a scan for which nobody waits works on end.
+_STRETCH: Final = 0.004
 
 
 @dataclass(slots=True)
@@ -57,8 +60,18 @@ class _Seen:
     metas: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
 
-def scan(database: Copies, project: int, catalog: BucketCatalog, clock: Clock, *, whole: bool = False) -> int:
+def scan(
+    database: Copies,
+    project: int,
+    catalog: BucketCatalog,
+    clock: Clock,
+    *,
+    whole: bool = False,
+    waiting: bool = True,
+) -> int:
     """Bring the copy of a project up to date; ``whole`` makes it anew. How many assets it has.
+
+    Nobody is ``waiting`` for it: then it leaves as much of Python's time to others as it takes.
 
     Raises:
         HoldfastError: the bucket cannot be read.
@@ -66,8 +79,8 @@ def scan(database: Copies, project: int, catalog: BucketCatalog, clock: Clock, *
     now = clock.now().timestamp()
     if whole:
         database.forget(project)
-    engine = Engine(_AT_ONCE)
-    seen = _walk(catalog, engine)
+    engine = Engine(1 if catalog.is_here else _AT_ONCE)
+    seen = _walk(catalog, engine, pace=_unpaced if waiting else _paced)
     _copy_assets(database, project, catalog, seen, engine, now)
     _copy_metas(database, project, catalog, seen, engine)
     with database.database.write() as connection:
@@ -90,20 +103,35 @@ def rebuild(service: Service) -> dict[str, int]:
     return made
 
 
-def _walk(catalog: BucketCatalog, engine: Engine) -> _Seen:
+def _walk(catalog: BucketCatalog, engine: Engine, pace: Callable[..., Iterator[ObjectInfo]]) -> _Seen:
     seen = _Seen()
-    for prefix, listing in catalog.walk(engine.run):
-        for info in listing.objects:
-            name = layout.name_of_versions_key(info.key)
-            if name is not None and is_readable(name):
-                seen.lists[name] = info.version
-            elif info.key.endswith(layout.META_END) and prefix:
-                version = info.key[len(prefix) + 1 :].removesuffix(layout.META_END)
-                if is_text(version):
-                    seen.metas[prefix][version] = info.version
+    for info in pace(catalog.walk(engine.run)):
+        name = layout.name_of_versions_key(info.key)
+        if name is not None and is_readable(name):
+            seen.lists[name] = info.version
+        elif info.key.endswith(layout.META_END):
+            prefix, _, piece = info.key.rpartition("/")
+            version = piece.removesuffix(layout.META_END)
+            if prefix and is_text(version):
+                seen.metas[prefix][version] = info.version
     for info in catalog.records():
         seen.records[layout.decode_name(info.key.rpartition("/")[2])] = info.version
     return seen
+
+
+def _unpaced(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
+    return found
+
+
+def _paced(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
+    """The same with pauses, each as long as this thread has worked since the last: requests are answered meanwhile."""
+    begun = time.thread_time()
+    for info in found:
+        yield info
+        worked = time.thread_time() - begun
+        if worked > _STRETCH:
+            time.sleep(worked)
+            begun = time.thread_time()
 
 
 def _copy_assets(
@@ -222,7 +250,7 @@ class Scans:
     def _again(self, project: int, catalog: BucketCatalog) -> None:
         try:
             with self._locks[project]:
-                scan(self._database, project, catalog, self._clock)
+                scan(self._database, project, catalog, self._clock, waiting=False)
         except HoldfastError as error:
             _log.warning("the bucket of project %d could not be scanned: %s", project, error.kind)
         except SQLAlchemyError as error:

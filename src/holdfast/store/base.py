@@ -202,6 +202,10 @@ class OpensFiles(Protocol):
 class ListsInOrder(Protocol):
     """What a store offers beside that can begin a listing anywhere."""
 
+    @property
+    def lists_in_order(self) -> bool:
+        """Whether what comes before costs nothing; False where it is asked for and passed over."""
+
     def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Objects below ``prefix`` whose keys come after ``after``, in the order of keys as bytes, found as they are iterated."""
 

@@ -141,8 +141,13 @@ class BucketStore:
         """Every object below the prefix, page by page as it is iterated."""
         return self._pages(prefix, None)
 
+    @property
+    def lists_in_order(self) -> bool:
+        """But on Azure, whose listings begin at their beginning."""
+        return self._exchange.settings.scheme != "az"
+
     def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        """As :meth:`list`, from there on; the bucket begins there itself, but on Azure, where what comes before is passed over."""
+        """As :meth:`list`, from there on."""
         return self._pages(prefix, self._exchange.after(after))
 
     def _pages(self, prefix: str, offset: str | None) -> Iterator[ObjectInfo]:

@@ -66,6 +66,11 @@ class MemoryStore:
             found = sorted((key, info) for key, (_, info) in self._objects.items() if key.startswith(start))
         yield from (info for _, info in found)
 
+    @property
+    def lists_in_order(self) -> bool:
+        """Always."""
+        return True
+
     def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """As :meth:`list`, from there on."""
         return (info for info in self.list(prefix) if info.key > after)

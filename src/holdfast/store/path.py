@@ -147,6 +147,11 @@ class PathStore:
                 except FileNotFoundError:
                     continue
 
+    @property
+    def lists_in_order(self) -> bool:
+        """Always."""
+        return True
+
     def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """A walk in order; folders whose keys all come before are not entered."""
         self._check_root()
