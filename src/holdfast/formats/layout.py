@@ -34,6 +34,7 @@ __all__ = [
     "gc_done_key",
     "gc_key",
     "is_work_dir",
+    "lease_key",
     "meta_key",
     "name_of_versions_key",
     "pack_key",
@@ -187,6 +188,11 @@ def is_work_dir(name: str) -> bool:
 def part_record(part: Path) -> Path:
     """Where the record of a part that was fetched alone lies: beside it."""
     return part.with_name(f".{part.name}.json")
+
+
+def lease_key(site: str, work: str) -> str:
+    """Who does this piece of a site's work now; swapped. Both are names without slashes."""
+    return f"{OWN}/sites/{encode_name(site)}/leases/{encode_name(work)}"
 
 
 def probe_key(token: str) -> str:
