@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from holdfast.formats.stats import TreeStats
 
-__all__ = ["StatCache", "Walked", "walk"]
+__all__ = ["StatCache", "Walked", "doubted", "walk"]
 
 #: Times this young, in nanoseconds, may be written again unseen; where a file system keeps seconds only, those.
 _TICK: Final = 50_000_000
@@ -230,7 +230,7 @@ class StatCache:
 
     def write(self, stats: TreeStats, began: int) -> None:
         """Record what was walked from ``began`` on; what was too young then will count as changed."""
-        tables = {path: _doubted(table, began) for path, table in stats.tables.items()}
+        tables = {path: doubted(table, began) for path, table in stats.tables.items()}
         try:
             write_whole(self._path, encode_stats(replace(stats, tables=tables)))
         except OSError:
@@ -244,7 +244,8 @@ class StatCache:
             return
 
 
-def _doubted(table: DirTable, began: int) -> DirTable:
+def doubted(table: DirTable, began: int) -> DirTable:
+    """A table that was walked from ``began`` on (nanoseconds since the epoch), in which what was too young then counts as changed."""
     limit = began - _COARSE_TICK
     mtimes, ctimes = table.rows[2::COLUMNS], table.rows[3::COLUMNS]
     if max(mtimes, default=0) < limit and max(ctimes, default=0) < limit:
