@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from holdfast.mount.base import ROOT
+from holdfast.store.base import Object
 from holdfast.store.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -101,13 +102,18 @@ def expect_same(view: View, folder: Path, dice: random.Random, *, with_times: bo
                 assert bytes(view.read(shown.node, at, size)) == data[at : at + size]
 
 
+def is_data(key: str) -> bool:
+    """Whether a key is of files' bytes, in a pack or by itself."""
+    return "/packs/" in key or key.startswith("n/v/0.0/")
+
+
 class Recording(MemoryStore):
-    """A store in memory that remembers what was read of packs, and can spoil or stop it."""
+    """A store in memory that remembers what was read of packs, and can spoil or stop what is read of files."""
 
     def __init__(self, name: str = "recording") -> None:
         super().__init__(name)
         self.reads: list[tuple[str, int, int]] = []
-        self.spoil: Callable[[str, int, bytes], bytes] | None = None
+        self.spoil: Callable[[bytes], bytes] | None = None
         self.wait: Callable[[str], None] | None = None
         self._lock = threading.Lock()
 
@@ -117,12 +123,18 @@ class Recording(MemoryStore):
             self.reads.append((key, start, length))
         if self.wait is not None:
             self.wait(key)
-        found = super().get_range(key, start, length, version=version)
-        if self.spoil is None:
-            return found
-        from holdfast.store.base import Object
+        return self._spoiled(super().get_range(key, start, length, version=version))
 
-        return Object(self.spoil(key, start, bytes(memoryview(found.data))), found.info)
+    def get(self, key):
+        """Likewise."""
+        if self.wait is not None:
+            self.wait(key)
+        return self._spoiled(super().get(key))
+
+    def _spoiled(self, found):
+        if self.spoil is None or not is_data(found.info.key):
+            return found
+        return Object(self.spoil(bytes(memoryview(found.data))), found.info)
 
     @property
     def bytes_of_packs(self) -> int:

@@ -91,7 +91,9 @@ class Ranges:
         """
         folder = state / FOLDER
         with local_errors(folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state.parent.mkdir(parents=True, exist_ok=True)
+            state.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             check_private(folder)
             limit = shutil.disk_usage(folder).total // _DISK_SHARE if max_size is None else max_size // _SHARE
         return cls(folder, limit, keep_free, warn)

@@ -114,7 +114,7 @@ class Pieces:
             elif waits:
                 self._wait(waits, wanted, found, end)
             if len(found) == len(wanted):
-                return [found[part.chunk.digest] for part in parts]
+                return [_fitting(found[part.chunk.digest], part) for part in parts]
 
     def ahead(self, parts: Sequence[Part]) -> None:
         """Bring chunks into memory, for they will be asked for soon; not more at a time than half of it holds."""
@@ -326,6 +326,14 @@ class Pieces:
                 self._held -= bytes_
                 for digest in digests:
                     del self._places[digest]
+
+
+def _fitting(raw: Raw, part: Part) -> Raw:
+    """The bytes, if there are as many as this part of a file has: another may name the same chunk with another length."""
+    if raw.length != part.chunk.raw:
+        path = part.file.path.decode(errors="replace")
+        raise IntegrityError(f"a chunk of {path!r} has {raw.length} bytes instead of {part.chunk.raw}", subject=path)
+    return raw
 
 
 def _checked(stored: memoryview, part: Part, pack: str) -> memoryview:

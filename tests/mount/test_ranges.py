@@ -1,0 +1,272 @@
+"""The cache on disk: bounded, private, read around where the disk is full, and never trusted."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from contextlib import closing, contextmanager
+
+import pytest
+
+from holdfast.cache.ranges import FOLDER, Ranges
+from holdfast.cache.wholes import Wholes
+from holdfast.errors import IntegrityError, LocalError
+from holdfast.model.digest import digest_of
+from holdfast.mount.ahead import Ahead
+from holdfast.mount.view import Events, open_version
+from tests.fakes import repository_on
+from tests.mount.trees import Recording, find, read_whole, walk
+
+MIB = 1024 * 1024
+DICE = random.Random(11)
+KEY = ".holdfast/packs/ab/" + "ab" * 32
+OTHERS = [f".holdfast/packs/{number:02x}/" + f"{number:02x}" * 32 for number in range(40)]
+
+
+def held(ranges: Ranges) -> int:
+    """Bytes of disk that it takes."""
+    return sum(item.bytes for item in ranges.held())
+
+
+def test_ranges__what_was_written(tmp_path):
+    """What was written is read, by another process's cache, too; where anything is a hole there is nothing."""
+    ranges, other = Ranges.open(tmp_path, None), Ranges.open(tmp_path, None)
+    data = DICE.randbytes(100_000)
+    ranges.write(KEY, 8 * 4096, data)
+    for cache in (ranges, other):
+        assert bytes(cache.read(KEY, 8 * 4096, 100_000)) == data
+        assert bytes(cache.read(KEY, 8 * 4096 + 5, 10)) == data[5:15]
+        assert cache.read(KEY, 0, 10) is None
+        assert cache.read(KEY, 7 * 4096, 2 * 4096) is None
+        assert cache.read(KEY, 8 * 4096 + 99_999, 10_000) is None
+        assert cache.read(OTHERS[0], 0, 10) is None
+    assert held(ranges) < 120_000  # only what was written takes the disk
+
+
+def test_ranges__bounded(tmp_path):
+    """However much is written, the cache takes no more than a quarter of cache.max_size; what was used last stays."""
+    ranges = Ranges.open(tmp_path, 16 * MIB)
+    for key in OTHERS:
+        ranges.write(key, 0, DICE.randbytes(300_000))
+        assert held(ranges) <= 4 * MIB
+    assert ranges.read(OTHERS[-1], 0, 300_000) is not None
+    assert ranges.read(OTHERS[0], 0, 300_000) is None
+    assert held(ranges) > 2 * MIB
+
+
+def test_ranges__removed_by_another(tmp_path):
+    """What another process removes is gone for this one as well, and is written anew to a new file."""
+    ranges, other = Ranges.open(tmp_path, None), Ranges.open(tmp_path, None)
+    ranges.write(KEY, 0, b"x" * 5000)
+    assert other.read(KEY, 0, 5000) is not None
+    assert ranges.clear() > 0
+    assert other.read(KEY, 0, 5000) is None
+    other.write(KEY, 0, b"y" * 5000)
+    assert bytes(ranges.read(KEY, 0, 5000)) == b"y" * 5000
+
+
+def test_ranges__private(tmp_path):
+    """The folder can be looked into by its user alone, whatever the umask, and becomes so again."""
+    before = os.umask(0)
+    try:
+        ranges = Ranges.open(tmp_path / "cache", None)
+        ranges.write(KEY, 0, b"x")
+    finally:
+        os.umask(before)
+    modes = [os.stat(base).st_mode & 0o777 for base, _, _ in os.walk(ranges.folder)]
+    assert modes == [0o700] * len(modes)
+    assert os.stat(ranges.folder / KEY.removeprefix(".holdfast/")).st_mode & 0o777 == 0o600
+    ranges.folder.chmod(0o777)
+    Ranges.open(tmp_path / "cache", None)
+    assert ranges.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_ranges__where_others_write(tmp_path):
+    """A folder that is a link, somebody else's, or below one that others may change is refused."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / FOLDER).symlink_to(tmp_path / "real")
+    with pytest.raises(LocalError, match="not a folder of this user"):
+        Ranges.open(tmp_path / "linked", None)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(LocalError, match="others may change"):
+        Ranges.open(tmp_path / "open", None)
+    if os.geteuid() == 0:
+        (tmp_path / "theirs" / FOLDER).mkdir(parents=True)
+        os.chown(tmp_path / "theirs" / FOLDER, 12345, 12345)
+        with pytest.raises(LocalError, match="not a folder of this user"):
+            Ranges.open(tmp_path / "theirs", None)
+
+
+def test_ranges__a_link_in_its_place(tmp_path):
+    """A link that stands where a file should be is not followed."""
+    ranges = Ranges.open(tmp_path, None)
+    path = ranges.folder / KEY.removeprefix(".holdfast/")
+    path.parent.mkdir(parents=True)
+    (tmp_path / "victim").write_bytes(b"mine")
+    path.symlink_to(tmp_path / "victim")
+    ranges.write(KEY, 0, b"data")
+    assert ranges.read(KEY, 0, 4) is None
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+
+
+@contextmanager
+def small_disk(folder, size: int):
+    """A file system of its own, which is soon full."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can be mounted by root alone")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("keep_free", [None, 0])
+def test_view__disk_full(tmp_path, keep_free):
+    """On a disk that is full the mount reads around the cache: every byte is right, and it says once that nothing is kept."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(4):
+        (source / f"large{number}").write_bytes(DICE.randbytes(3 * MIB))
+    store = Recording()
+    repository_on(store, tmp_path / "one").push(source, "n/v")
+    told: list[str] = []
+    with small_disk(tmp_path / "disk", 4 * MIB) as disk:
+        events = Events(told.append)
+        ranges = Ranges.open(disk, 10**9, keep_free, events)
+        (disk / "filler").write_bytes(bytes(3 * MIB + MIB // 2))
+        view = open_version(repository_on(store, tmp_path / "two"), "n/v", "0.0", ranges, events=events)
+        with closing(view):
+            for path, shown in walk(view):
+                assert read_whole(view, shown) == (source / path).read_bytes()
+        for opened in ranges._open.values():
+            assert opened
+        ranges._open.clear()
+    assert len(told) <= 1
+
+
+def test_view__disk_full_and_whole_files(tmp_path):
+    """Files of layout tree that the disk has no room for are held in memory, and are right."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(DICE.randbytes(6 * MIB))
+    store = Recording()
+    repository_on(store, tmp_path / "one").push(source, "n/v", layout="tree")
+    with small_disk(tmp_path / "disk", 4 * MIB) as disk:
+        ranges = Ranges.open(disk, 10**9, 0)
+        with closing(open_version(repository_on(store, tmp_path / "two"), "n/v", "0.0", ranges)) as view:
+            assert read_whole(view, find(view, "large")) == (source / "large").read_bytes()
+        assert [*(disk / FOLDER / "files").rglob("*")] == []
+
+
+# whole files
+
+
+def test_wholes__admitted(tmp_path):
+    """A file is open to readers once it was verified, cannot be written, and another process verifies it before it uses it."""
+    wholes = Wholes(Ranges.open(tmp_path, None))
+    data = DICE.randbytes(50_000)
+    digest = digest_of(data)
+    assert wholes.open(digest) is None
+    assert wholes.admit(digest, len(data), lambda path: path.write_bytes(data))
+    with os.fdopen(wholes.open(digest), "rb") as file:
+        assert file.read() == data
+        assert os.fstat(file.fileno()).st_mode & 0o777 == 0o400
+    other = Wholes(Ranges.open(tmp_path, None))
+    assert other.open(digest) is None
+    assert other.verify(digest)
+    os.close(other.open(digest))
+
+
+def test_wholes__not_it(tmp_path):
+    """What does not have the digest gets no name."""
+    wholes = Wholes(Ranges.open(tmp_path, None))
+    with pytest.raises(IntegrityError):
+        wholes.admit("ab" * 32, 3, lambda path: path.write_bytes(b"abc"))
+    assert wholes.open("ab" * 32) is None
+    assert [item.name for item in wholes._ranges.held()] == []
+
+
+def test_wholes__written_since(tmp_path):
+    """A file that was written to since it was verified is not used, though its size and time say nothing."""
+    wholes = Wholes(Ranges.open(tmp_path, None))
+    data = b"a" * 10_000
+    digest = digest_of(data)
+    wholes.admit(digest, len(data), lambda path: path.write_bytes(data))
+    (path,) = (tmp_path / FOLDER / "files").rglob("*" + digest[2:])
+    status = path.stat()
+    path.chmod(0o600)
+    path.write_bytes(b"b" * 10_000)
+    assert wholes.open(digest) is None
+    path.chmod(0o400)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert wholes.open(digest) is None
+    assert not wholes.verify(digest)
+    assert not path.exists()
+
+
+def test_view__whole_once_it_was_read(tmp_path):
+    """A large file in packs is put together once it was read, for the kernel to read it itself; a version of another layout's is at once."""
+    import time
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(DICE.randbytes(3 * MIB))
+    (source / "small").write_bytes(DICE.randbytes(3000))
+    for layout in ("packs", "tree"):
+        store = Recording()
+        repository_on(store, tmp_path / f"one-{layout}").push(source, "n/v", layout=layout)
+        repository = repository_on(store, tmp_path / f"two-{layout}")
+        with closing(open_version(repository, "n/v", "0.0", Ranges.open(tmp_path / layout, None))) as view:
+            large = find(view, "large")
+            assert view.whole(large.node) is None
+            assert read_whole(view, large) == (source / "large").read_bytes()
+            end = time.monotonic() + 10
+            while (found := view.whole(large.node)) is None:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            with os.fdopen(found, "rb") as file:
+                assert file.read() == (source / "large").read_bytes()
+            if layout == "packs":
+                assert view.whole(find(view, "small").node) is None
+
+
+# reading ahead
+
+
+def test_ahead__grows_with_who_reads_on():
+    """Reads that follow one another are read ahead of, further and further, no byte twice; up to a bound."""
+    ahead = Ahead(8, 64, 2)
+    spans = [ahead.after(start, start + 4) for start in range(0, 1000, 4)]
+    asked = [span for span in spans if span is not None]
+    assert asked[0] == (8, 16)
+    assert [end for _, end in asked[:-1]] == [start for start, _ in asked[1:]]
+    lengths = [end - start for start, end in asked]
+    assert max(lengths) <= 64 + 32
+    assert asked[-1][1] >= 1000
+
+
+def test_ahead__none_for_who_reads_here_and_there():
+    """Reads at random places are not read ahead of."""
+    ahead, dice = Ahead(8, 64, 2), random.Random(1)
+    spans = [ahead.after(start, start + 4) for start in (dice.randrange(10**9) for _ in range(1000))]
+    assert spans == [None] * 1000
+
+
+def test_view__random_reads_fetch_little(tmp_path):
+    """Reading at random places of a large file fetches the chunks of those places and nothing ahead of them."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(DICE.randbytes(24 * MIB))
+    store = Recording()
+    repository_on(store, tmp_path / "one").push(source, "n/v")
+    store.reads.clear()
+    with closing(open_version(repository_on(store, tmp_path / "two"), "n/v", "0.0", None)) as view:
+        node = find(view, "large").node
+        for at in (20, 3, 11, 7, 15):
+            view.read(node, at * MIB, 65_536)
+    assert store.bytes_of_packs <= 5 * 2 * 256 * 1024
