@@ -153,7 +153,7 @@ class Ranges:
             except FileNotFoundError:
                 if not make:
                     return None
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.make_folder(path.parent)
                 descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             if make:
@@ -165,6 +165,12 @@ class Ranges:
             if len(self._open) > _OPEN:
                 self._open.popitem(last=False)
         return opened
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder below the cache's own, for its user alone as that is."""
+        if folder != self.folder and not folder.is_dir():
+            self.make_folder(folder.parent)
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     # room
 

@@ -86,7 +86,7 @@ class Wholes:
     @contextmanager
     def _part(self) -> Iterator[Path]:
         """A name for a file in the making."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._ranges.make_folder(self._folder)
         part = self._folder / f".{next(_count)}.{owner()}"
         try:
             yield part
@@ -101,7 +101,7 @@ class Wholes:
             if _digest(descriptor) != digest:
                 raise IntegrityError(f"a file does not have the digest {digest}", subject=digest)
             path = self._path(digest)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._ranges.make_folder(path.parent)
             part.replace(path)
             self._verified.add(_identity(descriptor))
         finally:
