@@ -57,9 +57,17 @@ _AGAIN: Final = 10.0
 class Events:
     """Tells somebody what went wrong, the same thing not again and again."""
 
-    def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
         self._tell = tell
         self._told: dict[str, float] = {}
+        self._early: list[str] = []
+
+    def listen(self, tell: Callable[[str], None]) -> None:
+        """Have it told to somebody from now on, and what was not told to anybody before."""
+        self._tell = tell
+        early, self._early = self._early, []
+        for message in early:
+            tell(message)
 
     def __call__(self, message: str) -> None:
         """Tell it, unless it was told just now."""
@@ -69,7 +77,10 @@ class Events:
         if len(self._told) > 1000:
             self._told.clear()
         self._told[message] = now
-        self._tell(message)
+        if self._tell is None:
+            self._early = [*self._early[-9:], message]
+        else:
+            self._tell(message)
 
 
 class VersionView:
@@ -98,6 +109,10 @@ class VersionView:
     def bytes_fetched(self) -> int:
         """Bytes that came from the store, but for the root."""
         return sum(source.fetched for source in self._sources)
+
+    def listen(self, tell: Callable[[str], None]) -> None:
+        """Tell somebody, in a sentence, whatever keeps a right answer from being given."""
+        self._events.listen(tell)
 
     def lookup(self, parent: int, name: bytes) -> Attributes | None:
         """What lies in a directory under this name; see the protocol."""
