@@ -14,6 +14,7 @@ from tests.client.running import _settings
 from tests.conformance.balancer import balanced
 from tests.conformance.doors import Door, Site
 from tests.conformance.fuse import mounted
+from tests.services.gcs_double import as_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SITES = {
     "ceph": ("bucket", "signed", "replicas", "rclone", "s3fs"),
     "disk": ("folder", "streamed", "mounted-folder"),
+    "google": ("google-bucket", "google-signed"),
 }
 KINDS = [kind for kinds in SITES.values() for kind in kinds]
 
@@ -93,6 +95,12 @@ def door_mounted_folder(disk, machine_of):
     return make
 
 
+def at_ceph(ceph) -> dict:
+    """Where the bucket is, and its keys, as a project has them."""
+    keys = {key: ceph.env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    return {"endpoint": ceph.env["AWS_ENDPOINT_URL"], "region": ceph.env["AWS_REGION"], "credentials": keys}
+
+
 @dataclass
 class Server:
     """A server whose projects are made by the tests, on stores of their own."""
@@ -103,17 +111,13 @@ class Server:
     projects: list[dict]
     database: str | None = None
 
-    def add(self, name: str, url: str | None, env: dict[str, str] | None = None) -> str:
-        """A project on a store, with a writer; its URL. Asked again for a name, it is the same."""
+    def add(self, name: str, url: str | None, **more) -> str:
+        """A project on a store, with a writer; its URL. Asked again for a name, it is the same. ``more`` is of a ProjectRequest."""
         from holdfast.formats.people import ProjectRequest
         from holdfast.server import memberships, projects
         from holdfast.server.access import Role
         from holdfast.server.service import Service
 
-        more = {}
-        if env:
-            keys = {key: env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-            more = {"endpoint": env["AWS_ENDPOINT_URL"], "region": env["AWS_REGION"], "credentials": keys}
         with pytest.MonkeyPatch.context() as patch:
             if self.database:
                 patch.setenv("HOLDFAST_TEST_DATABASE", self.database)
@@ -135,12 +139,31 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(ceph, places: Path) -> Iterator[Server]:
+def server(ceph, gcs_double, places: Path) -> Iterator[Server]:
     """One server for all tests."""
-    keys = {key: ceph.env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    first = {"name": "first", "url": ceph.fresh_store(), "endpoint": ceph.env["AWS_ENDPOINT_URL"], "credentials": keys}
-    with running(places / "data", first) as found:
-        yield Server(found.url, found.tokens["writer"], places / "data", [first])
+    first = {"name": "first", "url": ceph.fresh_store(), **at_ceph(ceph)}
+    second = {"name": "second", "url": gcs_double.fresh_store(), **as_project(gcs_double)}
+    with running(places / "data", first, second) as found:
+        yield Server(found.url, found.tokens["writer"], places / "data", [first, second])
+
+
+@pytest.fixture
+def door_google_bucket(gcs_double, machine_of):
+    """A bucket of Google's kind, with the service account's key."""
+    return lambda name: Door(
+        "google-bucket", f"{gcs_double.store_url}/{name}", machine_of("google-bucket"), gcs_double.env
+    )
+
+
+@pytest.fixture
+def door_google_signed(server, gcs_double, machine_of):
+    """A server that signs URLs of that bucket."""
+
+    def make(name: str) -> Door:
+        url = server.add(f"g-{name}", f"{gcs_double.store_url}/{name}", **as_project(gcs_double))
+        return Door("google-signed", url, machine_of("google-signed"), server.env())
+
+    return make
 
 
 @pytest.fixture
@@ -148,7 +171,7 @@ def door_signed(server, ceph, machine_of):
     """A server that signs URLs of the bucket."""
 
     def make(name: str) -> Door:
-        url = server.add(f"s-{name}", f"{ceph.store_url}/{name}", ceph.env)
+        url = server.add(f"s-{name}", f"{ceph.store_url}/{name}", **at_ceph(ceph))
         return Door("signed", url, machine_of("signed"), server.env())
 
     return make
@@ -168,8 +191,7 @@ def door_streamed(server, disk, machine_of):
 @pytest.fixture(scope="session")
 def replicas(ceph, places: Path, new_postgres) -> Iterator[Server]:
     """Two server processes on one PostgreSQL database, at one address: every further connection is the other's."""
-    keys = {key: ceph.env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    first = {"name": "first", "url": ceph.fresh_store(), "endpoint": ceph.env["AWS_ENDPOINT_URL"], "credentials": keys}
+    first = {"name": "first", "url": ceph.fresh_store(), **at_ceph(ceph)}
     database, data = new_postgres(), places / "replicas"
     env = {"HOLDFAST_TEST_DATABASE": database}
     with (
@@ -185,7 +207,7 @@ def door_replicas(replicas, ceph, machine_of):
     """The two, which sign URLs of the bucket."""
 
     def make(name: str) -> Door:
-        url = replicas.add(f"r-{name}", f"{ceph.store_url}/{name}", ceph.env)
+        url = replicas.add(f"r-{name}", f"{ceph.store_url}/{name}", **at_ceph(ceph))
         return Door("replicas", url, machine_of("replicas"), replicas.env())
 
     return make
@@ -207,7 +229,7 @@ def mount_s3fs(ceph, places: Path) -> Iterator[Path]:
 
 def _door_mounted(kind: str, root: Path, server: Server, ceph, machine_of) -> Callable[[str], Door]:
     def make(name: str) -> Door:
-        url = server.add(f"s-{name}", f"{ceph.store_url}/{name}", ceph.env)
+        url = server.add(f"s-{name}", f"{ceph.store_url}/{name}", **at_ceph(ceph))
         env = server.env() | {
             "ASSET_BUCKET_MT_CONFIG": json.dumps({ceph.store_url: str(root)}),
             "HOLDFAST_MOUNT_TIMEOUT": "20",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Names of the environment that belong to a door.
-OWN = ("AWS_", "S3_", "HOLDFAST_", "ASSET_")
+OWN = ("AWS_", "S3_", "GOOGLE_", "HOLDFAST_", "ASSET_")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.server.rsa import prover
+from holdfast.store.settings import bucket_settings
 from tests.contracts.store_suite import BucketSuite, StoreSuite
 
 
 class TestGcsDoubleStore(StoreSuite, BucketSuite):
-    """The contract; signing is left out, because the double's service account has no key."""
+    """The contract, with somebody who can sign by the service account's key."""
 
-    signs = False
     knows_buckets = False
 
     @pytest.fixture(scope="class")
@@ -22,3 +23,9 @@ class TestGcsDoubleStore(StoreSuite, BucketSuite):
     def service(cls, gcs_double):
         """The server."""
         return gcs_double
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, service):
+        """As a server reaches it."""
+        return bucket_settings(service.fresh_store(), service.env, rsa=prover)

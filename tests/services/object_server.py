@@ -1,7 +1,7 @@
-"""A small object store in memory that speaks the XML API which S3 and GCS share; it checks no signature.
+"""A small object store in memory that speaks the XML API which S3 and GCS share.
 
 Whole puts, ranges, HEAD, listing (version 2), single and bulk delete, copy, multipart uploads. What differs between the
-two doubles built on it, the conditions that a write may carry, is :meth:`Dialect.refuse_write`.
+two doubles built on it, who is let in and the conditions that a write may carry, is :class:`Dialect`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ class Bucket:
 
 
 class Dialect:
-    """What one kind of store does with conditions on writes; this one ignores them."""
+    """What one kind of store does with signatures, and with conditions on writes; this one ignores them."""
+
+    def admit(self, method: str, target: str, headers: dict[str, str]) -> None:
+        """Raise :class:`RefusedError` if whoever sends a request for this target, as it is on the wire, may not."""
 
     def refuse_write(self, headers: dict[str, str], current: Object | None) -> None:
         """Raise :class:`RefusedError` if a write with these headers must not replace ``current``; called under the lock."""
@@ -90,6 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if name != BUCKET:
                 raise RefusedError(404, "NoSuchBucket")  # noqa: TRY301
+            self.dialect.admit(self.command, self.path, self.lower)
             getattr(self, f"serve_{self.command.lower()}")()
         except RefusedError as refusal:
             text = f"<Error><Code>{refusal.code}</Code><Message>{refusal.code}</Message></Error>"

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from holdfast.errors import AccessError, UsageError
 from holdfast.formats.api import decode_request
 from holdfast.server.places import folder_of, place_of
+from holdfast.server.rsa import prover
 from holdfast.server.tables import projects
 from holdfast.store.base import SMALL
 
@@ -108,7 +109,7 @@ def open_bucket(
     from holdfast.store.bucket import BucketStore
     from holdfast.store.settings import bucket_settings
 
-    options: dict[str, Any] = {"endpoint": endpoint, "region": region, "whole": SMALL}
+    options: dict[str, Any] = {"endpoint": endpoint, "region": region, "whole": SMALL, "rsa": prover}
     described = bucket_settings(url, environ, **options)
     return BucketStore(described, probe_cache=None if state is None else state / "probes.json")
 

@@ -45,7 +45,7 @@ from holdfast.store.exchange import ETAG, Exchange, PastEndError, quoted
 from holdfast.store.keys import checked_key
 from holdfast.store.multipart import Multipart, tag_of
 from holdfast.store.parts import Feed, blocks, part_plan
-from holdfast.store.presign import CREATE_ONLY, Presigner
+from holdfast.store.presign import Presigner, Site
 
 if TYPE_CHECKING:
     import builtins
@@ -247,6 +247,9 @@ class BucketStore:
         clients = self._exchange.clients()
         if method not in {"GET", "PUT"}:
             raise UsageError(f"URLs are signed for GET and PUT, not {method!r}", subject=key)
+        presigner = self._signer()
+        if presigner is not None:
+            return presigner.url(method, self._exchange.path(key), seconds)
         if not clients.can_sign:
             raise UnsupportedError(f"the credentials for {self.url} cannot sign URLs", subject=key)
         with self._exchange.mapped("sign", key):
@@ -254,7 +257,7 @@ class BucketStore:
 
     @property
     def signs_uploads(self) -> bool:
-        """On S3, where the server keeps the condition that is signed along, and a write needs nothing else."""
+        """On S3, and on Google with a key to sign by, where the condition that is signed along is kept, and a write needs nothing else."""
         presigner = self._signer()
         return presigner is not None and presigner.site.plain and self._probed().create
 
@@ -278,7 +281,7 @@ class BucketStore:
             raise UnsupportedError(f"{self.url} cannot sign a PUT that only creates", subject=self.url)
         signed = []
         for wish in wishes:
-            headers = CREATE_ONLY | {"content-length": str(wish.size)}
+            headers = presigner.site.creating(wish.size)
             if wish.md5 is not None:
                 headers["content-md5"] = wish.md5
             url = presigner.url("PUT", self._exchange.path(wish.key), seconds, headers)
@@ -314,14 +317,16 @@ class BucketStore:
 
     def _multipart(self) -> Multipart:
         presigner = self._signer()
-        if presigner is None or not presigner.site.plain:
+        if presigner is None or not isinstance(presigner.site, Site) or not presigner.site.plain:
             raise UnsupportedError(f"{self.url} cannot sign parts of an upload", subject=self.url)
         return Multipart(presigner, self._settings)
 
     def checksums(self, key: str) -> dict[str, str]:
         """On S3, by a HEAD that asks for them."""
         presigner = self._signer()
-        return {} if presigner is None else checksums(presigner, self._exchange.path(key), self._settings)
+        if presigner is None or not isinstance(presigner.site, Site):
+            return {}
+        return checksums(presigner, self._exchange.path(key), self._settings)
 
     def _signer(self) -> Presigner | None:
         with self._lock:

@@ -23,11 +23,11 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from holdfast.errors import AccessError, HoldfastError, UsageError
 from holdfast.store.credentials import AwsChain, StaticKeys, from_config_file
-from holdfast.store.presign import Site
+from holdfast.store.presign import GoogleSite, Site
 from holdfast.store.signing import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from obstore.store import AzureConfig, BackoffConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
 
@@ -53,7 +53,7 @@ class Clients:
     can_sign: bool
     failure: Callable[[], HoldfastError | None]
     route: Route | None = None
-    site: Site | None = None
+    site: Site | GoogleSite | None = None
 
     @property
     def signs_plain_only(self) -> bool:
@@ -214,7 +214,18 @@ def _gs(settings: BucketSettings) -> Clients:
         options["allow_http"] = allow_http
         return GCSStore(settings.bucket, config=cast("GCSConfig", config), client_options=options, retry_config=retry)
 
-    return _both(settings, client, shown, bool(account.get("private_key")), lambda: None)
+    found = _both(settings, client, shown, bool(account.get("private_key")), lambda: None)
+    return replace(found, site=_google_site(settings, shown, account))
+
+
+def _google_site(settings: BucketSettings, endpoint: str, account: Mapping[str, Any]) -> GoogleSite | None:
+    """What URLs are signed for; none without a key, or where nobody was given who can sign with it."""
+    name, key = account.get("client_email"), account.get("private_key")
+    if settings.rsa is None or settings.anonymous or not (name and key):
+        return None
+    parts = urlsplit(endpoint.rstrip("/"))
+    base = f"{parts.path}/{settings.bucket}"
+    return GoogleSite(f"{parts.scheme}://{parts.netloc}", parts.netloc, base, str(name), settings.rsa(str(key)))
 
 
 def _service_account(settings: BucketSettings) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class ConfinedStore(PathStore):
         """As there; nothing below a link that leads out."""
         return iter(()) if self._is_out(prefix) else super().list(prefix)
 
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """As there; nothing below a link that leads out, and nothing that one in its place leads to."""
+        return iter(()) if self._is_out(prefix) else super().list_after(prefix, after)
+
     def list_level(self, prefix: str) -> Listing:
         """As there; what leads out is not shown, and nothing is below it."""
         try:

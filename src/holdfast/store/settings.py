@@ -56,6 +56,7 @@ class BucketSettings:
 
     ``direct`` says that no proxy stands before the bucket, so that it may be spoken to without the client that knows proxies.
     ``whole`` is how many bytes of an object are read at once, at most, where no range of it is asked for.
+    ``rsa`` makes of a private key in PEM what signs by it (SHA-256), where somebody has a library for that.
     Timeouts are in seconds: ``connect_timeout`` bounds name look-up and connecting, ``read_timeout`` a silence while
     an answer is awaited or read, ``upload_timeout`` one request with a large body (a part of a file).
     """
@@ -78,6 +79,7 @@ class BucketSettings:
     google_key: str | None = field(default=None, repr=False)
     google_account: str | None = None
     google_credentials: str | None = None
+    rsa: Callable[[str], Callable[[bytes], bytes]] | None = field(default=None, repr=False)
     azure_account: str | None = None
     azure_key: str | None = field(default=None, repr=False)
     azure_sas: str | None = field(default=None, repr=False)
