@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
+from holdfast.cli.sites import site_options
 from holdfast.errors import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from holdfast.sites.plan import Plan, Resolved
 
-__all__ = ["site_command", "site_options"]
+__all__ = ["shown_plan", "site_command"]
 
-_Function = TypeVar("_Function", bound="Callable[..., Any]")
 _APPLICATIONS: Final = ("none", "joomla", "wordpress", "drupal", "moodle")
-
-
-def site_options(function: _Function) -> _Function:
-    """``--file`` and ``--template``, which every command of a site takes."""
-    file = click.option("--file", metavar="FILE", help="The site's settings; else site.toml in the current folder.")
-    template = click.option("--template", metavar="FILE", help="A template with the seed's names, read and never run.")
-    return file(template(function))
 
 
 @group("site")
@@ -147,5 +141,5 @@ def _lines(shown: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {text if text not in ('', None) else '-'}"
 
 
-for _each in (init_command, check_command, show_command):
+for _each in (init_command, check_command, show_command, backup_command, backups_command):
     site_command.add_command(_each)

@@ -76,11 +76,11 @@ url = {store}
 
 # What is kept of each period: so many of the newest (last), or the newest of so many hours, days, weeks, months, years.
 [keep]
-hourly = {{ hourly = 48, daily = 7 }}
-daily = {{ daily = 30 }}
-weekly = {{ weekly = 12 }}
-monthly = {{ monthly = 24 }}
-bimonthly = {{ monthly = 24 }}
+hourly = {{ last = 24, hourly = 48, daily = 7 }}
+daily = {{ last = 7, daily = 30 }}
+weekly = {{ last = 4, weekly = 12 }}
+monthly = {{ last = 3, monthly = 24 }}
+bimonthly = {{ last = 3, monthly = 24 }}
 shutdown = {{ last = 10 }}
 """
 

@@ -6,6 +6,7 @@ all of them agree.
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -21,11 +22,11 @@ __all__ = ["RULES", "Facts", "MountPlan", "Plan", "Resolved", "resolve"]
 
 #: How much of each period is kept where nothing is set; what no rule is said for is never removed.
 DEFAULT_KEEP: Final[dict[str, dict[str, int]]] = {
-    "hourly": {"hourly": 48, "daily": 7},
-    "daily": {"daily": 30},
-    "weekly": {"weekly": 12},
-    "monthly": {"monthly": 24},
-    "bimonthly": {"monthly": 24},
+    "hourly": {"last": 24, "hourly": 48, "daily": 7},
+    "daily": {"last": 7, "daily": 30},
+    "weekly": {"last": 4, "weekly": 12},
+    "monthly": {"last": 3, "monthly": 24},
+    "bimonthly": {"last": 3, "monthly": 24},
     "shutdown": {"last": 10},
 }
 
@@ -55,7 +56,10 @@ class MountPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything resolved. ``excluded`` are patterns of what no backup has; paths in ``local`` are relative to the webroot."""
+    """Everything resolved. Paths are relative to the webroot, or absolute; ``outside`` are absolute directories that are in backups.
+
+    ``exclude`` are patterns of the settings alone; see ``patterns``.
+    """
 
     site: str
     site_url: str
@@ -74,8 +78,21 @@ class Plan:
     exclude: tuple[str, ...]
     sync_webroots: bool
     stores: tuple[StoreSettings, ...]
+    outside: tuple[str, ...] = ()
     keep: dict[str, dict[str, int]] = field(default_factory=dict)
     state: str = ""
+
+    @property
+    def omitted(self) -> tuple[str, ...]:
+        """The mounted directories, which no backup has; paths relative to the webroot, or absolute."""
+        return tuple(mount.directory or "." for mount in self.mounts)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What a backup of the webroot leaves out, as patterns of a push: what is mounted, what stays local, and what the settings exclude."""
+        own = [mount.directory for mount in self.mounts if mount.directory and not mount.directory.startswith("/")]
+        own += [*self.local, *([self.config_file] if self.config_file else [])]
+        return (*dict.fromkeys(f"/{glob.escape(path)}" for path in own), *self.exclude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +143,7 @@ def _plan(settings: SiteSettings, known: Application, items: tuple[Item, ...]) -
         exclude=settings.exclude,
         sync_webroots=settings.sync_webroots,
         stores=settings.stores,
+        outside=() if settings.persist else tuple(item.path for item in items if item.path.startswith("/")),
         keep={period: dict(settings.keep.get(period) or rules) for period, rules in DEFAULT_KEEP.items()}
         | {period: dict(rules) for period, rules in settings.keep.items()},
         state=settings.state or f"/var/lib/holdfast/sites/{site}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FileSystem", "file_system_of"]
+__all__ = ["FileSystem", "file_system_of", "mount_points"]
 
 #: File systems of one machine's disks and memory: who else writes there is on this machine.
 _LOCAL: Final = frozenset(
@@ -72,6 +72,22 @@ def file_system_of(path: str, table: str | None = None) -> FileSystem:
         root = _unescaped(places[4]).rstrip("/")
         if (path == root or path.startswith(root + "/")) and len(root) >= len(found.root.rstrip("/")):
             found = FileSystem(kinds[0], root or "/", _unescaped(kinds[1]))
+    return found
+
+
+def mount_points(table: str | None = None) -> dict[str, str]:
+    """Where something is mounted → the type of the topmost file system there, as the kernel's table says it."""
+    if table is None:
+        try:
+            table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return {}
+    found: dict[str, str] = {}
+    for line in table.splitlines():
+        before, _, after = line.partition(" - ")
+        places = before.split(" ")
+        if len(places) >= 5:
+            found[_unescaped(places[4])] = after.split(" ")[0]
     return found
 
 
