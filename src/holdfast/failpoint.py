@@ -56,6 +56,11 @@ POINTS = (
     "evict.announced",
     "evict.doomed",
     "evict.forgotten",
+    "replicate.kept",
+    "replicate.sent",
+    "replicate.removed",
+    "replicate.saved",
+    "replicate.expired",
 )
 
 _armed = os.environ.get("HOLDFAST_FAILPOINT")

@@ -27,6 +27,9 @@ __all__ = [
     "asset_key",
     "claim_key",
     "claims_prefix",
+    "copied_key",
+    "copied_trash",
+    "copy_pairs_key",
     "data_key",
     "decode_name",
     "encode_name",
@@ -164,6 +167,21 @@ def gc_key(epoch: str) -> str:
 def gc_done_key(epoch: str) -> str:
     """Says that everything on that list is dealt with; created once."""
     return f"{GC}/{epoch}{GC_DONE_END}"
+
+
+def copied_key(bucket: str, key: str) -> str:
+    """An object of a bucket of media, in its copy; for an empty key what all of them lie under."""
+    return f"{bucket}/{key}".rstrip("/")
+
+
+def copy_pairs_key(bucket: str) -> str:
+    """What a bucket and its copy had in common when they were last looked at; swapped."""
+    return f"{OWN}/copies/{encode_name(bucket)}/pairs"
+
+
+def copied_trash(bucket: str, run: str = "", key: str = "") -> str:
+    """What a copy keeps of objects that were deleted or overwritten: all of a bucket, of one run, or one of them."""
+    return "/".join(piece for piece in (OWN, "copies", encode_name(bucket), "trash", run, key) if piece)
 
 
 def work_name(stem: str, identity: str, owner: str) -> str:

@@ -53,6 +53,10 @@ exclude = []
 lease = "2m"
 gap = "0s"
 
+# How long copies of buckets keep what was deleted or overwritten; so many deletions at once are not believed without your word.
+keep_deleted = "30d"
+max_delete = {{ percent = 5, objects = 50 }}
+
 # Stores of the backups, the nearest first. Credentials: as the cloud's own tools read them, a profile of the user's settings, or
 # a file of NAME=value lines that only its owner can read.
 [[stores]]
@@ -60,6 +64,33 @@ url = {store}
 # endpoint = "https://..."
 # region = "..."
 # credentials = "/etc/holdfast/site.keys"
+
+# Copies of the buckets of media, in another region or at another provider: a place of its own, in which each bucket has a folder.
+# two_way = true: web servers write there as well, so that what is deleted there is deleted here.
+# [[copies]]
+# url = "s3://example-copies/site"
+# endpoint = "https://..."
+# region = "..."
+# credentials = "/etc/holdfast/copies.keys"
+# two_way = false
+
+# Who is told when a backup, mount, sync or copy fails, is late, or is well again: a program (no shell), or an address.
+# [[notify]]
+# run = ["/usr/local/bin/tell-me"]
+# levels = ["ERROR", "INFO"]
+# deadline = "30s"
+# [[notify]]
+# webhook = "https://hooks.example.com/..."
+# levels = ["ERROR"]
+
+# What `asset site run` does by itself, and the port of this machine on which it tells how the site is ("": none).
+[run]
+backups = ["hourly", "daily", "weekly", "monthly", "bimonthly"]
+replicate = "10m"
+mounts = "15s"
+failover_after = "1m"
+failback_after = "10m"
+listen = "127.0.0.1:8290"
 
 # Another bucket for a directory, where the name made of it does not do.
 # [buckets]

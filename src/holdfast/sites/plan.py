@@ -14,6 +14,7 @@ from holdfast.sites.applications import APPLICATIONS, Application
 from holdfast.sites.directories import Item, place_of
 from holdfast.sites.names import site_of
 from holdfast.sites.rules import RULES, buckets_of, judge
+from holdfast.sites.values import CopySettings, MaxDelete, Notify, RunSettings
 
 if TYPE_CHECKING:
     from holdfast.sites.values import Problem, SiteSettings, StoreSettings
@@ -81,6 +82,11 @@ class Plan:
     outside: tuple[str, ...] = ()
     keep: dict[str, dict[str, int]] = field(default_factory=dict)
     state: str = ""
+    copies: tuple[CopySettings, ...] = ()
+    keep_deleted: float = 0.0
+    max_delete: MaxDelete = field(default_factory=MaxDelete)
+    notify: tuple[Notify, ...] = ()
+    run: RunSettings = field(default_factory=RunSettings)
 
     @property
     def omitted(self) -> tuple[str, ...]:
@@ -147,6 +153,11 @@ def _plan(settings: SiteSettings, known: Application, items: tuple[Item, ...]) -
         keep={period: dict(settings.keep.get(period) or rules) for period, rules in DEFAULT_KEEP.items()}
         | {period: dict(rules) for period, rules in settings.keep.items()},
         state=settings.state or f"/var/lib/holdfast/sites/{site}",
+        copies=settings.copies,
+        keep_deleted=settings.keep_deleted,
+        max_delete=settings.max_delete,
+        notify=settings.notify,
+        run=settings.run,
     )
 
 

@@ -247,6 +247,19 @@ def _stores(case: Case) -> Iterator[Problem]:
         yield case.problem("stores", f"{place!r} is named twice: a copy beside itself is none")
 
 
+def _copies(case: Case) -> Iterator[Problem]:
+    """A copy under a store would be taken for assets of it; one beside its bucket would go with it."""
+    places = [store.url.rstrip("/") for store in case.settings.stores]
+    for copy in case.settings.copies:
+        url = copy.store.url.rstrip("/")
+        if urlsplit(url).scheme not in _SCHEMES:
+            yield case.problem("copies", f"{url!r} is no URL of a store: s3://bucket/prefix")
+        elif any(f"{url}/".startswith(f"{place}/") or f"{place}/".startswith(f"{url}/") for place in places):
+            yield case.problem(
+                "copies", f"{url!r} and a store of backups lie in each other: copies need their own place"
+            )
+
+
 def _backup(case: Case) -> Iterator[Problem]:
     """A directory that the backup has not would make an empty bucket, and an empty bucket an empty site."""
     if case.directories is None or not case.settings.persist:
@@ -281,6 +294,7 @@ RULES: Final[dict[str, tuple[str, Callable[[Case], Iterator[Problem]]]]] = {
     "known-buckets": ("A bucket is chosen only for a directory that is mounted.", _known_buckets),
     "local": ("What stays local lies below the webroot.", _local_inside),
     "stores": ("There is at least one store, each named once; the first is the nearest.", _stores),
+    "copies": ("Each copy of buckets has a place of its own, apart from the stores of backups.", _copies),
     "backup": ("Each mounted directory is in the backup that the site is built from.", _backup),
 }
 

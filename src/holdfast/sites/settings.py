@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.errors import LocalError, UsageError, nearest
 from holdfast.sites.directories import split_list
+from holdfast.sites.operations import read_copies, read_max_delete, read_notify, read_run, seconds
 from holdfast.sites.template import parse_template
 from holdfast.sites.values import PERIODS, Command, Problem, SiteSettings, StoreSettings
 
@@ -26,7 +27,6 @@ __all__ = ["KEEP_RULES", "from_table", "from_template", "read_file", "read_templ
 
 #: What a period may keep: so many of the newest, or the newest of so many hours, days and so on.
 KEEP_RULES: Final = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 #: The seed's names, of all its generations: where two of one row are given, they must say the same.
 _SEED: Final[dict[str, tuple[str, ...]]] = {
     "persist_assets_to_cloud": (
@@ -209,18 +209,11 @@ def _texts(value: Any) -> dict[str, str]:
     return dict(value)
 
 
-def _seconds(value: Any) -> float:
-    match = re.fullmatch(r"(\d+)([smhd]?)", str(value))
-    if match is None or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no length of time: 90s, 10m, 2h")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
-
-
 def _patience(value: Any) -> float:
-    seconds = _seconds(value)
-    if seconds < 10:
+    patience = seconds(value)
+    if patience < 10:
         raise ValueError("is shorter than 10 seconds, in which no store could be asked again")
-    return seconds
+    return patience
 
 
 def _absolute(value: Any) -> str:
@@ -277,7 +270,7 @@ def _command(value: Any) -> Command:
     into = table.get("into")
     if into is not None and (not isinstance(into, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", into)):
         raise ValueError(f"into is {into!r}: it is the name of a file, without a folder")
-    return Command(run, _seconds(table.get("deadline", "1h")), into)
+    return Command(run, seconds(table.get("deadline", "1h")), into)
 
 
 def _keep(value: Any) -> dict[str, dict[str, int]]:
@@ -312,9 +305,14 @@ _KEYS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "exclude": ("exclude", _words),
     "state": ("state", _absolute),
     "lease": ("lease", _patience),
-    "gap": ("gap", _seconds),
+    "gap": ("gap", seconds),
     "stores": ("stores", _stores),
     "before_backup": ("before_backup", _commands),
     "after_restore": ("after_restore", _commands),
     "keep": ("keep", _keep),
+    "copies": ("copies", read_copies),
+    "keep_deleted": ("keep_deleted", seconds),
+    "max_delete": ("max_delete", read_max_delete),
+    "notify": ("notify", read_notify),
+    "run": ("run", read_run),
 }

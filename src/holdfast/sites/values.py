@@ -16,7 +16,11 @@ __all__ = [
     "MOUNTERS",
     "PERIODS",
     "Command",
+    "CopySettings",
+    "MaxDelete",
+    "Notify",
     "Problem",
+    "RunSettings",
     "SiteSettings",
     "StoreSettings",
 ]
@@ -58,6 +62,44 @@ class Command:
     into: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CopySettings:
+    """A place elsewhere for copies of the buckets of media; ``two_way``: web servers write there as well, so deletions there count."""
+
+    store: StoreSettings
+    two_way: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MaxDelete:
+    """So many deletions in one run are believed: as many ``objects``, or as many per cent of all, whichever is more."""
+
+    percent: float = 5.0
+    objects: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Who is told: a program, or an address that takes a POST. ``levels`` are of ERROR and INFO, ``deadline`` seconds."""
+
+    run: tuple[str, ...] = ()
+    webhook: str | None = field(default=None, repr=False)
+    levels: tuple[str, ...] = ("ERROR", "INFO")
+    deadline: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What ``asset site run`` does by itself: periods of backups, seconds between two runs of the others (0: never), where it listens."""
+
+    backups: tuple[str, ...] = ("hourly", "daily", "weekly", "monthly", "bimonthly")
+    replicate: float = 600.0
+    mounts: float = 15.0
+    listen: str = "127.0.0.1:8290"
+    failover_after: float = 60.0
+    failback_after: float = 600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
     """Every setting of a site; ``names`` are what they were called where they were read."""
@@ -85,6 +127,11 @@ class SiteSettings:
     keep: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     lease: float = 120.0
     gap: float = 0.0
+    copies: tuple[CopySettings, ...] = ()
+    keep_deleted: float = 30 * 86400.0
+    max_delete: MaxDelete = field(default_factory=MaxDelete)
+    notify: tuple[Notify, ...] = ()
+    run: RunSettings = field(default_factory=RunSettings)
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def called(self, key: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.transfer.engine import Engine
     from holdfast.transfer.plan import ObjectPlan, TransferPlan
 
-__all__ = ["Relay"]
+__all__ = ["Pieces", "Relay"]
 
 
 class Relay:
@@ -86,10 +86,10 @@ class Relay:
             return self._origin.open_file(item.key)[0]
         size = self._origin.head(item.key).size
         parts = self._engine.in_order(lambda part: self._origin.get_range(item.key, *part), ranges(size))
-        return _Stream(memoryview(found.data).cast("B") for found in parts)  # type: ignore[return-value]
+        return Pieces(memoryview(found.data).cast("B") for found in parts)  # type: ignore[return-value]
 
 
-class _Stream(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """Pieces as a file that is read once."""
 
     def __init__(self, pieces: Iterator[memoryview]) -> None:
