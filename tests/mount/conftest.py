@@ -44,7 +44,14 @@ def processes_naming(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            words = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
-            if os.fsencode(f"{folder}/") in words + b"/" and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
+            pid = int(entry.name) if entry.name.isdecimal() else os.getpid()
+            if pid != os.getpid() and f"{folder}/" in f"{command_line(pid)}/":
+                found.append(pid)
     return found
+
+
+def command_line(pid: int) -> str:
+    """The words that a process was started with; empty where it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -65,30 +67,19 @@ def _mount_version(source: str, options: Sequence[str]) -> int:
 def _mount_live(
     session: Session, source: str, directory: str, mounter: str, options: Sequence[str], *, foreground: bool
 ) -> int:
-    from holdfast.mount.live.mounting import mount, prepared
-    from holdfast.mount.live.supervisor import supervise
+    from holdfast.mount import live
 
+    def told(record: Record) -> None:
+        _print_mounted(session, record)
+        sys.stdout.flush()
+
+    stay = told if foreground else None
+    record = live.mount(source, directory, mounter=mounter, settings=session.settings, options=options, stay=stay)
     if not foreground:
-        _print_mounted(session, mount(source, directory, mounter=mounter, settings=session.settings, options=options))
-        return 0
-    with prepared(source, directory, mounter=mounter, settings=session.settings, options=options) as record:
-        code = supervise(record, ready=lambda: _print_mounted(session, record))
-    _end_foreground(session, record, failed=code != 0)
-    return code
-
-
-def _end_foreground(session: Session, record: Record, *, failed: bool) -> None:
-    """Leave nothing but what was not sent; say why it failed."""
-    from holdfast.errors import raised_elsewhere
-    from holdfast.mount.live.plan import waiting
-
-    left, told = waiting(record), record.state.more.get("error")
-    if not left and (failed or record.requested("unmount")):
-        record.remove()
-    elif left and not session.quiet:
-        session.progress.warn(f"{len(left)} files were not sent; mount the same again to send them")
-    if failed and told is not None:
-        raise raised_elsewhere(told["kind"], told["message"], subject=record.settings.dir, hint=told["hint"])
+        told(record)
+    elif record.state.health:
+        session.progress.warn(f"{record.settings.dir}: {record.state.health}; mount the same again to send them")
+    return 0
 
 
 def _print_mounted(session: Session, record: Record) -> None:
@@ -108,8 +99,6 @@ def mounts_command(session: Session) -> None:
       asset mounts
       asset mounts --json
     """
-    import time
-
     records = _registry(session).records()
     if session.json:
         print_json([record.value() for record in records])

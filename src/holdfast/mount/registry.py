@@ -139,6 +139,11 @@ class Record:
                         found.append(Event(float(value["time"]), str(value["event"]), str(value["text"])))
         return found
 
+    def reinstate(self, state: State) -> None:
+        """Have the folder describe this mount again, after another that came to nothing."""
+        _write_json(self.folder / "mount.json", asdict(self.settings), durable=True)
+        self.write(state)
+
     def request(self, **wanted: bool) -> None:
         """Tell the supervisor what is wanted of it when it is ended by SIGTERM: ``asset unmount`` says ``unmount`` and ``discard``."""
         _write_json(self.folder / "request.json", wanted, durable=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from holdfast.config import Settings
 
-__all__ = ["bucket_of"]
+__all__ = ["ask", "bucket_of"]
 
 #: What leads a mounter to credentials that it finds and renews by itself. None of these is a secret.
 _CHAIN: Final = (
@@ -61,6 +61,18 @@ def bucket_of(source: str, settings: Settings) -> Bucket:
         kms_key=given.kms_key,
         environment=_environment(settings.environ, given.profile, has_keys=bool(given.access_key or given.anonymous)),
     )
+
+
+def ask(source: str, settings: Settings) -> None:
+    """Ask the bucket itself whether it is there and may be listed: mounters tell that late, or never, for they cache what is written.
+
+    Raises:
+        BucketNotFoundError, AccessError, UnreachableError: what the store answered.
+    """
+    from holdfast.store.bucket import BucketStore
+
+    described = bucket_settings(source, settings.environ, **settings.bucket_options())
+    BucketStore(described, probe_cache=settings.cache_dir / "probes.json").list_level("")
 
 
 def _environment(variables: Mapping[str, str], profile: str | None, *, has_keys: bool) -> dict[str, str]:

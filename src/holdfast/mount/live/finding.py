@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import LocalError, UnsupportedError
@@ -67,16 +68,19 @@ def version_of(mounter: Mounter, program: str) -> tuple[int, ...]:
         UnsupportedError: it tells none, or not in time.
     """
     try:
-        done = subprocess.run(
-            [program, mounter.version_argument],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment("/nonexistent"),
-            cwd="/",
-            timeout=_PATIENCE,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(
+            prefix="holdfast-"
+        ) as home:  # rclone makes folders in a home to tell its version
+            done = subprocess.run(
+                [program, mounter.version_argument],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment(home),
+                cwd="/",
+                timeout=_PATIENCE,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise UnsupportedError(
             f"{program} does not tell its version within {_PATIENCE:.0f} s", subject=program

@@ -14,44 +14,36 @@ Example::
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import (
     BusyError,
     ConflictError,
-    HoldfastError,
     NotFoundError,
-    UnreachableError,
     UsageError,
     nearest,
-    raised_elsewhere,
 )
 from holdfast.mount import unmounting
-from holdfast.mount.live.bucket import bucket_of
+from holdfast.mount.live.bucket import ask, bucket_of
 from holdfast.mount.live.finding import environment, found
 from holdfast.mount.live.options import Choices
 from holdfast.mount.live.plan import Plan, waiting, write_private
+from holdfast.mount.live.starting import start, wait_for
 from holdfast.mount.live.templates import MOUNTERS, Place
 from holdfast.mount.live.underneath import Underneath, checked, resolved
 from holdfast.mount.live.worker import take_away
-from holdfast.mount.registry import MountSettings, Registry
+from holdfast.mount.registry import MountSettings, Registry, State
 from holdfast.mount.unmounting import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from holdfast.config import Settings
     from holdfast.mount.live.templates import Call, Mounter
     from holdfast.mount.registry import Record
 
-__all__ = ["WAYS", "mount", "prepared", "registry_of", "status", "unmount"]
-
-#: Seconds until a supervisor must have mounted and tested, or said why not: its own deadlines are shorter together.
-_PATIENCE: Final = 90.0
+__all__ = ["WAYS", "mount", "registry_of", "status", "unmount"]
 
 
 def mount(
@@ -62,6 +54,7 @@ def mount(
     settings: Settings,
     options: Sequence[str] = (),
     needs: Iterable[str] = (),
+    stay: Callable[[Record], None] | None = None,
 ) -> Record:
     """Mount a bucket, supervised, and return once it is mounted and tested.
 
@@ -72,40 +65,28 @@ def mount(
         settings: where the endpoint, the region and credentials come from.
         options: as after ``-o`` (:mod:`.options`).
         needs: what the use needs of ``ABILITIES``; a mount that lacks one is refused.
+        stay: called with the record once it is mounted; then the supervisor is waited for. Ctrl-C and SIGTERM reach it.
 
     Raises:
         UsageError: no such mounter or option, or the source is no bucket.
-        NotFoundError, AlreadyExistsError, ConflictError, BusyError: the directory is not one to mount at.
+        NotFoundError, AlreadyExistsError, ConflictError, BusyError: the directory is not one to mount at, or there is no such bucket.
         LocalError, UnsupportedError: the mounter is missing, not to be trusted, too old, or lacks an ability.
-        AccessError: there are no credentials.
-        UnreachableError, HoldfastError: the mounter did not mount. Nothing is left behind then.
+        AccessError: the credentials do not suffice.
+        UnreachableError, HoldfastError: the store does not answer, or the mounter did not mount. Nothing is left behind then.
     """
-    with prepared(source, directory, mounter=mounter, settings=settings, options=options, needs=needs) as record:
-        return _started(record)
-
-
-@contextmanager
-def prepared(
-    source: str,
-    directory: str | os.PathLike[str],
-    *,
-    mounter: str,
-    settings: Settings,
-    options: Sequence[str] = (),
-    needs: Iterable[str] = (),
-) -> Iterator[Record]:
-    """Everything but the supervisor: a record that one is to be started for, while nobody else mounts there. Raises as :func:`mount` does."""
     choices = Choices.parse(options, needs)
     tool = _mounter_named(mounter)
     bucket = bucket_of(source, settings)
+    program = found(tool, settings.mount_path, settings.environ)
     registry = registry_of(settings)
     path = resolved(os.fspath(directory))
     url = f"s3://{bucket.name}/{bucket.prefix}".rstrip("/")
     before = registry.find(path)
     if before is not None:
         _refuse_other(before, url, mounter)
-    program = found(tool, settings.mount_path, settings.environ)
+    ask(source, settings)
     mode = free(before) if before is not None else None
+    record = None
     try:
         path = checked(path)
         _refuse_inside(registry, path)
@@ -117,11 +98,16 @@ def prepared(
             os.makedirs(place.cache, mode=0o700, exist_ok=True)
             home = bucket.environment.get("HOME", place.private)
             write_private(place.private, call.files, environment(home) | dict(bucket.environment) | call.environment)
-            yield record
+            started = start(record, stays=stay is not None)
     except BaseException:
-        if before is not None and mode is not None:
-            _closed(before, mode)
+        _undo(before, mode, record)
         raise
+    if stay is not None:
+        stay(record)
+        wait_for(started)
+        if record.requested("unmount") and not waiting(record):
+            record.remove()
+    return record
 
 
 def status(directory: str | os.PathLike[str], *, settings: Settings) -> Record | None:
@@ -220,56 +206,20 @@ def free(before: Record) -> int | None:
 WAYS: Final = unmounting.Ways(waiting, free)
 
 
-def _closed(before: Record, mode: int) -> None:
-    """Close a directory again that was closed before somebody tried to mount there in vain."""
-    try:
-        below = Underneath(before.settings.dir, mode)
-    except OSError:
+def _undo(before: Record | None, mode: int | None, record: Record | None) -> None:
+    """After an attempt that came to nothing: what was known of a mount there is known again, and its directory is closed again."""
+    if before is None:
+        if record is not None and not waiting(record):
+            record.remove()
         return
-    below.close_it()
-    below.release()
+    if record is not None:
+        before.reinstate(State("unmounted"))
+    if mode is not None:
+        with suppress(OSError):
+            below = Underneath(before.settings.dir, mode)
+            below.close_it()
+            below.release()
 
 
 def _mode_of(path: str) -> int:
     return os.stat(path).st_mode & 0o7777
-
-
-def _started(record: Record) -> Record:
-    """Start a supervisor, and wait until it has mounted.
-
-    Raises:
-        HoldfastError: it has not; what it said of that.
-    """
-    variables = environment("/nonexistent") | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with open(record.folder / "supervisor.log", "ab") as log:
-        subprocess.run(
-            [sys.executable, "-P", "-m", "holdfast.mount.live.supervisor", str(record.folder)],
-            env=variables,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            check=False,
-            timeout=_PATIENCE,
-        )
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        state = record.state
-        if state.state == "mounted":
-            return record
-        if state.state in ("failed", "dead"):
-            raise _reason(record)
-        time.sleep(0.02)
-    raise UnreachableError(f"{record.settings.dir} is not mounted after {_PATIENCE:g} s", subject=record.settings.dir)
-
-
-def _reason(record: Record) -> HoldfastError:
-    """Why a supervisor ended, from its record, which goes: nothing is left of a mount that never was one."""
-    told = record.state.more.get("error")
-    if told is None:
-        with open(record.folder / "supervisor.log", encoding="utf-8", errors="replace") as log:
-            words = " ".join(log.read()[-600:].split())
-        told = {"kind": "failed", "message": f"the supervisor ended: {words or 'it said nothing'}", "hint": None}
-    if not waiting(record):
-        record.remove()
-    return raised_elsewhere(told["kind"], told["message"], subject=record.settings.dir, hint=told["hint"])

@@ -98,14 +98,13 @@ class Supervisor:
         """Have it end; safe in a signal's handler."""
         self._stopping = True
 
-    def run(self, ready: Callable[[], None] = lambda: None) -> int:
+    def run(self) -> int:
         """Mount, watch until told to stop, unmount; the exit code. Whatever happens, nothing is left mounted."""
         try:
             self._mount_first()
         except (HoldfastError, OSError) as error:
             self._fail(error)
             return 1
-        ready()
         while not self._stopping:
             fault = self._fault()
             if fault is not None:
@@ -328,19 +327,20 @@ class Supervisor:
             sys.stderr.write(f"{event}: {text} ({error})\n")
 
 
-def main(folder: str) -> None:
-    """Be the supervisor of the record in this folder, in a process that nobody waits for."""
-    if os.fork():
-        os._exit(0)
-    os.setsid()
+def main(folder: str, *, stays: bool) -> None:
+    """Be the supervisor of the record in this folder; unless it ``stays``, in a process that nobody waits for."""
+    if not stays:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
     record = record_at(Path(folder))
     if record is None:
-        os._exit(1)
-    supervise(record)
+        sys.exit(f"no mount is described in {folder}")
+    sys.exit(supervise(record))
 
 
-def supervise(record: Record, ready: Callable[[], None] = lambda: None) -> int:
-    """Supervise in this process, until SIGTERM or SIGINT; the exit code. Ctrl-C unmounts for good. ``ready`` is called once it is mounted."""
+def supervise(record: Record) -> int:
+    """Supervise until SIGTERM or SIGINT; the exit code. SIGINT, which Ctrl-C sends, unmounts for good."""
     supervisor = Supervisor(record)
 
     def interrupted(*_: object) -> None:
@@ -350,8 +350,8 @@ def supervise(record: Record, ready: Callable[[], None] = lambda: None) -> int:
     signal.signal(signal.SIGINT, interrupted)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
-    return supervisor.run(ready)
+    return supervisor.run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], stays="--stay" in sys.argv)

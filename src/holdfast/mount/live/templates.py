@@ -97,6 +97,7 @@ def _rclone(bucket: Bucket, place: Place, choices: Choices) -> Call:
         "cache-dir": place.cache,
         "devname": f"s3://{_path(bucket)}",
         "default-permissions": None,
+        "allow-non-empty": None,  # the directory was looked at; what is found in it later is told, and hidden
         "uid": str(_owner(place, choices)[0]),
         "gid": str(_owner(place, choices)[1]),
     }
@@ -140,6 +141,7 @@ def _s3fs(bucket: Bucket, place: Place, choices: Choices) -> Call:
     }
     fixed: dict[str, str | None] = {"url": bucket.endpoint or "https://s3.amazonaws.com", "tmpdir": place.cache}
     fixed |= {"uid": str(uid), "gid": str(gid), "fsname": f"s3://{_path(bucket)}"} | _flags(choices)
+    fixed["nonempty"] = None  # the directory was looked at; what is found in it later is told, and hidden
     fixed |= {"endpoint": bucket.region} if bucket.region else {}
     fixed |= {"use_path_request_style": None} if bucket.path_style else {}
     fixed |= {"use_sse": f"kmsid:{bucket.kms_key}"} if bucket.kms_key else {}
