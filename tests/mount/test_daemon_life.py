@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BusyError, HoldfastError, UsageError, VersionNotFoundError
+from holdfast.errors import BusyError, HoldfastError, VersionNotFoundError
 from holdfast.mount import device
-from holdfast.mount.daemon import start, stop
 from holdfast.mount.order import Order, chosen
-from holdfast.mount.registry import Registry
 from holdfast.mount.restarts import Restarts
 from tests.mount.conftest import mounted_below, processes_naming
 from tests.mount.test_daemon_worker import until
@@ -51,31 +49,11 @@ def test_mount__a_view_that_breaks(mounts, tmp_path):  # noqa: F811
 
 
 @needs_fuse
-def test_mount__a_folder_that_cannot_be_mounted_on(mounts, source, tmp_path):  # noqa: F811
-    """A folder that is not there, is no folder, is not empty or is a mount already is refused by name, and stays as it was."""
-    order = Order("tests.mount.views:open_folder", {"folder": str(source)})
-    for place, said in (
-        (tmp_path / "none", "is not there"),
-        (source / "file", "is no folder"),
-        (source, "is not empty"),
-    ):
-        with pytest.raises(UsageError, match=said):
-            start(mounts.registry, place, "nlp/x:1", order)
-    place = mounts.mount(folder=source)
-    with pytest.raises(BusyError, match=r"is a mount of nlp/x:1 already"):
-        start(mounts.registry, place, "nlp/x:2", order)
-    with pytest.raises(UsageError, match="is a mount already, of nlp/x:1"):
-        start(Registry(tmp_path / "other" / "mounts"), place, "nlp/x:2", order)
-    assert (place / "file").read_bytes() == b"content"
-    assert len(mounted_below(tmp_path)) == 1
-
-
-@needs_fuse
 def test_mount__two_of_one_version(mounts, source):  # noqa: F811
     """One version can be mounted at two places, and each ends alone."""
     one = mounts.mount(folder=source, name="one")
     two = mounts.mount(folder=source, name="two")
-    stop(mounts.made[0])
+    mounts.unmount(mounts.made[0])
     assert os.listdir(one) == []
     assert os.listdir(two) == ["file"]
 
@@ -84,7 +62,7 @@ def test_mount__two_of_one_version(mounts, source):  # noqa: F811
 def test_stop__leaves_nothing(mounts, source, tmp_path):  # noqa: F811
     """After an unmount there is neither mount nor process nor record."""
     mounts.mount(folder=source)
-    stop(mounts.record)
+    mounts.unmount(mounts.record)
     until(lambda: processes_naming(tmp_path) == [])
     assert mounted_below(tmp_path) == []
     assert mounts.registry.records() == []
@@ -97,8 +75,10 @@ def test_stop__in_use(mounts, source):  # noqa: F811
     place = mounts.mount(folder=source)
     with open(place / "large", "rb", buffering=0) as file:
         assert file.read(10) == bytes(range(10))
-        with pytest.raises(BusyError, match="is in use"):
-            stop(mounts.record)
+        with subprocess.Popen(["sleep", "100"], stdin=file) as holder:
+            with pytest.raises(BusyError, match=rf"is in use: sleep \(process {holder.pid}\) holds .*/large"):
+                mounts.unmount(mounts.record)
+            holder.kill()
         assert (place / "file").read_bytes() == b"content"
         os.kill(mounts.record.state.supervisor.pid, signal.SIGTERM)
         until(lambda: not (place / "file").exists())
@@ -117,7 +97,7 @@ def test_unmount__by_somebody_else(mounts, source, tmp_path):  # noqa: F811
 
 @needs_fuse
 def test_supervisor__killed(mounts, source, tmp_path):  # noqa: F811
-    """Without its supervisor a mount is dead: reads fail at once, no process stays, the record says so, and `stop` cleans up."""
+    """Without its supervisor a mount is dead: reads fail at once, no process stays, the record says so, and an unmount cleans up."""
     place = mounts.mount(folder=source)
     os.kill(mounts.record.state.supervisor.pid, signal.SIGKILL)
     until(lambda: processes_naming(tmp_path) == [])
@@ -125,7 +105,7 @@ def test_supervisor__killed(mounts, source, tmp_path):  # noqa: F811
         os.stat(place / "file")
     assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     assert mounts.record.state.state == "dead"
-    stop(mounts.record)
+    mounts.unmount(mounts.record)
     assert mounted_below(tmp_path) == []
     assert mounts.mount(folder=source).joinpath("file").read_bytes() == b"content"
 
@@ -184,17 +164,19 @@ def test_mount__by_an_ordinary_user(source, tmp_path):
     script.write_text(f"""
 import os
 from pathlib import Path
-from holdfast.mount.daemon import start, stop
+from holdfast.mount.daemon import WAYS, start
 from holdfast.mount.order import Order
 from holdfast.mount.registry import Registry
+from holdfast.mount.unmounting import unmount
 order = Order("tests.mount.views:open_folder", {{"folder": {str(source)!r}}}, owner=(65534, 65534), opens="passthrough")
 place = Path({str(home / "mounted")!r})
-record = start(Registry(Path({str(home)!r}) / "mounts"), place, "nlp/x:1", order)
+registry = Registry(Path({str(home)!r}) / "mounts")
+record = start(registry, place, "nlp/x:1", order)
 assert (place / "file").read_bytes() == b"content"
 assert os.stat(place).st_uid == 65534
 line = next(line for line in open("/proc/self/mountinfo") if str(place) in line)
 assert "fuse.holdfast nlp/x:1" in line and "nosuid,nodev" in line and " ro," in line and "user_id=65534" in line
-stop(record)
+unmount(registry, record, WAYS)
 assert str(place) not in open("/proc/self/mountinfo").read()
 print("well")
 """)
@@ -234,9 +216,18 @@ def test_chosen__by_size():
     assert chosen(0, 0, privileged=True) == "none"
 
 
+@needs_fuse
+def test_mount__chooses_how_to_open(mounts, source):  # noqa: F811
+    """A mount of large files has the kernel read them itself, one of small ones does not open them; nobody need say so."""
+    mounts.mount(folder=source, totals=[10_000_000, 3], name="large")
+    assert mounts.record.state.health == "the kernel reads what is whole in the cache itself"
+    mounts.mount(folder=source, totals=[10_000_000, 3000], name="small")
+    assert mounts.record.state.health == ""
+
+
 def test_order__passes_as_json():
     """An order is the same after it was JSON."""
     import json
 
-    order = Order("a:b", {"x": 1}, owner=(5, 6), allow_other=True, opens="passthrough", size=7)
+    order = Order("a:b", {"x": 1}, owner=(5, 6), allow_other=True, opens="passthrough")
     assert Order.of(json.loads(json.dumps(order.value()))) == order

@@ -81,7 +81,7 @@ def test_tree__is_the_folders(mounts, tmp_path_factory, opens, tree):  # noqa: F
     """A mount shows the names, attributes, links and bytes of what it was made of, and nothing else, on every walk."""
     source = tmp_path_factory.mktemp("tree") / "source"
     write(source, tree)
-    place = mounts.mount(folder=source, opens=opens, name=f"mounted-{len(mounts.made)}")
+    place = mounts.mount(folder=source, opens=opens, name="mounted")
     expected = shown(source)
     assert shown(place) == expected
     assert shown(place) == expected
@@ -280,7 +280,7 @@ def test_options__of_a_mount(mounts, tmp_path):  # noqa: F811
     source.mkdir()
     (source / "secret").write_bytes(b"x")
     os.chmod(source / "secret", 0o600)
-    place = mounts.mount(folder=source, source="nlp/a,b:1", owner=(12, 34), size=5000, files=7)
+    place = mounts.mount(folder=source, source="nlp/a,b:1", owner=(12, 34), totals=(5000, 7))
     line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {place} " in line)
     assert {"ro", "nosuid", "nodev"} <= set(line.split()[5].split(","))
     assert " fuse.holdfast nlp/a,b:1 " in line

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from holdfast.mount.daemon import start, stop
+from holdfast.mount.daemon import WAYS, start
 from holdfast.mount.order import Order
 from holdfast.mount.registry import Registry
+from holdfast.mount.unmounting import unmount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,11 @@ class Mounts:
     def end(self) -> None:
         for record in self.made:
             if record.folder.exists():
-                stop(record, lazy=True)
+                self.unmount(record, discard=True)
+        self.made.clear()
+
+    def unmount(self, record: Record, *, discard: bool = False) -> None:
+        unmount(self.registry, record, WAYS, discard=discard)
 
 
 @pytest.fixture

@@ -16,8 +16,16 @@ class FolderView:
     """A plain folder, walked once in order."""
 
     def __init__(
-        self, folder: Path, *, slow: str = "", seconds: float = 0.0, whole: bool = True, hang: str = ""
+        self,
+        folder: Path,
+        *,
+        slow: str = "",
+        seconds: float = 0.0,
+        whole: bool = True,
+        hang: str = "",
+        totals: tuple[int, int] = (0, 0),
     ) -> None:
+        self.totals = totals
         self.folder = os.fsencode(folder)
         self.slow, self.hang = os.fsencode(slow), os.fsencode(hang)
         self.seconds = seconds

@@ -1,9 +1,9 @@
-"""Starting a mount's supervisor, and ending it: what commands and programs call.
+"""Starting the supervisor of a mounted version, and what is its own about ending it (:mod:`~holdfast.mount.unmounting`).
 
 Example::
 
     record = start(registry, Path("/mnt/bert"), "nlp/bert:1.2", order)
-    stop(record)
+    unmount(registry, record, WAYS)
 """
 
 from __future__ import annotations
@@ -13,22 +13,25 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, raised_elsewhere
 from holdfast.mount import device
 from holdfast.mount.process import Process
-from holdfast.mount.registry import MountSettings, State
+from holdfast.mount.registry import MountSettings
+from holdfast.mount.table import detach, mounted_at
+from holdfast.mount.unmounting import Ways
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from holdfast.mount.order import Order
     from holdfast.mount.registry import Record, Registry
 
-__all__ = ["VERSION", "start", "stop"]
+__all__ = ["VERSION", "WAYS", "start"]
 
 #: The kind of a mount that is a version.
-VERSION = "version"
+VERSION: Final = "version"
 
 
 def start(registry: Registry, directory: Path, source: str, order: Order, *, foreground: bool = False) -> Record:
@@ -98,19 +101,12 @@ def _stay(launched: subprocess.Popen[bytes]) -> None:
             launched.wait()
 
 
-def stop(record: Record, *, lazy: bool = False) -> None:
-    """Unmount, whatever is left of the mount's processes; ``lazy`` though it is in use.
+def _free(record: Record) -> None:
+    """Take away what a mount without processes left at its directory."""
+    found = mounted_at(record.settings.dir)
+    while found is not None and found.type == device.TYPE and detach(record.settings.dir):
+        found = mounted_at(record.settings.dir)
 
-    Raises:
-        BusyError: it is in use.
-        LocalError: the kernel refuses.
-    """
-    directory = Path(record.settings.dir)
-    state = record.state
-    found = device.find_mount(directory)
-    if found is not None and found.type == device.TYPE:
-        device.unmount(directory, lazy=lazy or state.supervisor is None)
-    if state.supervisor is not None and not state.supervisor.ended(0.0 if found is None else 5.0):
-        state.supervisor.end(15.0)
-    record.write(State("unmounted"))
-    record.remove()
+
+#: How versions are unmounted: nothing is ever written there that would be lost.
+WAYS: Final = Ways(lambda _: [], _free)

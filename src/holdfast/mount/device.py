@@ -1,6 +1,6 @@
-"""Mounting and unmounting: the system calls as root, ``fusermount3`` for everybody else, and what the system knows of a mount.
+"""Mounting and unmounting a version: the system calls as root, ``fusermount3`` for everybody else.
 
-Nothing here touches a file of a mount, which may hang: what is to be known of one is read below ``/proc`` and ``/sys``.
+Nothing here touches a file of a mount, which may hang. What is mounted where is known by :mod:`~holdfast.mount.table`.
 
 Example::
 
@@ -19,16 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from holdfast.errors import BusyError, LocalError, UnsupportedError, UsageError
+from holdfast.errors import BusyError, LocalError, UnsupportedError
+from holdfast.mount.table import mounted_at
 
 __all__ = [
     "HELPERS",
     "TYPE",
     "MountOptions",
-    "MountPoint",
-    "abort",
-    "check_directory",
-    "find_mount",
     "is_over",
     "mount",
     "set_read_ahead",
@@ -42,7 +39,9 @@ TYPE: Final = "fuse.holdfast"
 HELPERS: Final = ("/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3")
 
 _READ_ONLY, _NO_SUID, _NO_DEVICES = 1, 2, 4
-_FORCE, _DETACH, _NO_FOLLOW = 1, 2, 8
+_NO_FOLLOW = 8
+#: What fusermount3 says of what the kernel said.
+_SAID: Final = {"busy": errno.EBUSY, "not mounted": errno.EINVAL, "not found": errno.EINVAL}
 
 
 class MountOptions(NamedTuple):
@@ -51,41 +50,6 @@ class MountOptions(NamedTuple):
     source: str
     owner: tuple[int, int]
     allow_other: bool = False
-
-
-class MountPoint(NamedTuple):
-    """A line of mountinfo: the device's number as ``major:minor``, directory, type and source."""
-
-    device: str
-    directory: str
-    type: str
-    source: str
-
-
-def check_directory(directory: Path) -> None:
-    """Refuse a directory that nothing can be mounted on.
-
-    Raises:
-        UsageError: it is not there, no directory, not empty, or a mount already.
-    """
-    name = str(directory)
-    found = find_mount(directory)
-    if found is not None:
-        raise UsageError(
-            f"{name} is a mount already, of {found.source}",
-            subject=name,
-            hint=f"`asset unmount {name}` first, or name another folder",
-        )
-    try:
-        with os.scandir(directory) as entries:
-            if next(entries, None) is not None:
-                raise UsageError(f"{name} is not empty", subject=name, hint="mount on an empty folder")
-    except NotADirectoryError:
-        raise UsageError(f"{name} is no folder", subject=name, hint="mount on an empty folder") from None
-    except FileNotFoundError:
-        raise UsageError(f"{name} is not there", subject=name, hint=f"make it first: mkdir -p {name}") from None
-    except OSError as error:
-        raise UsageError(f"{name} cannot be read: {error.strerror}", subject=name) from error
 
 
 def mount(directory: Path, options: MountOptions) -> int:
@@ -174,8 +138,8 @@ def _run_helper(helper: str, words: list[str], theirs: object) -> str:
     return done.stderr.decode("utf-8", "replace").strip().removeprefix("fusermount3: ")
 
 
-def unmount(directory: Path, *, lazy: bool = False) -> bool:
-    """Unmount; ``lazy`` takes it out of sight at once and ends it when nobody uses it. False: it was no mount.
+def unmount(directory: Path) -> bool:
+    """Unmount what nobody uses. False: it was no mount.
 
     Raises:
         BusyError: somebody uses it.
@@ -183,13 +147,13 @@ def unmount(directory: Path, *, lazy: bool = False) -> bool:
     """
     try:
         if os.geteuid() == 0:
-            _call("umount2", directory, os.fsencode(directory), (_DETACH if lazy else 0) | _NO_FOLLOW)
+            _call("umount2", directory, os.fsencode(directory), _NO_FOLLOW)
         else:
-            _unmount_by_helper(directory, lazy=lazy)
+            _unmount_by_helper(directory)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise BusyError(
-                f"{directory} is in use", subject=str(directory), hint="close what is open below it, or use --wait"
+                f"{directory} is in use", subject=str(directory), hint="close what is open below it"
             ) from error
         if error.errno in (errno.EINVAL, errno.ENOENT):
             return False
@@ -197,63 +161,26 @@ def unmount(directory: Path, *, lazy: bool = False) -> bool:
     return True
 
 
-def _unmount_by_helper(directory: Path, *, lazy: bool) -> None:
+def _unmount_by_helper(directory: Path) -> None:
     import subprocess
 
     helper = next((path for path in HELPERS if os.access(path, os.X_OK)), "fusermount3")
-    words = [helper, "-u", *(["-z"] if lazy else []), "--", str(directory)]
     try:
-        done = subprocess.run(words, capture_output=True, check=False, timeout=30)
+        done = subprocess.run([helper, "-u", "--", str(directory)], capture_output=True, check=False, timeout=30)
     except (OSError, subprocess.SubprocessError) as error:
         raise OSError(errno.EIO, str(error)) from error
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()
-        code = (
-            errno.EBUSY
-            if "busy" in said
-            else errno.EINVAL
-            if "not mounted" in said or "not found" in said
-            else errno.EIO
-        )
-        raise OSError(code, said)
-
-
-def find_mount(directory: Path) -> MountPoint | None:
-    """What is mounted on this very directory, the topmost; None: nothing. Asks nobody who could hang."""
-    wanted = os.path.realpath(directory.parent) if directory.name else "/"
-    wanted = os.path.join(wanted, directory.name)
-    found = None
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            fields = line.split()
-            if _plain(fields[4]) == wanted:
-                rest = fields[fields.index("-") + 1 :]
-                found = MountPoint(fields[2], wanted, rest[0], _plain(rest[1]))
-    return found
+        raise OSError(next((code for word, code in _SAID.items() if word in said), errno.EIO), said)
 
 
 def set_read_ahead(directory: Path, kibibytes: int) -> bool:
     """Let the kernel read this far ahead on a mount; False: it may not be set (only root may)."""
-    found = find_mount(directory)
+    found = mounted_at(str(directory))
     if found is None:
         return False
     with suppress(OSError):
-        Path(f"/sys/class/bdi/{found.device}/read_ahead_kb").write_text(str(kibibytes))
-        return True
-    return False
-
-
-def abort(directory: Path) -> bool:
-    """End the connection of a mount at once: what is under way fails, and so does all that comes. False: it could not be done."""
-    found = find_mount(directory)
-    if found is None:
-        return False
-    number = found.device.partition(":")[2]
-    with suppress(OSError):
-        Path(f"/sys/fs/fuse/connections/{number}/abort").write_text("1")
-        return True
-    with suppress(OSError):
-        _call("umount2", directory, os.fsencode(directory), _FORCE | _NO_FOLLOW)
+        Path(f"/sys/class/bdi/0:{found.device}/read_ahead_kb").write_text(str(kibibytes))
         return True
     return False
 
@@ -265,11 +192,6 @@ def is_over(device: int) -> bool:
     poll = select.poll()
     poll.register(device, select.POLLIN)
     return any(events & select.POLLERR for _, events in poll.poll(0))
-
-
-def _plain(text: str) -> str:
-    """A path of mountinfo, whose blanks and backslashes are written as octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
 def _bytes(text: str) -> bytes:

@@ -22,19 +22,17 @@ _LARGE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """``view`` is ``module:function``, called with ``arguments`` for a View. ``deadline`` in seconds; ``size`` (bytes) and ``files``
-    are what ``df`` shows.
+    """``view`` is ``module:function``, called with ``arguments`` for a View. ``opens`` None: as suits what the view shows (:func:`chosen`).
+    ``deadline`` in seconds, ``read_ahead`` in KiB.
     """
 
     view: str
     arguments: dict[str, Any] = field(default_factory=dict)
     owner: tuple[int, int] = (0, 0)
     allow_other: bool = False
-    opens: Opens = "none"
+    opens: Opens | None = None
     deadline: float = 45.0
     read_ahead: int = 1024
-    size: int = 0
-    files: int = 0
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Order:

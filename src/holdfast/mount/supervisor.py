@@ -25,10 +25,11 @@ from holdfast.errors import BusyError, HoldfastError, LocalError, raised_elsewhe
 from holdfast.mount import control, device, negotiation, wire
 from holdfast.mount.handles import SIZE as HANDLES
 from holdfast.mount.negotiation import Agreement
-from holdfast.mount.order import Order
+from holdfast.mount.order import Order, chosen
 from holdfast.mount.registry import MountSettings, Record
 from holdfast.mount.reporting import Reports
 from holdfast.mount.restarts import Restarts
+from holdfast.mount.table import detach
 from holdfast.mount.wire import Opcode
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _SILENCE: Final = 5.0
 #: Seconds that what is open may stay open after SIGTERM.
 _GRACE: Final = 10.0
 _REQUEST: Final = 16384
+_PASSES: Final = "the kernel reads what is whole in the cache itself"
 _QUIET: Final = (Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -56,6 +58,7 @@ class _Worker:
         self.heard = time.monotonic()
         self.served_from = 0.0
         self.error: dict[str, Any] = {}
+        self.totals = 0, 0
 
     @property
     def served(self) -> float:
@@ -92,11 +95,10 @@ class Supervisor:
         Raises:
             HoldfastError: why it cannot be; nothing is left behind.
         """
-        device.check_directory(self._directory)
         self._worker = worker = self._begin()
         try:
             self._await_ready(worker)
-            self._attach()
+            self._attach(worker)
         except BaseException:
             worker.kill()
             raise
@@ -131,16 +133,15 @@ class Supervisor:
         self._reports.event("unmounted", f"{self._source} is no longer at {self._directory}")
         self._reports.state("unmounted")
 
-    def _attach(self) -> None:
+    def _attach(self, worker: _Worker) -> None:
         """Mount, and agree with the kernel on how to speak."""
         options = device.MountOptions(self._source, self._order.owner, self._order.allow_other)
         self._device = device.mount(self._directory, options)
+        opens = self._order.opens or chosen(*worker.totals, privileged=os.geteuid() == 0)
         try:
-            self._agreed = _agreement(
-                self._device, passthrough=self._order.opens == "passthrough" and os.geteuid() == 0
-            )
+            self._agreed = _agreement(self._device, passthrough=opens == "passthrough" and os.geteuid() == 0)
         except BaseException:
-            device.unmount(self._directory, lazy=True)
+            detach(str(self._directory))
             os.close(self._device)
             raise
         device.set_read_ahead(self._directory, self._order.read_ahead)
@@ -171,7 +172,7 @@ class Supervisor:
         worker.served_from = worker.heard = time.monotonic()
         self._worker, self._successor, self._restart_at = worker, None, None
         self._reports.worker(worker.pid, self._restarts.total)
-        self._reports.state("mounted")
+        self._reports.state("mounted", _PASSES if self._agreed.passes else "")
 
     def _wait(self, seconds: float) -> None:
         """Wait until something happens, and hear it."""
@@ -238,6 +239,8 @@ class Supervisor:
             worker.error = message["error"]
         elif "ready" in message:
             worker.stage = "ready"
+            size, files = message["ready"]
+            worker.totals = int(size), int(files)
             if worker is self._successor and self._worker is not None:
                 self._worker.kill()  # whose end lets the successor serve
             elif self._device >= 0:
@@ -319,8 +322,7 @@ class Supervisor:
         except BusyError:
             self._reports.event("unmounting", "files are in use")
             self._reports.state("unmounting")
-            with suppress(LocalError):
-                device.unmount(self._directory, lazy=True)
+            detach(str(self._directory))
         except LocalError as error:
             self._reports.event("unmounting", str(error))
         self._ends_at = time.monotonic() + _GRACE

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from holdfast.mount.base import View
     from holdfast.mount.operations import Opening
 
-__all__ = ["main"]
+__all__ = ["main", "totals_of"]
 
 _DIE_WITH_PARENT: Final = 1
 
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     view = _opened(order, end)
     if view is None:
         return 1
-    control.send(end, {"ready": True})
+    control.send(end, {"ready": totals_of(view)})
     told = control.receive(end)
     if told is None or "go" not in told[0]:
         return 0
@@ -83,11 +83,13 @@ def _serve(end: socket.socket, order: Order, view: View, agreed: dict[str, Any],
     opening: Opening = no_open if agreed["can_skip_open"] else plain_open
     if agreed["passes"] and memory:
         opening = Passing(device, view, Handles(memoryview(mmap.mmap(memory[0], SIZE))))
-    operations = Operations(view, wire.Owner(*order.owner), opening, size=order.size, files=order.files)
+    size, files = totals_of(view)
+    operations = Operations(view, wire.Owner(*order.owner), opening, size=size, files=files)
     server = Server(device, operations, deadline=order.deadline, report=lambda text: _say(end, text))
-    watch = getattr(view, "watch", None)
-    if watch is not None:
-        watch(lambda names: _forget(device, names))
+    if hasattr(view, "listen"):
+        view.listen(lambda text: _say(end, text))
+    if hasattr(view, "watch"):
+        view.watch(lambda names: _forget(device, names))
     server.start()
     while not server.ended.is_set():
         alive = [*server.counts(), getattr(view, "bytes_fetched", 0)]
@@ -97,6 +99,12 @@ def _serve(end: socket.socket, order: Order, view: View, agreed: dict[str, Any],
             break
     with suppress(Exception):
         view.close()
+
+
+def totals_of(view: View) -> tuple[int, int]:
+    """How many bytes in how many files a view shows; zeros where it does not tell."""
+    size, files = getattr(view, "totals", (0, 0))
+    return size, files
 
 
 def _say(end: socket.socket, text: str) -> None:
