@@ -7,7 +7,6 @@ namespace only; of any other nothing is known, and who must decide goes by age.
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ __all__ = ["UNKNOWN", "birth", "is_dead", "is_visible", "machine", "owner"]
 #: What stands for the start of a process that is alive and does not tell.
 UNKNOWN: Final = "0"
 #: This process, among those that had its number.
-_TOKEN: Final = secrets.token_hex(4)
+_TOKEN: Final = os.urandom(4).hex()
 
 
 def owner() -> str:

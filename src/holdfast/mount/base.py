@@ -43,7 +43,11 @@ class Item(NamedTuple):
 
 
 class View(Protocol):
-    """A tree that can be looked at."""
+    """A tree that can be looked at.
+
+    It may have more, which is asked for by name: ``totals`` (bytes and files), ``bytes_fetched`` (a count), ``listen(tell)``, which gives it
+    somebody to tell what goes wrong, and ``watch(changed)``, which gives it somebody to tell the names in the root that show something else by now.
+    """
 
     def lookup(self, parent: int, name: bytes) -> Attributes | None:
         """What lies in a directory under this name; None: nothing, and nothing ever will."""

@@ -1,0 +1,421 @@
+"""The supervisor of a mounted version, a process: it mounts, keeps the device, and sees to it that somebody answers there.
+
+A worker that dies, or gives no sign of life, is replaced; the kernel sends again what it left unanswered, so that nobody who reads
+notices more than a moment. SIGHUP replaces it by one with the code of today. Where workers die as soon as they serve, the supervisor answers
+with EIO itself until one lives: nobody hangs. SIGTERM unmounts. It never touches a file of its mount, and imports little.
+
+Started by :mod:`~holdfast.mount.daemon` as ``python -P -m holdfast.mount.supervisor FOLDER DESCRIPTOR [stay]``: a record's folder, and where to
+write its process id, and then that it is mounted, or why not. It leaves its starter at once, unless it is to stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.errors import BusyError, HoldfastError, LocalError, raised_elsewhere
+from holdfast.mount import control, device, negotiation, wire
+from holdfast.mount.handles import SIZE as HANDLES
+from holdfast.mount.negotiation import Agreement
+from holdfast.mount.order import Order, chosen
+from holdfast.mount.registry import MountSettings, Record
+from holdfast.mount.reporting import Reports
+from holdfast.mount.restarts import Restarts
+from holdfast.mount.table import detach
+from holdfast.mount.wire import Opcode
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["Supervisor", "main"]
+
+#: Seconds that a worker may take to open its view, and to give a sign of life.
+_OPENING: Final = 120.0
+_SILENCE: Final = 5.0
+#: Seconds that what is open may stay open after SIGTERM.
+_GRACE: Final = 10.0
+_REQUEST: Final = 16384
+_PASSES: Final = "the kernel reads what is whole in the cache itself"
+_QUIET: Final = (Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class _Worker:
+    """A worker process. ``stage``: opening, ready, serving."""
+
+    def __init__(self, pid: int, end: socket.socket) -> None:
+        self.pid = pid
+        self.end = end
+        self.stage = "opening"
+        self.heard = time.monotonic()
+        self.served_from = 0.0
+        self.error: dict[str, Any] = {}
+        self.totals = 0, 0
+
+    @property
+    def served(self) -> float:
+        """Seconds for which it has served."""
+        return time.monotonic() - self.served_from if self.served_from else 0.0
+
+    def kill(self) -> None:
+        """End it at once; that it has ended is told by SIGCHLD."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """One mount, from mounting to its end."""
+
+    def __init__(self, directory: Path, source: str, order: Order, reports: Reports) -> None:
+        self._directory = directory
+        self._source = source
+        self._order = order
+        self._reports = reports
+        self._restarts = Restarts()
+        self._worker: _Worker | None = None
+        self._successor: _Worker | None = None
+        self._restart_at: float | None = None
+        self._device = -1
+        self._memory = -1
+        self._agreed = Agreement(0, 0, can_skip_open=False, resends=False, passes=False)
+        self._ends_at: float | None = None
+        self._signals = _signals()
+
+    def mount(self) -> None:
+        """Open the view in a worker, mount, and let it serve.
+
+        Raises:
+            HoldfastError: why it cannot be; nothing is left behind.
+        """
+        self._worker = worker = self._begin()
+        try:
+            self._await_ready(worker)
+            self._attach(worker)
+        except BaseException:
+            worker.kill()
+            raise
+        self._go(worker)
+
+    def _await_ready(self, worker: _Worker) -> None:
+        """Wait until a worker has opened its view.
+
+        Raises:
+            HoldfastError: what it says that is wrong.
+        """
+        while worker.stage == "opening" and not worker.error:
+            self._wait(1.0)
+            if time.monotonic() - worker.heard > _OPENING:
+                worker.error = {"kind": "unreachable", "message": f"{self._source} did not open in {_OPENING:.0f} s"}
+        if worker.error:
+            known = {name: worker.error.get(name) for name in ("name", "subject", "hint")}
+            raise raised_elsewhere(worker.error["kind"], worker.error["message"], **known)
+
+    def run(self) -> None:
+        """See to it that somebody answers, until it is unmounted."""
+        while not device.is_over(self._device):
+            self._wait(self._patience())
+            self._look_after()
+            if self._ends_at is not None and time.monotonic() > self._ends_at:
+                self._reports.event("aborted", f"files were in use {_GRACE:.0f} s after the unmount")
+                break
+        for worker in (self._worker, self._successor):
+            if worker is not None:
+                worker.kill()
+        os.close(self._device)
+        self._reports.event("unmounted", f"{self._source} is no longer at {self._directory}")
+        self._reports.state("unmounted")
+
+    def _attach(self, worker: _Worker) -> None:
+        """Mount, and agree with the kernel on how to speak."""
+        options = device.MountOptions(self._source, self._order.owner, self._order.allow_other)
+        self._device = device.mount(self._directory, options)
+        opens = self._order.opens or chosen(*worker.totals, privileged=os.geteuid() == 0)
+        try:
+            self._agreed = _agreement(self._device, passthrough=opens == "passthrough" and os.geteuid() == 0)
+        except BaseException:
+            detach(str(self._directory))
+            os.close(self._device)
+            raise
+        device.set_read_ahead(self._directory, self._order.read_ahead)
+        if self._agreed.passes:
+            self._memory = os.memfd_create("holdfast-handles")
+            os.ftruncate(self._memory, HANDLES)
+
+    def _begin(self) -> _Worker:
+        """Start a worker and tell it what to serve."""
+        ours, theirs = control.pair()
+        pid = os.fork()
+        if pid == 0:
+            _become_worker(theirs, self._directory)
+        theirs.close()
+        worker = _Worker(pid, ours)
+        control.send(ours, {"order": self._order.value()})
+        return worker
+
+    def _go(self, worker: _Worker) -> None:
+        """Let a worker serve; nobody else does."""
+        if self._restarts.total or worker is self._successor:
+            self._have_resent()
+        if self._restarts.gave_up:
+            self._answer_with_errors()  # one of these requests may be what kills them
+        descriptors = [self._device] + ([self._memory] if self._memory >= 0 else [])
+        control.send(worker.end, {"go": self._agreed._asdict()}, descriptors)
+        worker.stage = "serving"
+        worker.served_from = worker.heard = time.monotonic()
+        self._worker, self._successor, self._restart_at = worker, None, None
+        self._reports.worker(worker.pid, self._restarts.total)
+        self._reports.state("mounted", _PASSES if self._agreed.passes else "")
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until something happens, and hear it."""
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        if self._device >= 0:
+            poll.register(self._device, select.POLLIN if self._answers() else 0)
+        workers = {w.end.fileno(): w for w in (self._worker, self._successor) if w is not None}
+        for number in workers:
+            poll.register(number, select.POLLIN)
+        for number, _ in poll.poll(max(seconds, 0.0) * 1000):
+            if number == self._signals:
+                self._hear_signals()
+            elif number in workers:
+                self._hear(workers[number])
+
+    def _answers(self) -> bool:
+        """Whether requests are answered here, with errors."""
+        return self._restarts.gave_up and (self._worker is None or self._worker.stage != "serving")
+
+    def _patience(self) -> float:
+        """Seconds until something must be looked after."""
+        now = time.monotonic()
+        times = [now + 2.0]
+        if self._restart_at is not None:
+            times.append(self._restart_at)
+        if self._ends_at is not None:
+            times.append(self._ends_at)
+        if self._worker is not None and self._worker.stage == "serving":
+            times.append(self._worker.heard + _SILENCE)
+        return min(times) - now + 0.01
+
+    def _look_after(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        for worker in (self._worker, self._successor):
+            if worker is not None:
+                silent = now - worker.heard
+                if silent > (_SILENCE if worker.stage == "serving" else _OPENING) and worker.stage != "ready":
+                    self._reports.event("silent", f"worker {worker.pid} gave no sign of life for {silent:.1f} s")
+                    worker.heard = now
+                    worker.kill()
+        if self._answers():
+            self._answer_with_errors()
+        if self._worker is None and self._restart_at is not None and now >= self._restart_at:
+            self._restart_at = None
+            self._worker = self._begin()
+        self._reports.tick()
+
+    def _hear(self, worker: _Worker) -> None:
+        """What a worker says."""
+        heard = control.receive(worker.end)
+        if heard is None:
+            worker.kill()  # one without a voice is of no use; SIGCHLD tells when it is gone
+            time.sleep(0.001)
+            return
+        message, _ = heard
+        worker.heard = time.monotonic()
+        if "alive" in message:
+            self._reports.counts(worker.pid, message["alive"])
+        elif "event" in message:
+            self._reports.event("worker", str(message["event"]))
+        elif "error" in message:
+            worker.error = message["error"]
+        elif "ready" in message:
+            worker.stage = "ready"
+            size, files = message["ready"]
+            worker.totals = int(size), int(files)
+            if worker is self._successor and self._worker is not None:
+                self._worker.kill()  # whose end lets the successor serve
+            elif self._device >= 0:
+                self._go(worker)
+
+    def _hear_signals(self) -> None:
+        for number in set(os.read(self._signals, 4096)):
+            if number == signal.SIGCHLD:
+                self._bury()
+            elif number == signal.SIGHUP:
+                self._replace()
+            elif self._device < 0:
+                raise SystemExit(1)
+            else:
+                self._unmount()
+
+    def _bury(self) -> None:
+        """Learn which workers have ended, and see to the next."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self._successor is not None and pid == self._successor.pid:
+                self._reports.event("upgrade failed", f"the new worker ended ({_ending(status)}); the old one goes on")
+                self._successor.end.close()
+                self._successor = None
+            elif self._worker is not None and pid == self._worker.pid:
+                self._replace_dead(self._worker, status)
+
+    def _replace_dead(self, worker: _Worker, status: int) -> None:
+        """The worker has ended: the successor serves, or another one is started."""
+        with suppress(OSError):
+            while select.select([worker.end], [], [], 0)[0] and (heard := control.receive(worker.end)) is not None:
+                worker.error = heard[0].get("error", worker.error)
+        worker.end.close()
+        self._worker = None
+        if self._device < 0:
+            worker.error = worker.error or {"kind": "failed", "message": f"the worker ended ({_ending(status)})"}
+            return
+        if device.is_over(self._device):
+            return
+        if self._successor is not None and self._successor.stage == "ready":
+            self._reports.event("upgraded", f"worker {self._successor.pid} took over from {worker.pid}")
+            self._go(self._successor)
+            return
+        why = worker.error.get("message") or _ending(status)
+        gave_up = self._restarts.gave_up
+        delay = self._restarts.died(worker.served)
+        self._reports.event("restart", f"worker {worker.pid} ended ({why}); another one in {delay:.1f} s")
+        self._restart_at = time.monotonic() + delay
+        self._reports.worker(None, self._restarts.total)
+        if self._restarts.gave_up and not gave_up:
+            self._reports.event("failing", "workers end as soon as they serve: requests get EIO meanwhile")
+        self._reports.state("failing" if self._restarts.gave_up else "restarting", why)
+        if self._restarts.gave_up:
+            self._have_resent()
+
+    def _have_resent(self) -> None:
+        """Have the kernel send again what a worker left unanswered; before Linux 6.9 it cannot, and those who wait go on waiting."""
+        if self._agreed.resends:
+            with suppress(OSError):
+                os.write(self._device, wire.resend())
+
+    def _replace(self) -> None:
+        """Start a worker with the code of today; it takes over once it is ready."""
+        if self._successor is None and self._worker is not None and self._worker.stage == "serving":
+            self._reports.event("upgrade", "a new worker is started")
+            self._successor = self._begin()
+
+    def _unmount(self) -> None:
+        """Unmount; what is still open may be read to its end, for a while."""
+        if self._ends_at is not None:
+            return
+        try:
+            device.unmount(self._directory)
+        except BusyError:
+            self._reports.event("unmounting", "files are in use")
+            self._reports.state("unmounting")
+            detach(str(self._directory))
+        except LocalError as error:
+            self._reports.event("unmounting", str(error))
+        self._ends_at = time.monotonic() + _GRACE
+
+    def _answer_with_errors(self) -> None:
+        """Answer with EIO whatever waits now; no worker reads from the device."""
+        buffer = bytearray(_REQUEST)
+        poll = select.poll()
+        poll.register(self._device, select.POLLIN)
+        while any(events == select.POLLIN for _, events in poll.poll(0)):
+            try:
+                os.readv(self._device, [buffer])
+                header = wire.read_header(buffer)
+                if header.opcode not in _QUIET:
+                    os.write(self._device, wire.error_reply(header.unique, errno.EIO))
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.EINTR):
+                    return
+
+
+def _agreement(number: int, *, passthrough: bool) -> Agreement:
+    """Speak with the kernel until it is agreed how."""
+    buffer = bytearray(_REQUEST)
+    while True:
+        os.readv(number, [buffer])
+        offer = negotiation.read_offer(buffer)
+        if not negotiation.is_newer(offer):
+            break
+        os.write(number, negotiation.major_reply(offer))
+    try:
+        agreed = negotiation.agree(offer, passthrough=passthrough)
+    except HoldfastError:
+        os.write(number, wire.error_reply(offer.unique, errno.EPROTO))
+        raise
+    os.write(number, negotiation.agreement_reply(offer, agreed))
+    return agreed
+
+
+def _become_worker(end: socket.socket, directory: Path) -> None:
+    """In the child: run a worker's program."""
+    try:
+        end.set_inheritable(True)
+        words = [sys.executable, "-P", "-m", "holdfast.mount.worker", str(end.fileno()), str(directory)]
+        signal.set_wakeup_fd(-1)
+        os.execv(sys.executable, words)  # noqa: S606 - no shell is wanted
+    finally:
+        os._exit(127)
+
+
+def _signals() -> int:
+    """A descriptor on which the signals' numbers can be read."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: None)
+    return reading
+
+
+def _ending(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit {code}" if code >= 0 else f"signal {-code}"
+
+
+def main(arguments: list[str]) -> int:
+    """Mount what a record's folder says and serve it; the exit code."""
+    folder, number, *words = arguments
+    if "stay" not in words:
+        if os.fork():
+            return 0
+        os.setsid()
+    os.set_inheritable(int(number), False)  # no worker keeps the starter waiting
+    os.chdir("/")
+    settings = MountSettings(**json.loads((Path(folder) / "mount.json").read_text("utf-8")))
+    reports = Reports(Record(Path(folder), settings))
+    with open(int(number), "w", encoding="utf-8", buffering=1) as starter:
+        starter.write(f"{os.getpid()}\n")
+        try:
+            supervisor = Supervisor(Path(settings.dir), settings.source, Order.of(settings.options), reports)
+            supervisor.mount()
+        except HoldfastError as error:
+            reports.event("failed", error.message)
+            reports.state("failed", error.message)
+            said = {"kind": error.kind, "message": error.message, "subject": error.subject, "hint": error.hint}
+            json.dump(said | {"name": type(error).__name__}, starter)
+            return error.exit_code
+        reports.event("mounted", f"{settings.source} is at {settings.dir}")
+        starter.write("{}")
+    supervisor.run()
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,262 @@
+"""A mount outlives its worker: killed, stopped, replaced, or dying of what it is asked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from tests.mount.versions import mounts, needs_fuse  # noqa: F401
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = needs_fuse
+
+CONTENT = random.Random(2).randbytes(3_000_000)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder with a large file and many small ones."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "big").write_bytes(CONTENT)
+    for number in range(300):
+        (folder / f"{number}").write_bytes(CONTENT[number : number + 500])
+    return folder
+
+
+class Readers:
+    """Threads that read until they are told to stop, past the kernel's memory; what went wrong, and the longest wait in seconds."""
+
+    def __init__(self, place: Path, many: int = 3) -> None:
+        self.wrong: list[object] = []
+        self.worst = 0.0
+        self.reads = 0
+        self._place = place
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(many)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, seed: int) -> None:
+        rng = random.Random(seed)
+        while not self._ends.is_set():
+            before = time.monotonic()
+            try:
+                self._read(rng)
+            except Exception as error:
+                self.wrong.append(error)
+            self.worst = max(self.worst, time.monotonic() - before)
+            self.reads += 1
+
+    def _read(self, rng: random.Random) -> None:
+        number = rng.randrange(300)
+        for name, start, size in (("big", rng.randrange(2_900_000), 70_000), (f"{number}", 0, 500)):
+            descriptor = os.open(self._place / name, os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                data = os.pread(descriptor, size, start)
+            finally:
+                os.close(descriptor)
+            shift = 0 if name == "big" else number
+            if data != CONTENT[start + shift : start + shift + size]:
+                self.wrong.append((name, start, len(data)))
+        if not (self._place / f"{rng.randrange(300)}").is_file():
+            self.wrong.append("a name is gone")
+
+
+def until(what: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not become so in time"
+        time.sleep(0.02)
+
+
+def another_worker(mounts, before: int) -> int:  # noqa: F811
+    """Wait until another process serves; its id."""
+    until(lambda: (state := mounts.record.state).worker is not None and state.worker.pid != before)
+    return mounts.record.state.worker.pid
+
+
+@pytest.mark.parametrize("opens", ["none", "passthrough"])
+def test_worker__killed_under_load(mounts, source, opens):  # noqa: F811
+    """A worker that is killed five times while programs read: none of them sees an error, or a wrong byte."""
+    place = mounts.mount(folder=source, opens=opens, whole=False)
+    worker = mounts.record.state.worker.pid
+    with Readers(place) as readers:
+        for _ in range(5):
+            time.sleep(0.3)
+            os.kill(worker, signal.SIGKILL)
+            worker = another_worker(mounts, worker)
+        so_far = readers.reads
+        until(lambda: readers.reads > so_far + 20)
+    print(f"worst stall {readers.worst:.3f} s in {readers.reads} reads")
+    assert readers.wrong == []
+    assert mounts.record.state.restarts == 5
+    assert mounts.record.state.state == "mounted"
+
+
+def test_worker__killed_with_files_open_by_passthrough(mounts, source):  # noqa: F811
+    """Files that the kernel reads itself stay open over the worker's death, can be opened again meanwhile and after, and are given back."""
+    place = mounts.mount(folder=source, opens="passthrough")
+    with open(place / "big", "rb", buffering=0) as first:
+        assert first.read(1000) == CONTENT[:1000]
+        for _ in range(3):
+            worker = mounts.record.state.worker.pid
+            os.kill(worker, signal.SIGKILL)
+            another_worker(mounts, worker)
+            with open(place / "big", "rb", buffering=0) as again:
+                assert again.read() == CONTENT
+        assert os.pread(first.fileno(), 1000, 2_000_000) == CONTENT[2_000_000:2_001_000]
+    for _ in range(5):
+        assert (place / "big").read_bytes() == CONTENT
+    assert mounts.counts()["reads"] == 0
+
+
+def test_worker__killed_while_it_reads(mounts, source):  # noqa: F811
+    """A read that was under way when its worker died is sent to the next one, and ends as if nothing had been."""
+    place = mounts.mount(folder=source, slow="big", seconds=1.0)
+    got = []
+    thread = threading.Thread(target=lambda: got.append((place / "big").read_bytes()))
+    thread.start()
+    time.sleep(0.5)
+    worker = mounts.record.state.worker.pid
+    os.kill(worker, signal.SIGKILL)
+    thread.join(30)
+    assert got == [CONTENT]
+
+
+def test_worker__stopped(mounts, source):  # noqa: F811
+    """A worker that hangs is found by its silence, and replaced; those who read wait, and see no error."""
+    place = mounts.mount(folder=source)
+    worker = mounts.record.state.worker.pid
+    with Readers(place) as readers:
+        time.sleep(0.2)
+        os.kill(worker, signal.SIGSTOP)
+        another_worker(mounts, worker)
+        so_far = readers.reads
+        until(lambda: readers.reads > so_far + 20)
+    assert readers.wrong == []
+    assert "silent" in [event.event for event in mounts.record.events()]
+
+
+def test_worker__replaced_on_demand(mounts, source):  # noqa: F811
+    """SIGHUP brings a worker with the code of today, without an error for anybody, and without a restart being counted."""
+    place = mounts.mount(folder=source)
+    before = mounts.record.state
+    with Readers(place) as readers:
+        for _ in range(3):
+            worker = mounts.record.state.worker.pid
+            os.kill(before.supervisor.pid, signal.SIGHUP)
+            another_worker(mounts, worker)
+    assert readers.wrong == []
+    assert mounts.record.state.restarts == 0
+    assert mounts.record.state.supervisor == before.supervisor
+
+
+def test_worker__that_dies_again_and_again(mounts, source, tmp_path):  # noqa: F811
+    """Where no worker lives, requests end in EIO and nobody hangs; it says so; and once one lives, all is well again."""
+    mark = tmp_path / "mark"
+    place = mounts.mount("open_dying", folder=source, mark=mark)
+    assert (place / "1").read_bytes() == CONTENT[1:501]
+    os.kill(mounts.record.state.worker.pid, signal.SIGKILL)
+    until(lambda: mounts.record.state.state == "failing")
+    with pytest.raises(OSError) as caught:
+        os.stat(place / "2")
+    assert caught.value.errno == errno.EIO
+    assert "failing" in [event.event for event in mounts.record.events()]
+    mark.unlink()
+    until(lambda: mounts.record.state.state == "mounted")
+    until((place / "2").exists)
+    assert (place / "2").read_bytes() == CONTENT[2:502]
+
+
+def test_worker__that_dies_of_a_request(mounts, source):  # noqa: F811
+    """A request that kills every worker ends in EIO, and the mount lives on."""
+    (source / "poison").write_bytes(b"x")
+    place = mounts.mount("open_poisoned", folder=source)
+    with pytest.raises(OSError) as caught:
+        (place / "poison").read_bytes()
+    assert caught.value.errno == errno.EIO
+    until(lambda: mounts.record.state.state == "mounted")
+    assert (place / "big").read_bytes() == CONTENT
+
+
+def test_reads__that_are_slow(mounts, source):  # noqa: F811
+    """Many slow reads hold up neither lookups nor reads of what is here."""
+    for number in range(120):
+        (source / f"slow-{number}").write_bytes(b"x")
+        os.link(source / f"slow-{number}", source / f"{number}-slow")
+    place = mounts.mount(folder=source, slow="slow", seconds=4.0)
+    threads = [threading.Thread(target=(place / f"{number}-slow").read_bytes) for number in range(120)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    before = time.monotonic()
+    for number in range(250, 300):
+        assert (place / f"{number}").is_file()
+        assert not (place / f"none-{number}").exists()
+    took = time.monotonic() - before
+    assert all(thread.is_alive() for thread in threads), "the reads were not slow"
+    for thread in threads:
+        thread.join()
+    assert took < 3.0
+
+
+def test_reads__past_their_deadline(mounts, source):  # noqa: F811
+    """A read that nothing comes of ends in EIO at its deadline, and is counted."""
+    place = mounts.mount(folder=source, hang="big", deadline=1.0)
+    before = time.monotonic()
+    with pytest.raises(OSError) as caught:
+        (place / "big").read_bytes()
+    assert caught.value.errno == errno.EIO
+    assert 0.9 < time.monotonic() - before < 20
+    assert (place / "7").read_bytes() == CONTENT[7:507]
+    assert mounts.counts()["late"] > 0
+
+
+@pytest.mark.parametrize("words", [["head", "-c1", "big"], ["ls", "-d", "big-name"]])
+def test_request__of_a_program_that_is_killed(mounts, source, words):  # noqa: F811
+    """A program that waits for a slow read or lookup can be killed, and does not wait for its end."""
+    import subprocess
+
+    place = mounts.mount(folder=source, hang="big", deadline=30.0)
+    with subprocess.Popen(words, cwd=source.parent / place.name) as program:
+        time.sleep(0.7)
+        assert program.poll() is None
+        before = time.monotonic()
+        program.send_signal(signal.SIGTERM)
+        program.wait(20)
+    assert time.monotonic() - before < 15
+
+
+def test_request__of_a_program_that_gets_another_signal(mounts, source):  # noqa: F811
+    """A signal that a program handles does not cut its slow request short."""
+    import subprocess
+
+    place = mounts.mount(folder=source, slow="big", seconds=1.5)
+    script = "import signal, sys; signal.signal(signal.SIGUSR1, print); sys.exit(len(open(sys.argv[1], 'rb').read(9)))"
+    with subprocess.Popen([sys.executable, "-c", script, place / "big"], stdout=subprocess.DEVNULL) as program:
+        for _ in range(6):
+            time.sleep(0.2)
+            program.send_signal(signal.SIGUSR1)
+        assert program.wait(20) == 9
