@@ -40,6 +40,8 @@ _SILENCE: Final = 120.0
 _LONGEST: Final = 256 * 1024 * 1024
 _STEP: Final = 1024 * 1024
 _TRIES: Final = 4
+#: The status of whoever is not known, or not any more.
+_WHO: Final = 401
 _LONGEST_PAUSE: Final = 20.0
 #: Answers upon which a request that may be repeated is.
 _AGAIN: Final = (429, 502, 503, 504)
@@ -77,7 +79,10 @@ def tls_context(ca: str | None) -> ssl.SSLContext:
 
 
 class Server:
-    """One server. Safe to use from several threads. Without a token only what is open to anybody answers."""
+    """One server. Safe to use from several threads. Without a token only what is open to anybody answers.
+
+    ``tokens`` tells the token to use by now: it is asked once the server takes the old one no more, for what runs longer than a token lives.
+    """
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class Server:
         *,
         ca: str | None = None,
         pause: Callable[[float], None] = time.sleep,
+        tokens: Callable[[], str | None] = lambda: None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
@@ -93,6 +99,7 @@ class Server:
         self.url = url.rstrip("/")
         self.ca = ca
         self._token = token
+        self._tokens = tokens
         self._pause = pause
         self._pool: urllib3.PoolManager | None = None
         self._lock = threading.Lock()
@@ -138,6 +145,14 @@ class Server:
         """The header that says who asks; for this server's own address alone."""
         return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
+    def is_signed_in_anew(self) -> bool:
+        """Whether there is another token than the one that was used so far; it is used from now on."""
+        token = self._tokens()
+        if token is None or token == self._token:
+            return False
+        self._token = token
+        return True
+
     @contextmanager
     def open(
         self,
@@ -153,6 +168,10 @@ class Server:
         url = self.address(route, query)
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "gzip", **(headers or {}), **self.authorization()}
         answer = self._answered(method, url, body, sent, again=again)
+        if answer.status == _WHO and (body is None or isinstance(body, bytes)) and self.is_signed_in_anew():
+            answer.drain_conn()
+            answer.release_conn()
+            answer = self._answered(method, url, body, sent | self.authorization(), again=again)
         try:
             self._check(answer)
             yield answer
@@ -221,7 +240,7 @@ class Server:
                 hint="name the server by the address at which it answers",
             )
         reply = decode_reply(_read(answer, self.url), ErrorReply)
-        if answer.status == 401:
+        if answer.status == _WHO:
             message = reply.error.message if reply is not None else "not signed in"
             return AccessError(f"{self.url}: {message}", subject=self.url, hint=f"asset login {self.url}")
         if reply is not None:

@@ -139,7 +139,9 @@ def open_server(url: str, settings: Settings, *, signed_in: bool = True) -> Serv
     from holdfast.config.tokens import token_for
     from holdfast.remote import Server
 
-    return Server(url, token_for(settings, url) if signed_in else None, ca=settings.certificates)
+    if not signed_in:
+        return Server(url, ca=settings.certificates)
+    return Server(url, token_for(settings, url), ca=settings.certificates, tokens=lambda: token_for(settings, url))
 
 
 def _scheme_set(settings: Settings) -> VersionScheme | None:

@@ -2,7 +2,8 @@
 ProjectRequest in JSON) and serves.
 
 Prints one line of JSON with the tokens of its people once they are made; ``p`` lies in a folder of the server's own. With
-HOLDFAST_TEST_DATABASE the database is that one; with HOLDFAST_TEST_SERVER people and projects are there already.
+HOLDFAST_TEST_DATABASE the database is that one; with HOLDFAST_TEST_SERVER people and projects are there already; with
+HOLDFAST_TEST_GRANTS leave to read and write is good for so many seconds.
 """
 
 from __future__ import annotations
@@ -57,9 +58,11 @@ def _settings(data: Path, projects: list[dict[str, Any]]) -> Any:
 
 def app() -> Any:
     """The application of this process, as granian asks for it."""
+    from holdfast.server import transfers
     from holdfast.server.app import make_app
     from holdfast.server.service import Service
 
+    transfers.SECONDS = int(os.environ.get("HOLDFAST_TEST_GRANTS", transfers.SECONDS))
     data, projects = json.loads(os.environ["HOLDFAST_TEST_SERVER"])
     return make_app(Service(_settings(Path(data), projects)))
 

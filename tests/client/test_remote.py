@@ -220,3 +220,21 @@ def test_pushes():
     assert pushes.of("n/1.0/sub/file") == "one"
     assert pushes.of("n/1.0") == "one"
     assert pushes.of("n/1.01") == "two"
+
+
+def test_ask__signed_in_anew():
+    """Where a token has lapsed and its user signed in anew, the new token is used, for a program that has run all the while."""
+
+    def answer(request):
+        known = request.headers["Authorization"] == "Bearer new"
+        return (200, {}, INFO) if known else (401, {}, error("not_allowed", "the token has expired"))
+
+    kept = ["old"]
+    with answering(answer) as (url, asked):
+        server = Server(url, "old", pause=lambda _: None, tokens=lambda: kept[0])
+        with pytest.raises(AccessError, match="expired"):
+            server.ask("GET", "info", InfoReply)
+        assert len(asked) == 1
+        kept[0] = "new"
+        assert server.ask("GET", "info", InfoReply).version == "1"
+        assert len(asked) == 3

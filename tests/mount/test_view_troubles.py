@@ -85,7 +85,7 @@ def test_read__garbage(pushed, tmp_path, spoil):
 
 
 def test_read__changed_underneath(pushed, tmp_path):
-    """Where somebody writes over an object, reads of it fail, and others go on; bytes of two contents are never mixed."""
+    """Where somebody writes over an object, reads of it fail; bytes of two contents are never mixed."""
     store, repository, source = pushed
     told: list[str] = []
     with closing(open_version(repository, "n/v", "0.0", None, events=Events(told.append))) as view:
