@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -50,8 +51,10 @@ _AGENT: Final = "holdfast"
 Reply = TypeVar("Reply")
 
 
-def pool_manager(ca: str | None = None, *, silence: float = _SILENCE) -> urllib3.PoolManager:
+def pool_manager(ca: str | None = None, *, silence: float = _SILENCE, tls: bool = True) -> urllib3.PoolManager:
     """Connections that are kept, verified by the machine's authorities, or those in the file (or folder) ``ca``.
+
+    Without ``tls`` it is for addresses that begin with http: no authorities are read, which takes longer than a request.
 
     Raises:
         UsageError: there is no such file, or none of certificates.
@@ -62,12 +65,13 @@ def pool_manager(ca: str | None = None, *, silence: float = _SILENCE) -> urllib3
         block=False,
         retries=False,
         timeout=urllib3.Timeout(connect=CONNECT, read=silence),
-        ssl_context=tls_context(ca),
+        ssl_context=tls_context(ca) if tls else None,
     )
 
 
+@lru_cache(4)
 def tls_context(ca: str | None) -> ssl.SSLContext:
-    """Certificates and host names are checked."""
+    """Certificates and host names are checked. The same for all connections of this process: to read the authorities takes long."""
     import os
 
     try:
@@ -216,7 +220,7 @@ class Server:
     def _connections(self) -> urllib3.PoolManager:
         with self._lock:
             if self._pool is None:
-                self._pool = pool_manager(self.ca)
+                self._pool = pool_manager(self.ca, tls=urlsplit(self.url).scheme == "https")
             return self._pool
 
     def _unreachable(self, error: Exception) -> UnreachableError:

@@ -60,7 +60,7 @@ class Granted:
         self._pause = pause
         self._lock = threading.Lock()
         self._kept: dict[tuple[tuple[str, int], bool], Kept] = {}
-        self._pool: Any = None
+        self._pools: dict[bool, Any] = {}
 
     # the quick way
 
@@ -180,7 +180,7 @@ class Granted:
         sent = {"Accept-Encoding": "identity", **headers, **leave.headers}
         for attempt in range(1, _TRIES + 1):
             try:
-                answer: BaseHTTPResponse = self._full().request(
+                answer: BaseHTTPResponse = self._full(leave.tls).request(
                     method, leave.url, body=body, headers=sent, redirect=False, preload_content=False
                 )
                 try:
@@ -202,11 +202,11 @@ class Granted:
             self._pause(jitter(attempt))
         raise AssertionError("unreachable")  # pragma: no cover - the last try answers or raises
 
-    def _full(self) -> Any:
+    def _full(self, tls: bool) -> Any:
         with self._lock:
-            if self._pool is None:
-                self._pool = pool_manager(self._ca, silence=_SILENCE)
-            return self._pool
+            if tls not in self._pools:
+                self._pools[tls] = pool_manager(self._ca, silence=_SILENCE, tls=tls)
+            return self._pools[tls]
 
 
 def _range_head(leave: Leave, start: int, length: int, etag: str | None) -> bytes:
