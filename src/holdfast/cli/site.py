@@ -10,6 +10,7 @@ import click
 from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
+from holdfast.cli.restores import restore_command
 from holdfast.cli.sites import site_options
 from holdfast.errors import KINDS
 
@@ -141,5 +142,5 @@ def _lines(shown: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {text if text not in ('', None) else '-'}"
 
 
-for _each in (init_command, check_command, show_command, backup_command, backups_command):
+for _each in (init_command, check_command, show_command, backup_command, backups_command, restore_command):
     site_command.add_command(_each)

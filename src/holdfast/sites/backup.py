@@ -50,11 +50,22 @@ if TYPE_CHECKING:
     from holdfast.sites.stores import SiteStore, Stores
     from holdfast.sites.values import SiteSettings
 
-__all__ = ["OWN", "BackupReport", "Guarded", "StoreReport", "back_up", "check_period", "outside_name"]
+__all__ = [
+    "OUTSIDE",
+    "OWN",
+    "BackupReport",
+    "Guarded",
+    "StoreReport",
+    "back_up",
+    "check_period",
+    "environment",
+    "outside_name",
+]
 
 #: The folder at the top of a backup that holds what the commands before it made.
 OWN: Final = ".holdfast-site"
-_OUTSIDE: Final = ".holdfast-outside-"
+#: How the names begin under which absolute directories are at the top of a backup.
+OUTSIDE: Final = ".holdfast-outside-"
 #: A webroot that is in use changes: so often a push is begun anew.
 _TRIES: Final = 4
 _PAUSE: Final = 0.5
@@ -141,7 +152,7 @@ def check_period(period: str) -> str:
 
 def outside_name(path: str) -> str:
     """The name at the top of a backup under which an absolute directory is in it."""
-    return _OUTSIDE + quote(path, safe="").replace(".", "%2E")
+    return OUTSIDE + quote(path, safe="").replace(".", "%2E")
 
 
 def back_up(
