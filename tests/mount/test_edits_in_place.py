@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import BusyError, ConflictError, SourceChangedError, UsageError
 from holdfast.mount.editing import find_edits, mount_writable, push_edits, status_of, unmount_writable
-from holdfast.mount.overlay import mounted_at
+from holdfast.mount.table import stacked_at
 from tests.mount.edit_operations import OPERATIONS, TREES, apply, content, lay
 from tests.mount.edit_program import opened
 from tests.mount.overlays import needs_overlay, needs_root
@@ -59,7 +59,7 @@ class Desk:
     def reboot(self):
         """As a reboot leaves it: nothing mounted, and everything in the cache as it was."""
         for place in [self.dir, *self.repository.state.rglob("lower")]:
-            while mounted_at(place):
+            while stacked_at(str(place)):
                 subprocess.run(["umount", "-l", place], check=True)
 
     def fetched(self, version):
@@ -86,7 +86,7 @@ def test_push__what_changed(desk):
     assert content(desk.fetched("0.1")) == content(desk.dir)
     assert desk.status() == ([], [], [], [])
     assert desk.edits.read().base.version == "0.1"
-    assert len(mounted_at(desk.dir)) == 1
+    assert len(stacked_at(str(desk.dir))) == 1
     (desk.dir / "a").write_bytes(b"again")
     assert desk.push().version == "0.2"
     assert content(desk.fetched("0.2")) == content(desk.dir)

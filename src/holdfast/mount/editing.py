@@ -28,6 +28,7 @@ from holdfast.mount.changes import Changes, changes_of
 from holdfast.mount.edits import Edits, EditsRecord, all_edits
 from holdfast.mount.mounted import BaseVersion, Identity, edited_scan
 from holdfast.mount.moving import Mover
+from holdfast.mount.table import stacked_at
 from holdfast.mount.upper import read_upper
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def find_edits(repository: Repository, directory: Path | str) -> Edits | None:
     path = Path(os.path.realpath(directory))
     found = [(edits, record) for edits, record in all_edits(repository.state, path) if record.place == repository.place]
     if len(found) > 1:
-        shown = {each.source.rpartition(".")[0] for each in overlay.mounted_at(path)}
+        shown = {each.source.rpartition(".")[0] for each in stacked_at(str(path))}
         found = [pair for pair in found if f"holdfast-edits:{pair[0].token}" in shown] or found
     if len(found) > 1:
         names = ", ".join(record.base.name for _, record in found)
@@ -79,23 +80,24 @@ def mount_writable(repository: Repository, spec: AssetSpec | str, directory: Pat
     path = Path(os.path.realpath(directory))
     if spec.sub_path is not None:
         raise UsageError(f"{spec} is a part of a version", subject=str(spec), hint="only whole versions are writable")
-    version = repository.resolve(spec)
     edits = Edits.of(repository.state, repository.place, spec.name, path)
-    if not edits.folder.exists():  # else it is looked at when what was left undone is done
+    if not edits.folder.exists():  # nothing is made for what cannot be mounted
         _check_directory(path)
-    base = _base(repository, spec, version)
+        _base(repository, spec)
     with edits.turn():
         mover, record = Mover(repository, edits, versions), edits.read()
         if record is not None:
-            record = mover.settle(record)
+            record = mover.settle(record)  # of which a version may come that the spec names
         _check_directory(path)
-        if record is None or record.base.version != version:
+        base = _base(repository, spec)
+        if record is None or record.base.version != base.version:
             record = _begin(repository, mover, record, base, path)
         mover.mount(record)
     return edits
 
 
-def _base(repository: Repository, spec: AssetSpec, version: str) -> Identity:
+def _base(repository: Repository, spec: AssetSpec) -> Identity:
+    version = repository.resolve(spec)
     published = repository.resolver.published(spec.name, version)
     if not published.meta.is_directory:
         raise UsageError(f"{spec} is a file, not a folder", subject=str(spec), hint="fetch it, change it, push it")
@@ -123,7 +125,7 @@ def _begin(repository: Repository, mover: Mover, before: EditsRecord | None, bas
 
 def _check_directory(path: Path) -> None:
     try:
-        mounted = overlay.mounted_at(path)
+        mounted = stacked_at(str(path))
         if mounted:
             hint = f"asset unmount {path}"
             raise BusyError(

@@ -26,6 +26,7 @@ from holdfast.mount import overlay
 from holdfast.mount.edits import Pending
 from holdfast.mount.layers import remaining, table_of
 from holdfast.mount.mounted import Identity
+from holdfast.mount.table import stacked_at
 from holdfast.mount.upper import make_upper, read_upper
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Mover:
 
     def shown(self, record: EditsRecord) -> str | None:
         """The label of what the directory shows, if that are changes of this folder."""
-        mounted = overlay.mounted_at(record.path)
+        mounted = stacked_at(record.directory)
         if not mounted or mounted[-1].type != overlay.KINDS[record.kind]:
             return None
         if record.kind != "overlayfs":  # which tells no label, and is never mounted but with the folders of the record
@@ -209,7 +210,7 @@ class Mover:
             raise
 
     def _mount_lower(self, base: Identity, layers: Layers) -> None:
-        if overlay.mounted_at(layers.lower):
+        if stacked_at(str(layers.lower)):
             with suppress(OSError):
                 os.stat(layers.lower)
                 return
@@ -231,13 +232,13 @@ class Mover:
 
     def _drop(self, layers: Layers) -> None:
         """Remove folders that no record names."""
-        if overlay.mounted_at(layers.lower):
+        if stacked_at(str(layers.lower)):
             self.versions.unmount(layers.lower)
         self.edits.remove_generation(layers)
 
     def close(self) -> None:
         """Remove everything, where nothing of it is mounted at the directory any more."""
         for layers in self.edits.generations():
-            if overlay.mounted_at(layers.lower):
+            if stacked_at(str(layers.lower)):
                 self.versions.unmount(layers.lower)
         self.edits.remove()
