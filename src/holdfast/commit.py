@@ -22,6 +22,8 @@ from holdfast.model.result import Pushed
 from holdfast.store.base import Settles
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.cache.journal import Journal
     from holdfast.catalog.base import Catalog, Clock
     from holdfast.model.result import PushOptions
@@ -40,13 +42,17 @@ _WITHDRAWN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a push writes with. ``origin`` is what a version copied from elsewhere was there: its date, author and parent are kept."""
+    """What a push writes with. ``origin`` is what a version copied from elsewhere was there: its date, author and parent are kept.
+
+    ``claimed`` is told of each number that is claimed, and of the content hash, before there can be a version of it.
+    """
 
     store: Store
     catalog: Catalog
     clock: Clock
     who: str
     origin: Meta | None = None
+    claimed: Callable[[str, str], None] | None = None
 
     def freshness(self, push: OpenPush) -> Freshness:
         """How long this push may rely on what it read of condemned lists."""
@@ -159,6 +165,8 @@ class Commit:
         while True:
             version = self._claim(push)
             reach("push.claimed")
+            if self._desk.claimed is not None:
+                self._desk.claimed(version, source.content_hash)
             fresh.start()
             try:
                 sent = source.send(self._name, version, partial(catalog.renew, push))

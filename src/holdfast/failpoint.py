@@ -64,6 +64,14 @@ POINTS = (
     "replicate.removed",
     "replicate.saved",
     "replicate.expired",
+    "edits.noted",
+    "edits.pushed",
+    "edits.mounted",
+    "edits.held",
+    "edits.left",
+    "edits.moved",
+    "edits.replaced",
+    "edits.cleared",
 )
 
 _armed = os.environ.get("HOLDFAST_FAILPOINT")

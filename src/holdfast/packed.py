@@ -101,10 +101,10 @@ class Packer:
 
 @dataclass(slots=True)
 class Scan:
-    """A folder's stats now, and those of its last push, if any."""
+    """A folder's stats now, and those of its last push, if any. ``cache`` is where they are kept for the next one, if anywhere."""
 
     walked: Walked
-    cache: StatCache
+    cache: StatCache | None
     before: TreeStats | None
 
     @property
@@ -250,7 +250,8 @@ class PackedSource:
         stats = TreeStats(
             self._packer.place, name, version, root, packed.hash, packed.files, packed.size, walked.tables
         )
-        self._scan.cache.write(stats, walked.began)
+        if self._scan.cache is not None:
+            self._scan.cache.write(stats, walked.began)
 
     def __enter__(self) -> Self:
         return self

@@ -26,12 +26,14 @@ from holdfast.source import ListedSource
 from holdfast.transfer.plan import check_tree_names, choose_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from holdfast.catalog.base import Catalog, Clock, Listed, OpenPush
     from holdfast.formats.convention import Meta
     from holdfast.formats.records import AssetRecord
     from holdfast.model.result import Pushed, PushOptions
+    from holdfast.packed import Scan
     from holdfast.source import Judged, Source
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
@@ -43,7 +45,8 @@ class Publisher:
     """Pushes sources into one store through one catalog.
 
     ``state`` is the folder of the journal and of archives in the making, ``place`` the store's URL and endpoint. ``origin`` is
-    what a version that is copied from elsewhere was there: its date, author and parent are kept.
+    what a version that is copied from elsewhere was there: its date, author and parent are kept. ``claimed`` is told each number that the
+    push claims, with the content hash, before there can be a version of it.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Publisher:
         state: Path,
         place: str,
         origin: Meta | None = None,
+        claimed: Callable[[str, str], None] | None = None,
     ) -> None:
         self.store = store
         self.catalog = catalog
@@ -64,7 +68,7 @@ class Publisher:
         self.clock = clock
         self.state = state
         self._place = place
-        self.desk = Desk(store, catalog, clock, who, origin)
+        self.desk = Desk(store, catalog, clock, who, origin, claimed)
         self.packer = Packer(store, catalog, engine, clock, state=state, place=place)
 
     def push(self, source: Path, name: str, options: PushOptions) -> Pushed:
@@ -74,15 +78,33 @@ class Publisher:
         layout = self._layout(source, options)
         if options.get("beside") and layout != "packs":
             raise UsageError(f"directories from elsewhere go into packs only, not into {layout}", subject=name)
-        result = self._push_packs(source, name, options) if layout == "packs" else None
-        if result is None:
+        if layout == "packs":
+            result = self._push_packs(self._scan(source, name, options), name, options)
+        else:
             result = self._push(self._listed_source(source, name, layout, options), name, options)
         return replace(result, seconds=round(time.monotonic() - begun, 3))
+
+    def push_scanned(self, scan: Scan, name: str, options: PushOptions) -> Pushed:
+        """A folder whose stats somebody else took, as the next version in layout packs."""
+        begun = time.monotonic()
+        check_options(name, options)
+        result = self._push_packs(scan, name, options)
+        return replace(result, seconds=round(time.monotonic() - begun, 3))
+
+    def _scan(self, source: Path, name: str, options: PushOptions) -> Scan:
+        exclude, follow = tuple(options.get("exclude", ())), options.get("follow_links", False)
+        return self.packer.scan(source, name, exclude=exclude, follow_links=follow, beside=options.get("beside"))
 
     def publish(self, source: Source, name: str, options: PushOptions, opened: OpenPush | None = None) -> Pushed:
         """A version of what was read already, somewhere else: a copy. ``opened`` is its push's record, if there is one."""
         check_options(name, options)
         return self._push(source, name, options, opened)
+
+    def list_whole(self, name: str, version: str) -> None:
+        """List a version that a killed push of ours left whole, with others like it, unless it may lack something by now."""
+        situation = self._situation(name, self.catalog.listed(name), self.catalog.record(name))
+        if version in situation.adopted:
+            self.catalog.enlist(name, [*situation.adopted])
 
     def _layout(self, source: Path, options: PushOptions) -> str:
         single, asked = source.is_file(), options.get("layout")
@@ -108,10 +130,8 @@ class Publisher:
             self.catalog.close_push(opened)
         return result
 
-    def _push_packs(self, source: Path, name: str, options: PushOptions) -> Pushed:
+    def _push_packs(self, scan: Scan, name: str, options: PushOptions) -> Pushed:
         """Layout packs: an unchanged folder is found so by its stats; else its chunks are sent before a number is claimed."""
-        exclude, follow = tuple(options.get("exclude", ())), options.get("follow_links", False)
-        scan = self.packer.scan(source, name, exclude=exclude, follow_links=follow, beside=options.get("beside"))
         listed, record = self.engine.both(lambda: self.catalog.listed(name), lambda: self.catalog.record(name))
         same = scan.same
         if same is not None:
@@ -133,7 +153,7 @@ class Publisher:
         packed = self.packer.pack(scan, name, newest, alive=lambda: self.catalog.renew(opened))
         reach("push.packed")
         if not packed.files and not scan.walked.tables[""].names:
-            self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
+            self.engine.progress.warn(f"{scan.walked.root} holds nothing that is pushed: the version will be empty")
         with packed:
             return self._push(packed, name, options, opened)
 

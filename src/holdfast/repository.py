@@ -32,7 +32,7 @@ from holdfast.selection import Selection
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Unpack
 
@@ -100,8 +100,8 @@ class Repository:
         """
         return self.publisher().push(Path(source), name, options)
 
-    def publisher(self, origin: Meta | None = None) -> Publisher:
-        """Who pushes into this store; ``origin`` as in :class:`holdfast.publish.Publisher`."""
+    def publisher(self, origin: Meta | None = None, claimed: Callable[[str, str], None] | None = None) -> Publisher:
+        """Who pushes into this store; ``origin`` and ``claimed`` as in :class:`holdfast.publish.Publisher`."""
         from holdfast.publish import Publisher
 
         return Publisher(
@@ -113,6 +113,7 @@ class Repository:
             state=self.state,
             place=self._place,
             origin=origin,
+            claimed=claimed,
         )
 
     def fetch(self, spec: AssetSpec | str, **options: Unpack[FetchOptions]) -> Path:
@@ -140,6 +141,11 @@ class Repository:
             else:  # a part, which no push may take for the whole
                 self._checkouts.forget(Path(to))
         return fetched
+
+    @property
+    def place(self) -> str:
+        """The store's URL and endpoint, by which what is remembered on this machine is told apart."""
+        return self._place
 
     @property
     def clock(self) -> Clock:

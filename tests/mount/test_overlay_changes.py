@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from holdfast.cache.stats import doubted, walk
 from holdfast.mount.layers import OPAQUE, WHITEOUT, differences, merged, remaining, table_of
-from holdfast.mount.overlay import KINDS, Layers, mount_over, mounted_at, unmount
+from holdfast.mount.overlay import KINDS, Layers, mount_over, unmount
+from holdfast.mount.table import stacked_at
 from holdfast.mount.upper import make_upper, read_upper
 from tests.mount.edit_operations import OPERATIONS, TREES, apply, content, lay
 from tests.mount.overlays import KIND, needs_overlay
@@ -207,10 +208,10 @@ def test_overlay__names_with_meaning_for_the_kernel(tmp_path):
     place = tmp_path / "a:b,c d\\e" / ("long" * 50) / ("long" * 50)
     with overlay(place, lay(tmp_path / "lower", {"a": b"1"})) as (folder, _):
         assert (folder / "a").read_bytes() == b"1"
-        assert [each.type for each in mounted_at(folder)] == [KINDS[KIND]]
+        assert [each.type for each in stacked_at(str(folder))] == [KINDS[KIND]]
         if KIND == "overlayfs":
-            assert mounted_at(folder)[0].source == "holdfast-test"
-    assert mounted_at(folder) == []
+            assert stacked_at(str(folder))[0].source == "holdfast-test"
+    assert stacked_at(str(folder)) == []
 
 
 @needs_overlay

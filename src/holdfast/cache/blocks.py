@@ -19,7 +19,7 @@ _HINT: Final = "push again once nothing writes to it"
 
 
 class Stamp(NamedTuple):
-    """By what a change of a file is noticed."""
+    """By what a change of a file is noticed. An inode of 0 is not known, and not compared."""
 
     size: int
     mtime: int
@@ -92,7 +92,8 @@ def read_part(path: str, offset: int, length: int, digest: bytes) -> bytes:
 
 def _check(path: str, stamp: Stamp, descriptor: int) -> None:
     status = os.fstat(descriptor)
-    if (status.st_size, status.st_mtime_ns, signed(status.st_ino)) != stamp:
+    inode = signed(status.st_ino) if stamp.inode else 0
+    if (status.st_size, status.st_mtime_ns, inode) != stamp:
         raise _changed(path)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import re
 import shutil
 import subprocess
 from contextlib import contextmanager, suppress
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["KINDS", "Layers", "Mounted", "choose", "freeze", "mount_over", "mounted_at", "replace", "thaw", "unmount"]
+__all__ = ["KINDS", "Layers", "choose", "freeze", "mount_over", "replace", "thaw", "unmount"]
 
 #: What the changes of each are called in ``/proc/self/mountinfo``.
 KINDS: Final = {"overlayfs": "overlay", "fuse-overlayfs": "fuse.fuse-overlayfs"}
@@ -65,16 +64,6 @@ class Layers:
     def work(self) -> Path:
         """Where a file is put together before it is there."""
         return self.folder / "work"
-
-
-@dataclass(frozen=True, slots=True)
-class Mounted:
-    """One mount at a directory: its type and source as the kernel tells them."""
-
-    number: int
-    parent: int
-    type: str
-    source: str
 
 
 class _Attributes(ctypes.Structure):
@@ -289,24 +278,3 @@ def _busy(path: str) -> BusyError:
         subject=path,
         hint="close what is open in it, and leave it with every shell: fuser -vm tells who",
     )
-
-
-def mounted_at(directory: Path) -> list[Mounted]:
-    """What is mounted at this very directory, the last mounted last; nothing there is touched."""
-    found = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            words = line.split(" ")
-            if _plain(words[4]) == str(directory):
-                rest = words[words.index("-") + 1 :]
-                found[int(words[0])] = Mounted(int(words[0]), int(words[1]), rest[0], _plain(rest[1]))
-    parents = {each.parent: each for each in found.values()}
-    ordered = [each for each in found.values() if each.parent not in found][:1]
-    while ordered and (above := parents.get(ordered[-1].number)) is not None:
-        ordered.append(above)
-    return ordered
-
-
-def _plain(text: str) -> str:
-    """A field of the table, in which blanks and backslashes stand as octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Mounted", "abort", "detach", "mounted_at", "mounts", "restrict"]
+__all__ = ["Mounted", "abort", "detach", "mounted_at", "mounts", "restrict", "stacked_at"]
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
@@ -25,13 +25,18 @@ _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A line of the table. ``flags`` are those of the mount and of its file system; ``device`` is the minor number."""
+    """A line of the table. ``flags`` are those of the mount and of its file system; ``device`` is the minor number.
+
+    ``number`` is the mount's own, ``parent`` that of the mount that it lies on.
+    """
 
     dir: str
     type: str
     source: str
     device: int
     flags: frozenset[str]
+    number: int = 0
+    parent: int = 0
 
     @property
     def is_fuse(self) -> bool:
@@ -51,13 +56,24 @@ def mounts(table: str | None = None) -> list[Mounted]:
             continue
         flags = frozenset((*places[5].split(","), *kinds[2].split(",")))
         device = int(places[2].partition(":")[2])
-        found.append(Mounted(_unescaped(places[4]), kinds[0], _unescaped(kinds[1]), device, flags))
+        numbers = int(places[0]), int(places[1])
+        found.append(Mounted(_unescaped(places[4]), kinds[0], _unescaped(kinds[1]), device, flags, *numbers))
     return found
 
 
 def mounted_at(directory: str) -> Mounted | None:
     """What is mounted at this very directory, uppermost."""
     return next((each for each in reversed(mounts()) if each.dir == directory), None)
+
+
+def stacked_at(directory: str) -> list[Mounted]:
+    """Everything that is mounted at this very directory, the uppermost last, whatever was mounted first."""
+    found = {each.number: each for each in mounts() if each.dir == directory}
+    above = {each.parent: each for each in found.values()}
+    stack = [each for each in found.values() if each.parent not in found][:1]
+    while stack and (following := above.get(stack[-1].number)) is not None:
+        stack.append(following)
+    return stack
 
 
 def restrict(mounted: Mounted, wanted: frozenset[str]) -> bool:
