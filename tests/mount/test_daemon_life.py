@@ -139,7 +139,7 @@ from holdfast.mount.daemon import start
 from holdfast.mount.order import Order
 from holdfast.mount.registry import Registry
 order = Order("tests.mount.views:open_folder", {{"folder": {str(source)!r}}})
-start(Registry(Path({str(tmp_path)!r}) / "mounts"), Path({str(place)!r}), "nlp/x:1", order, foreground=True)
+start(Registry(Path({str(tmp_path)!r}) / "mounts"), Path({str(place)!r}), "nlp/x:1", order, foreground=print)
 """
     with subprocess.Popen([sys.executable, "-c", script], start_new_session=True) as program:
         until((place / "file").exists)

@@ -190,6 +190,20 @@ def test_worker__that_dies_again_and_again(mounts, source, tmp_path):  # noqa: F
     assert (place / "2").read_bytes() == CONTENT[2:502]
 
 
+def test_worker__that_does_not_open(mounts, source, tmp_path):  # noqa: F811
+    """Where the next worker cannot open the version, requests wait until their deadline, end in EIO, and the mount can be unmounted."""
+    place = mounts.mount("open_hanging", folder=source, mark=tmp_path / "mark", deadline=2.0)
+    assert (place / "1").read_bytes() == CONTENT[1:501]
+    os.kill(mounts.record.state.worker.pid, signal.SIGKILL)
+    before = time.monotonic()
+    with pytest.raises(OSError) as caught:
+        os.stat(place / "2")
+    assert caught.value.errno == errno.EIO
+    assert 1.0 < time.monotonic() - before < 20
+    mounts.unmount(mounts.record)
+    assert os.listdir(place) == []
+
+
 def test_worker__that_dies_of_a_request(mounts, source):  # noqa: F811
     """A request that kills every worker ends in EIO, and the mount lives on."""
     (source / "poison").write_bytes(b"x")

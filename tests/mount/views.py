@@ -149,6 +149,15 @@ def open_dying(arguments: dict):
     return FolderView(Path(arguments["folder"]))
 
 
+def open_hanging(arguments: dict):
+    """Never opens, from the second time on."""
+    mark = Path(arguments["mark"])
+    if mark.exists():
+        time.sleep(3600)
+    mark.touch()
+    return FolderView(Path(arguments["folder"]))
+
+
 class _Poisoned(FolderView):
     def read(self, node: int, offset: int, size: int):
         if self._of(node).endswith(b"poison"):

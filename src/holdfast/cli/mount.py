@@ -28,6 +28,7 @@ __all__ = ["mount_command", "mounts_command", "unmount_command"]
 @click.option(
     "-o", "options", multiple=True, metavar="OPTION", help="ro, allow_other, needs=..., or the mounter's own."
 )
+@click.option("--follow", is_flag=True, help="Show newer versions as they come.")
 @click.option("--foreground", is_flag=True, help="Stay, and unmount at Ctrl-C.")
 def mount_command(
     session: Session,
@@ -36,32 +37,53 @@ def mount_command(
     *,
     mounter: str | None,
     options: tuple[str, ...],
+    follow: bool,
     foreground: bool,
 ) -> int:
-    """Mount a live bucket at an empty directory, supervised.
+    """Mount a version, or a live bucket, at an empty directory, supervised.
 
-    SOURCE is s3://bucket or s3://bucket/prefix. The mounter must be installed. It returns once the bucket is mounted and was tested; a
-    supervisor stays, which mounts again whenever the mounter dies or hangs. While nothing is mounted, DIR cannot be written.
+    SOURCE is a spec, which is there at once and read as it is looked at; or with --with s3://bucket or s3://bucket/prefix, whose mounter
+    must be installed. It returns once it is mounted; a supervisor stays, which replaces a program that dies or hangs. While no bucket is
+    mounted, DIR cannot be written.
 
     Examples:
+      asset mount nlp/bert:1 /mnt/bert
+      asset mount nlp/bert /mnt/bert --follow -o allow_other
       asset mount s3://media /srv/media --with rclone
       asset mount s3://media/images ./images --with s3fs -o ro
       asset mount s3://media /srv/media --with rclone -o allow_other,needs=rename+overwrite -o vfs-cache-max-size=5G
     """
     if mounter is None:
-        return _mount_version(source, options)
+        return _mount_version(session, source, directory, options, follow=follow, foreground=foreground)
+    if follow:
+        raise UsageError("--follow goes with a spec: a live bucket is followed anyway", subject="--follow")
     return _mount_live(session, source, directory, mounter, options, foreground=foreground)
 
 
-def _mount_version(source: str, options: Sequence[str]) -> int:
-    """Where the mount of a version comes in."""
-    if options:
-        raise UsageError("-o goes with --with MOUNTER", subject="-o")
+def _mount_version(
+    session: Session, source: str, directory: str, options: Sequence[str], *, follow: bool, foreground: bool
+) -> int:
+    from holdfast.mount.mounting import mount_version
+
     if "://" in source:
         hint = "--with rclone, s3fs, goofys, geesefs or mount-s3"
         raise UsageError(f"{source} is a bucket: it needs --with MOUNTER", subject=source, hint=hint)
-    hint = "asset fetch brings a version here; a bucket is mounted with --with MOUNTER"
-    raise UnsupportedError("this release mounts no versions", subject=source, hint=hint)
+    words = {word for option in options for word in option.split(",") if word}
+    if other := sorted(words - {"ro", "allow_other"}):
+        raise UsageError(
+            f"-o {other[0]} is for --with MOUNTER", subject="-o", hint="a version takes ro and allow_other"
+        )
+    record = mount_version(
+        source,
+        directory,
+        settings=session.settings,
+        follow=follow,
+        allow_other="allow_other" in words,
+        foreground=(lambda record: _print_mounted(session, record)) if foreground else None,
+    )
+    if not foreground:
+        _print_mounted(session, record)
+    return 0
 
 
 def _mount_live(
@@ -168,11 +190,14 @@ def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool
 
 def _ways(record: Record) -> Ways:
     """How a mount of this kind is unmounted."""
+    from holdfast.mount import daemon
     from holdfast.mount.live.mounting import WAYS
     from holdfast.mount.live.templates import MOUNTERS
 
     if record.settings.kind in MOUNTERS:
         return WAYS
+    if record.settings.kind == daemon.VERSION:
+        return daemon.WAYS
     message = f"{record.settings.dir} is a mount of a kind that this release does not know: {record.settings.kind}"
     raise UnsupportedError(message, subject=record.settings.dir)
 

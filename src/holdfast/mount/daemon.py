@@ -23,6 +23,7 @@ from holdfast.mount.table import detach, mounted_at
 from holdfast.mount.unmounting import Ways
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from holdfast.mount.order import Order
@@ -34,8 +35,15 @@ __all__ = ["VERSION", "WAYS", "start"]
 VERSION: Final = "version"
 
 
-def start(registry: Registry, directory: Path, source: str, order: Order, *, foreground: bool = False) -> Record:
-    """Mount a version on a directory and return once it is there; ``foreground``: once it has ended.
+def start(
+    registry: Registry,
+    directory: Path,
+    source: str,
+    order: Order,
+    *,
+    foreground: Callable[[Record], None] | None = None,
+) -> Record:
+    """Mount a version on a directory and return once it is there; with ``foreground``, which is called then, once it has ended.
 
     Raises:
         HoldfastError: why not; nothing is left behind.
@@ -43,12 +51,14 @@ def start(registry: Registry, directory: Path, source: str, order: Order, *, for
     settings = MountSettings(str(directory), source, VERSION, order.value())
     with registry.claimed(settings) as record:
         try:
-            launched = _launch(record, foreground=foreground)
+            launched = _launch(record, foreground=foreground is not None)
         except BaseException:
             record.remove()
             raise
-    if foreground:
+    if foreground is not None:
+        foreground(record)
         _stay(launched)
+        record.remove()
     return record
 
 
@@ -88,8 +98,8 @@ def _hear(said: IO[bytes], log: Path) -> None:
     try:
         error = json.loads(answer)
     except ValueError:
-        hint = f"look at {log}"
-        raise HoldfastError("the process that was to serve the mount ended", subject=str(log), hint=hint) from None
+        words = " ".join(log.read_text("utf-8", "replace")[-600:].split())
+        raise HoldfastError(f"the mount's supervisor ended: {words or 'it said nothing'}", subject=str(log)) from None
     known = {name: error.get(name) for name in ("name", "subject", "hint")}
     raise raised_elsewhere(error["kind"], error["message"], **known)
 

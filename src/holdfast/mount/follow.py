@@ -125,6 +125,11 @@ class FollowingView:
         return self._history.shown[self._generation].version
 
     @property
+    def totals(self) -> tuple[int, int]:
+        """Bytes and files of the version that the root shows."""
+        return self._current.totals
+
+    @property
     def bytes_read(self) -> int:
         """Bytes that were read of the version that the root shows."""
         return self._current.bytes_read

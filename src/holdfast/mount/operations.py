@@ -22,9 +22,9 @@ from holdfast.mount.base import ROOT
 from holdfast.mount.wire import Opcode, Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from holdfast.mount.base import Buffer, Item, View
+    from holdfast.mount.base import Buffer, View
 
 __all__ = ["KEEP_CACHE", "PASSTHROUGH", "Opened", "Opening", "Operations", "Reply", "Request", "no_open", "plain_open"]
 
@@ -38,6 +38,7 @@ PASSTHROUGH: Final = 1 << 7
 _NAME_MAX: Final = 255
 #: Positions of ``.`` and ``..``; those of a view come behind them.
 _DOTS: Final = 2
+_NO_NAMES: Final = (b".", b"..")
 _LAST_POSITION: Final = 2**63 - 1 - _DOTS
 
 _WRITING: Final = (
@@ -191,27 +192,19 @@ class Operations:
             listing.add_plain(b".", 1, node, S_IFDIR)
         if position < _DOTS:  # the kernel knows which directory is above, and asks only for a number
             listing.add_plain(b"..", _DOTS, ROOT, S_IFDIR)
-        behind = max(position - _DOTS, 0)
-        for name, following, attributes in _checked(self._view.items(node, behind), behind):
+        last = max(position - _DOTS, 0)
+        for name, following, attributes in self._view.items(node, last):
+            if not following > last or not _is_name(name) or following > _LAST_POSITION:
+                raise OSError(errno.EIO, "a directory holds what no directory can", name)
             if not listing.add(name, following + _DOTS, attributes):
                 break
+            last = following
         return (listing.reply(unique),)
 
     def _file_system(self, request: Request) -> Reply:
         return (wire.statfs_reply(request.unique, *self._totals),)
 
 
-def _checked(items: Iterator[Item], position: int) -> Iterator[Item]:
-    """A view's items, as long as a directory may hold them.
-
-    Raises:
-        OSError: EIO, at a name that no directory can hold, or a position that does not rise.
-    """
-    for item in items:
-        name = item[0]
-        if not 0 < len(name) <= _NAME_MAX or b"/" in name or b"\0" in name or name in (b".", b".."):
-            raise OSError(errno.EIO, "a directory holds a name that no file can have", name)
-        if not position < item[1] <= _LAST_POSITION:
-            raise OSError(errno.EIO, "a directory does not tell where it goes on behind a name", name)
-        position = item[1]
-        yield item
+def _is_name(name: bytes) -> bool:
+    """Whether a file can have this name."""
+    return 0 < len(name) <= _NAME_MAX and b"/" not in name and b"\0" not in name and name not in _NO_NAMES

@@ -48,8 +48,8 @@ class Reports:
         self._change(worker=None if pid is None else Process.of(pid), restarts=restarts)
 
     def counts(self, pid: int, counts: Sequence[int]) -> None:
-        """What a worker has done since it began."""
-        if self._counts.get(pid) != counts:
+        """What a worker has done since it began; nothing before it serves."""
+        if len(counts) == len(_NOTHING) and self._counts.get(pid) != counts:
             self._counts[pid] = counts
             self._is_changed = True
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor", "main"]
 
-#: Seconds that a worker may take to open its view, and to give a sign of life.
-_OPENING: Final = 120.0
+#: Seconds for which a worker may give no sign of life, while it is still loading and later.
+_LOADING: Final = 30.0
 _SILENCE: Final = 5.0
 #: Seconds that what is open may stay open after SIGTERM.
 _GRACE: Final = 10.0
@@ -59,6 +59,16 @@ class _Worker:
         self.served_from = 0.0
         self.error: dict[str, Any] = {}
         self.totals = 0, 0
+
+    @property
+    def silence(self) -> float:
+        """Seconds since it was heard."""
+        return time.monotonic() - self.heard
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which it may be silent."""
+        return _LOADING if self.stage == "opening" else _SILENCE
 
     @property
     def served(self) -> float:
@@ -87,6 +97,7 @@ class Supervisor:
         self._memory = -1
         self._agreed = Agreement(0, 0, can_skip_open=False, resends=False, passes=False)
         self._ends_at: float | None = None
+        self._served_until = time.monotonic()
         self._signals = _signals()
 
     def mount(self) -> None:
@@ -112,8 +123,8 @@ class Supervisor:
         """
         while worker.stage == "opening" and not worker.error:
             self._wait(1.0)
-            if time.monotonic() - worker.heard > _OPENING:
-                worker.error = {"kind": "unreachable", "message": f"{self._source} did not open in {_OPENING:.0f} s"}
+            if worker.silence > worker.patience:
+                worker.error = {"kind": "failed", "message": f"the process that opens {self._source} hangs"}
         if worker.error:
             known = {name: worker.error.get(name) for name in ("name", "subject", "hint")}
             raise raised_elsewhere(worker.error["kind"], worker.error["message"], **known)
@@ -191,7 +202,9 @@ class Supervisor:
 
     def _answers(self) -> bool:
         """Whether requests are answered here, with errors."""
-        return self._restarts.gave_up and (self._worker is None or self._worker.stage != "serving")
+        if self._worker is not None and self._worker.stage == "serving":
+            return False
+        return self._restarts.gave_up or time.monotonic() - self._served_until > self._order.deadline
 
     def _patience(self) -> float:
         """Seconds until something must be looked after."""
@@ -209,13 +222,12 @@ class Supervisor:
         """Do what is due."""
         now = time.monotonic()
         for worker in (self._worker, self._successor):
-            if worker is not None:
-                silent = now - worker.heard
-                if silent > (_SILENCE if worker.stage == "serving" else _OPENING) and worker.stage != "ready":
-                    self._reports.event("silent", f"worker {worker.pid} gave no sign of life for {silent:.1f} s")
-                    worker.heard = now
-                    worker.kill()
+            if worker is not None and worker.silence > worker.patience:
+                self._reports.event("silent", f"worker {worker.pid} gave no sign of life for {worker.silence:.1f} s")
+                worker.heard = now
+                worker.kill()
         if self._answers():
+            self._have_resent()
             self._answer_with_errors()
         if self._worker is None and self._restart_at is not None and now >= self._restart_at:
             self._restart_at = None
@@ -291,6 +303,8 @@ class Supervisor:
             return
         why = worker.error.get("message") or _ending(status)
         gave_up = self._restarts.gave_up
+        if worker.stage == "serving":
+            self._served_until = time.monotonic()
         delay = self._restarts.died(worker.served)
         self._reports.event("restart", f"worker {worker.pid} ended ({why}); another one in {delay:.1f} s")
         self._restart_at = time.monotonic() + delay
@@ -298,8 +312,6 @@ class Supervisor:
         if self._restarts.gave_up and not gave_up:
             self._reports.event("failing", "workers end as soon as they serve: requests get EIO meanwhile")
         self._reports.state("failing" if self._restarts.gave_up else "restarting", why)
-        if self._restarts.gave_up:
-            self._have_resent()
 
     def _have_resent(self) -> None:
         """Have the kernel send again what a worker left unanswered; before Linux 6.9 it cannot, and those who wait go on waiting."""

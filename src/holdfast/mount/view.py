@@ -104,6 +104,8 @@ class VersionView:
         self._guard = threading.Lock()
         #: Bytes that were read.
         self.bytes_read = 0
+        #: How many bytes in how many files there are, as the meta tells.
+        self.totals = 0, 0
 
     @property
     def bytes_fetched(self) -> int:
@@ -204,7 +206,10 @@ def open_version(
     """
     published = published or repository.resolver.published(name, version)
     opening = _Opening(repository, name, version, published, ranges, deadline, events or Events())
-    return opening.packed(generation) if published.meta.layout == "packs" else opening.listed(generation)
+    meta = published.meta
+    view = opening.packed(generation) if meta.layout == "packs" else opening.listed(generation)
+    view.totals = meta.size or 0, meta.files or 0
+    return view
 
 
 class _Opening:

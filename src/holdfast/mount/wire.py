@@ -274,21 +274,25 @@ class Listing:
             return self._add(_RECORD.pack(node, position, len(name), mode >> 12), name)
         second, nano = divmod(mtime, _SECOND)
         uid, gid = self._owner
+        length = len(name)
+        self._left -= _PLUS_RECORD.size + (length + 7 & ~7)
+        if self._left < 0:
+            return False
         # fmt: off
-        record = _PLUS_RECORD.pack(
+        self._parts.append(_PLUS_RECORD.pack(
             node, 0, FOREVER, FOREVER, 0, 0,
             node, size, (size + 511) >> 9, second, second, second, nano, nano, nano, mode, links, uid, gid, 0, _BLOCK, 0,
-            node, position, len(name), mode >> 12,
-        )
+            node, position, length, mode >> 12,
+        ) + name + _PADDING[length & 7])
         # fmt: on
-        return self._add(record, name)
+        return True
 
     def _add(self, record: bytes, name: bytes) -> bool:
         padding = _PADDING[len(name) & 7]
         self._left -= len(record) + len(name) + len(padding)
         if self._left < 0:
             return False
-        self._parts += (record, name, padding)
+        self._parts.append(record + name + padding)
         return True
 
     def reply(self, unique: int) -> bytes:

@@ -14,6 +14,8 @@ import select
 import signal
 import socket
 import sys
+import threading
+import time
 import traceback
 from contextlib import suppress
 from importlib import import_module
@@ -29,7 +31,7 @@ from holdfast.mount.passing import Passing
 from holdfast.mount.serving import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from holdfast.mount.base import View
     from holdfast.mount.operations import Opening
@@ -51,6 +53,7 @@ def main(arguments: list[str]) -> int:
     if told is None:
         return 0
     order = Order.of(told[0]["order"])
+    beats = _Beats(end)
     view = _opened(order, end)
     if view is None:
         return 1
@@ -58,8 +61,29 @@ def main(arguments: list[str]) -> int:
     told = control.receive(end)
     if told is None or "go" not in told[0]:
         return 0
-    _serve(end, order, view, told[0]["go"], told[1])
+    server = _server(end, order, view, told[0]["go"], told[1])
+    beats.counts = lambda: [*server.counts(), getattr(view, "bytes_fetched", 0)]
+    server.start()
+    while not server.ended.is_set():
+        if select.select([end], [], [], control.BEAT)[0] and control.receive(end) is None:
+            break
+    with suppress(Exception):
+        view.close()
     return 0
+
+
+class _Beats:
+    """Signs of life from the beginning on, for opening a version may take long; with what ``counts`` tells."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self.counts: Callable[[], list[int]] = list
+        threading.Thread(target=self._run, name="holdfast-beats", daemon=True).start()
+
+    def _run(self) -> None:
+        while control.send(self._end, {"alive": self.counts()}):
+            time.sleep(control.BEAT)
+        os._exit(0)  # the supervisor is gone
 
 
 def _opened(order: Order, end: socket.socket) -> View | None:
@@ -78,27 +102,18 @@ def _opened(order: Order, end: socket.socket) -> View | None:
     return None
 
 
-def _serve(end: socket.socket, order: Order, view: View, agreed: dict[str, Any], descriptors: list[int]) -> None:
+def _server(end: socket.socket, order: Order, view: View, agreed: dict[str, Any], descriptors: list[int]) -> Server:
     device, *memory = descriptors
     opening: Opening = no_open if agreed["can_skip_open"] else plain_open
     if agreed["passes"] and memory:
         opening = Passing(device, view, Handles(memoryview(mmap.mmap(memory[0], SIZE))))
     size, files = totals_of(view)
     operations = Operations(view, wire.Owner(*order.owner), opening, size=size, files=files)
-    server = Server(device, operations, deadline=order.deadline, report=lambda text: _say(end, text))
     if hasattr(view, "listen"):
         view.listen(lambda text: _say(end, text))
     if hasattr(view, "watch"):
         view.watch(lambda names: _forget(device, names))
-    server.start()
-    while not server.ended.is_set():
-        alive = [*server.counts(), getattr(view, "bytes_fetched", 0)]
-        if not control.send(end, {"alive": alive}):
-            break
-        if select.select([end], [], [], control.BEAT)[0] and control.receive(end) is None:
-            break
-    with suppress(Exception):
-        view.close()
+    return Server(device, operations, deadline=order.deadline, report=lambda text: _say(end, text))
 
 
 def totals_of(view: View) -> tuple[int, int]:
