@@ -222,7 +222,7 @@ class _Opened:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._changed = os.fstat(descriptor).st_ctime_ns
-        self._finalizer = weakref.finalize(self, os.close, descriptor)
+        weakref.finalize(self, os.close, descriptor).atexit = False  # threads may still read
 
     def is_unchanged(self) -> bool:
         """Whether nobody wrote to it, nor removed it."""

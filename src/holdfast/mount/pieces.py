@@ -244,7 +244,7 @@ class Pieces:
         data = ranges.read(key, group.start, group.end - group.start)
         if data is not None:
             return self._taken(group, data, flight)[0]
-        if len(group.parts) == 1:
+        if len(group.parts) == 1 or ranges.lacks(key, group.start, group.end - group.start):
             return [*group.parts]
         half = len(group.parts) // 2
         halves = (_range_of(group.pack, group.parts[:half]), _range_of(group.pack, group.parts[half:]))
