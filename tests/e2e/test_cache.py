@@ -46,6 +46,24 @@ def test_prune__by_setting(pushed) -> None:
     assert specs(pushed) == []
 
 
+def test_prune__ranges(pushed) -> None:
+    """What mounts have read goes with --ranges alone, and fetched versions stay; without it, it stays."""
+    from holdfast.cache.ranges import FOLDER
+
+    fetched(pushed)
+    assert pushed.ok("cache", "prune", "--ranges", "--json").json["ranges"] == 0
+    folder = pushed.assets_dir.parent / FOLDER
+    pack = folder / "packs" / "ab" / ("ab" * 32)
+    pack.parent.mkdir(parents=True)
+    pack.write_bytes(b"x" * 10_000)
+    pushed.ok("cache", "prune", "--max-size", "1G")
+    assert pushed.ok("cache", "prune", "--ranges", "--dry-run", "--json").json["ranges"] >= 10_000
+    assert pack.exists()
+    assert pushed.ok("cache", "prune", "--ranges", "--json").json["ranges"] >= 10_000
+    assert not pack.exists()
+    assert len(specs(pushed)) == 2
+
+
 def test_prune__named(pushed) -> None:
     """A version that is named goes, whatever its size."""
     fetched(pushed)

@@ -233,6 +233,15 @@ def test_view__whole_once_it_was_read(tmp_path):
                 assert file.read() == (source / "large").read_bytes()
             if layout == "packs":
                 assert view.whole(find(view, "small").node) is None
+        if layout == "packs":  # the file is read from there, too, where its ranges are gone
+            ranges = Ranges.open(tmp_path / layout, None)
+            for item in [*ranges.held()]:
+                if f"{FOLDER}/packs/" in item.name:
+                    ranges.drop(item.name)
+            with closing(open_version(repository, "n/v", "0.0", ranges)) as view:
+                store.reads.clear()
+                assert read_whole(view, find(view, "large")) == (source / "large").read_bytes()
+                assert store.bytes_of_packs == 0
 
 
 # reading ahead

@@ -214,3 +214,35 @@ def test_view__starts_while_the_store_is_away(tmp_path, source):
     with closing(open_version(repository, "n/v", "0.0", ranges, published=published)) as view:
         assert read_all(view) == contents(source)
         assert view.lookup(ROOT, b"nothing") is None
+
+
+def test_pieces__bounded_memory(tmp_path, source):
+    """However much is read, chunks take no more memory than they may, and each is found as long as its range is here."""
+    from holdfast.mount.contents import PackedContents
+    from holdfast.mount.pieces import Pieces
+
+    store = Recording()
+    repository_on(store, tmp_path / "one").push(source, "n/v")
+    with closing(open_version(repository_on(store, tmp_path / "two"), "n/v", "0.0", None)) as view:
+        assert isinstance(view._contents, PackedContents)
+        pieces = view._contents._pieces = Pieces(store, None, deadline=5, memory=MIB)
+        for _ in range(2):
+            for path, shown in walk(view):
+                if shown.mode & 0o170000 == 0o100000:
+                    assert read_whole(view, shown, 32_768) == (source / path).read_bytes()
+                    assert pieces._held <= MIB + 5 * MIB  # and the range that came last
+        held = {number: size for number, (_, size) in pieces._blocks.items()}
+        assert sum(held.values()) == pieces._held
+        assert {number for number, _ in pieces._places.values()} <= held.keys()
+        pieces.close()
+
+
+def test_read__what_the_store_gave_is_kept_when_it_ends(tmp_path, source):
+    """What was read, or read ahead, before a view was closed is on this machine when the next one is opened."""
+    store = Recording()
+    repository_on(store, tmp_path / "one").push(source, "n/v")
+    repository = repository_on(store, tmp_path / "two")
+    for _ in range(3):
+        with closing(open_version(repository, "n/v", "0.0", Ranges.open(tmp_path / "cache", None))) as view:
+            read_whole(view, find(view, "large"))
+    assert view.bytes_fetched == 0

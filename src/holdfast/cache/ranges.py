@@ -72,6 +72,7 @@ class Ranges:
         self._open: OrderedDict[str, _Opened] = OrderedDict()
         self._guard = threading.Lock()
         self._trimming = threading.Lock()
+        self._writing = threading.Lock()
         self._step = max(1, min(_STEP, limit // _STEP_PART))
         self._written = self._step  # so that the first write looks for room
         self._refused = 0.0
@@ -115,6 +116,11 @@ class Ranges:
         file = self._opened(key, make=False)
         return file is not None and (not length or file.has(start, length))
 
+    def lacks(self, key: str, start: int, length: int) -> bool:
+        """Whether none of these bytes were written here."""
+        file = self._opened(key, make=False)
+        return file is None or file.lacks(start, length)
+
     def write(self, key: str, start: int, data: ReadableBuffer) -> None:
         """Keep bytes of an object, if there is room; what goes wrong costs only that they are read again."""
         view = memoryview(data).cast("B")
@@ -122,9 +128,10 @@ class Ranges:
             return
         file = self._opened(key, make=True)
         try:
-            while file is not None and view:
-                count = os.pwrite(file.descriptor, view, start)
-                view, start = view[count:], start + count
+            with self._writing:  # side by side, the kernel would have them wait for each other, and busily
+                while file is not None and view:
+                    count = os.pwrite(file.descriptor, view, start)
+                    view, start = view[count:], start + count
         except OSError as error:
             self.refused(error)
 
@@ -143,7 +150,7 @@ class Ranges:
             found = self._open.get(key)
             if found is not None:
                 self._open.move_to_end(key)
-        if found is not None and os.fstat(found.descriptor).st_nlink:
+        if found is not None and not found.is_unlinked():
             return found
         path = self.folder / key.removeprefix(f"{layout.OWN}/")
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if make else 0)
@@ -239,7 +246,9 @@ class _Opened:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._touched = 0.0
-        weakref.finalize(self, os.close, descriptor)
+        weakref.finalize(
+            self, os.close, descriptor
+        ).atexit = False  # threads may still use it, and its number another file
 
     def has(self, start: int, length: int) -> bool:
         """Whether no hole is among these bytes, as far as the file system tells."""
@@ -250,6 +259,17 @@ class _Opened:
             )
         except OSError:  # beyond the last byte
             return False
+
+    def lacks(self, start: int, length: int) -> bool:
+        """Whether all of these bytes are a hole."""
+        try:
+            return os.lseek(self.descriptor, start, os.SEEK_DATA) >= start + length
+        except OSError:  # beyond the last byte
+            return True
+
+    def is_unlinked(self) -> bool:
+        """Whether somebody has removed it: what is written to it now, nobody else sees."""
+        return os.fstat(self.descriptor).st_nlink == 0
 
     def touch(self) -> None:
         """It was used; told to the disk now and then."""

@@ -46,6 +46,18 @@ class Wholes:
         os.close(descriptor)
         return None
 
+    def read(self, digest: str, start: int, length: int) -> bytes | None:
+        """Bytes of a file that is here, unchecked; None where it is not."""
+        descriptor = self._descriptor(digest)
+        if descriptor is None:
+            return None
+        try:
+            return os.pread(descriptor, length, start)
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+
     def verify(self, digest: str) -> bool:
         """Read a file that is here from end to end, so that it may be used; one that is not as it should be goes."""
         descriptor = self._descriptor(digest)

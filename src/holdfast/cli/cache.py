@@ -115,32 +115,54 @@ def _value(entry: CachedVersion, in_use: Container[tuple[str, str]]) -> dict[str
 @click.option(
     "--max-size", type=SIZE, metavar="SIZE", help="Remove the longest unused until no more than this is left."
 )
+@click.option("--ranges", is_flag=True, help="Remove what mounts have read, whatever else is removed.")
 @dry_run
-def prune_command(session: Session, specs: tuple[str, ...], *, max_size: int | None, dry_run: bool) -> None:
+def prune_command(
+    session: Session, specs: tuple[str, ...], *, max_size: int | None, ranges: bool, dry_run: bool
+) -> None:
     """Remove fetched versions from this machine: those named, or the longest unused beyond a size.
 
     Without a name and without --max-size the setting cache.max_size counts, which every fetch keeps to as well. What is pinned or in
     use, what was changed since it was fetched, and what was not fetched from a store, stays. What killed commands left here
-    is cleaned up, too; a copy without a marker that was moved aside is yours and is not touched.
+    is cleaned up, too; a copy without a marker that was moved aside is yours and is not touched. What mounts have read goes by
+    itself; with --ranges it goes now, and mounts that still need it read it again.
 
     Examples:
       asset cache prune --max-size 20G
+      asset cache prune --ranges
       asset cache prune nlp/bert:1.3 nlp/old --dry-run
     """
     folder = _folder(session)
-    pruned = _named(folder, specs, dry_run=dry_run) if specs else _beyond(session, folder, max_size, dry_run=dry_run)
+    if specs:
+        pruned = _named(folder, specs, dry_run=dry_run)
+    elif ranges and max_size is None and session.settings.cache_max_size is None:
+        pruned = _Pruned()
+    else:
+        pruned = _beyond(session, folder, max_size, dry_run=dry_run)
+    read = _ranges(session, dry_run=dry_run) if ranges else 0
     leftovers = sweep_leftovers(folder, dry_run=dry_run)
     freed = sum(entry.bytes for entry in pruned.removed)
     if session.json:
         removed, kept = [_label(entry) for entry in pruned.removed], [{"spec": s, "why": w} for s, w in pruned.kept]
-        print_json({"removed": removed, "bytes": freed, "kept": kept, "leftovers": leftovers, "dry_run": dry_run})
+        value = {"removed": removed, "bytes": freed, "kept": kept, "leftovers": leftovers, "ranges": read}
+        print_json(value | {"dry_run": dry_run})
         return
     would = "would be removed" if dry_run else "removed"
     print_lines(f"{_label(entry)} {would}" for entry in pruned.removed)
     print_lines(f"{path} {would}: a killed command left it" for path in leftovers)
     if not session.quiet:
         print_lines(f"{spec} stays: {why}" for spec, why in pruned.kept)
-        print_lines([f"{human_size(freed)} {'would be freed' if dry_run else 'freed'}"])
+        print_lines([f"{human_size(freed + read)} {'would be freed' if dry_run else 'freed'}"])
+
+
+def _ranges(session: Session, *, dry_run: bool) -> int:
+    """Remove what mounts have read; how many bytes that are."""
+    from holdfast.cache.ranges import FOLDER, Ranges
+
+    if not (session.settings.cache_dir / FOLDER).is_dir():
+        return 0
+    ranges = Ranges.open(session.settings.cache_dir, None)
+    return sum(item.bytes for item in ranges.held()) if dry_run else ranges.clear()
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.errors import HoldfastError, IntegrityError
 from holdfast.mount.ahead import Ahead
-from holdfast.mount.pieces import MEMORY, Raw
+from holdfast.mount.pieces import MEMORY, WHOLE, Raw
 from holdfast.mount.sheets import Kept
 from holdfast.transfer.unpacking import Part
 
@@ -34,8 +34,6 @@ _MIB: Final = 1024 * 1024
 #: How far a large file is read ahead, and a pack of small ones; and how far apart reads may be that follow one another.
 _FIRST, _MOST, _SLACK = 8 * _MIB, 64 * _MIB, 2 * _MIB
 _FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL = _MIB // 4, 8 * _MIB, _MIB // 4
-#: Smaller files are not put together for the kernel.
-_LEAST_WHOLE: Final = _MIB
 _BATCH: Final = 4 * _MIB
 #: Small files are looked for on so many pages at a time.
 _SHEETS: Final = 8
@@ -153,7 +151,7 @@ class PackedContents:
     def whole(self, place: Place) -> int | None:
         """A descriptor of the file, once it was read to its end and put together."""
         entry = self._sheets.entries(place.sheet)[place.row]
-        if self._wholes is None or isinstance(entry.content, bytes) or entry.size < _LEAST_WHOLE:
+        if self._wholes is None or isinstance(entry.content, bytes) or entry.size < WHOLE:
             return None
         digest = entry.digest.hex()
         found = self._wholes.open(digest)
@@ -222,7 +220,7 @@ class _Opened:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._changed = os.fstat(descriptor).st_ctime_ns
-        self._finalizer = weakref.finalize(self, os.close, descriptor)
+        weakref.finalize(self, os.close, descriptor).atexit = False  # threads may still read
 
     def is_unchanged(self) -> bool:
         """Whether nobody wrote to it, nor removed it."""

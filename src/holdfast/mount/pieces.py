@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.cache.ranges import Ranges
+    from holdfast.cache.wholes import Wholes
     from holdfast.store.base import Store
     from holdfast.transfer.unpacking import Part
 
-__all__ = ["Pieces", "Raw"]
+__all__ = ["MEMORY", "WHOLE", "Pieces", "Raw"]
 
 #: What chunks in memory may take, in bytes; and what may be on its way ahead of its use.
 MEMORY: Final = 128 * 1024 * 1024
+#: Files from this size on, in bytes, may be here as a whole.
+WHOLE: Final = 1024 * 1024
 _RANGE, _RAW = 4 * 1024 * 1024, 16 * 1024 * 1024
 _TRIES: Final = 2
 
@@ -67,6 +70,7 @@ class Pieces:
         ranges: the range cache, if there is one.
         deadline: seconds after which whoever waits gets an error.
         key_of: the key of the object by its name.
+        wholes: whole files beside the ranges, if there are any.
         copy: where a fetched copy of the files lies, if there is one.
         memory: bytes that chunks may take.
     """
@@ -78,6 +82,7 @@ class Pieces:
         *,
         deadline: float,
         key_of: Callable[[str], str] = keys.pack_key,
+        wholes: Wholes | None = None,
         copy: Path | None = None,
         memory: int = MEMORY,
     ) -> None:
@@ -85,6 +90,7 @@ class Pieces:
         self._ranges = ranges
         self._deadline = deadline
         self._key_of = key_of
+        self._wholes = wholes
         self._copy = copy
         self._memory = memory
         self._workers = Workers(deadline)
@@ -237,34 +243,46 @@ class Pieces:
         left = list(parts)
         if self._ranges is not None:
             left = [part for group in _groups(left, gap=0) for part in self._cached(self._ranges, group, flight)]
-        return [part for part in left if not self._copied(part, flight)] if self._copy is not None else left
+        if self._copy is None and self._wholes is None:
+            return left
+        return [part for part in left if not self._copied(part, flight)]
 
     def _cached(self, ranges: Ranges, group: PackRange, flight: _Flight) -> list[Part]:
         key = self._key_of(group.pack)
         data = ranges.read(key, group.start, group.end - group.start)
         if data is not None:
             return self._taken(group, data, flight)[0]
-        if len(group.parts) == 1:
+        if len(group.parts) == 1 or ranges.lacks(key, group.start, group.end - group.start):
             return [*group.parts]
         half = len(group.parts) // 2
         halves = (_range_of(group.pack, group.parts[:half]), _range_of(group.pack, group.parts[half:]))
         return [part for each in halves for part in self._cached(ranges, each, flight)]
 
     def _copied(self, part: Part, flight: _Flight) -> bool:
-        """Whether a fetched copy has these bytes: anybody may have changed it, so they are checked as any others."""
-        if self._copy is None or not part.file.path:
-            return False
+        """Whether the whole file is here, or a fetched copy: anybody may have changed that, so it is checked as all else is."""
         chunk = part.chunk
-        with suppress(OSError):
-            descriptor = os.open(self._copy / os.fsdecode(part.file.path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-            try:
-                data = os.pread(descriptor, chunk.raw, part.start)
-            finally:
-                os.close(descriptor)
-            if len(data) == chunk.raw and raw_digest_of(data) == chunk.digest:
+        for data in (self._of_whole(part), self._of_copy(part)):
+            if data is not None and len(data) == chunk.raw and raw_digest_of(data) == chunk.digest:
                 self._put({chunk.digest: Raw(memoryview(data), 0, chunk.raw)}, chunk.raw, flight)
                 return True
         return False
+
+    def _of_whole(self, part: Part) -> bytes | None:
+        if self._wholes is None or part.file.size < WHOLE:
+            return None
+        return self._wholes.read(part.file.digest.hex(), part.start, part.chunk.raw)
+
+    def _of_copy(self, part: Part) -> bytes | None:
+        if self._copy is None:
+            return None
+        path = self._copy / os.fsdecode(part.file.path)
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                return os.pread(descriptor, part.chunk.raw, part.start)
+            finally:
+                os.close(descriptor)
+        return None
 
     def _from_store(self, group: PackRange, flight: _Flight) -> memoryview:
         """Read one range and check it; what comes out wrong is asked for once more. The range, as it is stored."""

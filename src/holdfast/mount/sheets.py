@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from operator import lt
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -31,7 +31,7 @@ _ENTRIES: Final = 64 * 1024 * 1024
 #: What one takes beside its paths, at most, by measurement: a row of numbers, an entry with its chunks.
 _ROW_BYTES, _ENTRY_BYTES, _CHUNK_BYTES = 160, 400, 300
 #: Pages that are looked at one after the other are read so many at a time.
-_AHEAD: Final = 16
+_AHEAD, _AHEAD_BYTES = 16, 16 * 1024 * 1024
 _SHEET: Final = 1024
 _UNSAFE: Final = re.compile(rb"[\0/]\.{0,2}(?=[\0/])")
 _KINDS: Final = {"file": b"f", "dir": b"d", "link": b"l"}
@@ -117,7 +117,8 @@ class PagedSheets:
         raw = self._raw.get(number)
         if raw is None:
             count = _AHEAD if number == self._last + 1 else 1
-            for behind, found in enumerate(self._load(self._pages[number : number + count])):
+            wanted = [*takewhile(_within(_AHEAD_BYTES), self._pages[number : number + count])]
+            for behind, found in enumerate(self._load(wanted or [self._pages[number]])):
                 self._raw.put(number + behind, found, len(found))
                 raw = found if raw is None else raw
                 self._last = number + behind
@@ -142,6 +143,18 @@ class ListedSheets:
     def entry(self, number: int, row: int) -> Entry:
         """An entry, whole."""
         return self._entries[number * _SHEET + row]
+
+
+def _within(limit: int) -> Callable[[Page], bool]:
+    """Whether this page and those before it unfold to no more than so many bytes."""
+    left = limit
+
+    def fits(page: Page) -> bool:
+        nonlocal left
+        left -= page.raw
+        return left >= 0
+
+    return fits
 
 
 def _rows_of(entries: Sequence[Entry]) -> Rows:

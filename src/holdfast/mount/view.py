@@ -244,7 +244,7 @@ class _Opening:
         root = here.root if here is not None else self._root()
         reader.expect(root)
         pages = Pieces(store, self._ranges, deadline=self._deadline, key_of=keys.pages_key, memory=_PAGES)
-        chunks = Pieces(store, self._ranges, deadline=self._deadline, copy=self._copy())
+        chunks = Pieces(store, self._ranges, deadline=self._deadline, wholes=self._wholes, copy=self._copy())
         sheets = PagedSheets(root.pages, _loader(here, pages))
         contents = PackedContents(sheets, chunks, self._wholes)
         nodes = Nodes(sheets, self._pushed, generation)

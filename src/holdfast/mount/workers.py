@@ -19,6 +19,8 @@ __all__ = ["Workers"]
 _AT_ONCE, _AHEAD, _LOST = 12, 6, 48
 #: A thread that has nothing to do ends after so many seconds.
 _IDLE: Final = 20.0
+#: How long the end waits for those that work, in seconds.
+_MOMENT: Final = 2.0
 
 
 class Workers:
@@ -69,6 +71,8 @@ class Workers:
         while True:
             with self._wanted:
                 self._begun.pop(me, None)
+                if self._closed:
+                    self._wanted.notify_all()
                 if self._ahead and self._idle:
                     self._wanted.notify()
                 found = self._next()
@@ -79,9 +83,12 @@ class Workers:
             found[0]()
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and wait a moment for what has begun: what was read is then kept."""
+        end = time.monotonic() + min(_MOMENT, self._late)
         with self._wanted:
             self._closed = True
             self._urgent.clear()
             self._ahead.clear()
             self._wanted.notify_all()
+            while self._begun and time.monotonic() < end:
+                self._wanted.wait(end - time.monotonic())
