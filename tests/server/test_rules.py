@@ -260,6 +260,17 @@ def test_next_request(crowd):
     assert crowd.get("names").status_code == 401
 
 
+def test_shut_out_and_let_in(crowd):
+    """An account that is let in again has no token or session from before it was shut out."""
+    crowd.session("reader", "page")
+    assert crowd.get("names").status_code == 200
+    for disabled in (True, False):
+        with crowd.service.database.write() as connection:
+            accounts.set_disabled(connection, "reader", disabled=disabled)
+        assert crowd.get("names").status_code == 401
+        assert crowd.page("/projects", "page").status_code == 401
+
+
 @pytest.mark.parametrize("rule", [{}, {"public": True, "signed_in": True}, {"role": Role.READER}])
 def test_route_without_a_rule(tmp_path, rule):
     """An application with a route that has no rule, several, or a role outside of projects does not start."""
