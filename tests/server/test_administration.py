@@ -10,6 +10,7 @@ import time
 import pytest
 
 from holdfast.cli.main import run
+from holdfast.errors import AccessError
 from holdfast.formats.api import WhoamiReply
 from holdfast.formats.people import AuditReply
 from holdfast.remote import Server
@@ -36,6 +37,11 @@ TABLE = [
     ("user add gil --invite nonsense", "", 2),
     ("user add gil --admin --invite gil@partner.example", "", 4),
     ("user add ci --invite ci@partner.example", "", 2),
+    ("invite withdraw ANN@partner.example", "", 0),
+    ("invite withdraw ann@partner.example", "", 3),
+    ("invite withdraw nonsense", "", 3),
+    ("user disable ci", "", 0),
+    ("user enable ci", "", 0),
     ("user disable ann", "", 0),
     ("user list", "", 0),
     ("user disable root", "", 4),
@@ -134,6 +140,8 @@ def test_text(server, asset, admin):
     assert "root" in asset("user", "list", text=True)[1]
     assert asset("project", "list", text=True)[1].startswith("NAME")
     assert asset("user", "add", "dan", "--service", text=True)[1].startswith("hft_")
+    asset("user", "add", "gus", "--invite", "gus@partner.example")
+    assert "gus@partner.example  gus" in asset("invite", "list", text=True)[1]
 
 
 def test_service__its_token(server, asset, admin):
@@ -142,6 +150,26 @@ def test_service__its_token(server, asset, admin):
     assert Server(server.url, token).ask("GET", "whoami", WhoamiReply).name == "bot"
     with pytest.raises(ValueError, match="no service account"):
         Server(server.url, server.tokens["root"]).ask("POST", "admin/users/reader/tokens", type(None))
+
+
+def test_service__let_in_again(server, asset, admin):
+    """A service account that is let in again gets another token, and the one from before stays ended."""
+    old = asset("user", "add", "robot", "--service")[1]["token"]
+    asset("user", "disable", "robot")
+    new = asset("user", "enable", "robot")[1]["token"]
+    assert Server(server.url, new).ask("GET", "whoami", WhoamiReply).name == "robot"
+    with pytest.raises(AccessError):
+        Server(server.url, old).ask("GET", "whoami", WhoamiReply)
+
+
+def test_invitations(asset, admin):
+    """Open invitations are listed, with the account that each opens, until they are taken back."""
+    asset("user", "add", "ira", "--invite", "ira@partner.example")
+    found = [row for row in asset("invite", "list")[1] if row["name"] == "ira"]
+    assert [row["email"] for row in found] == ["ira@partner.example"]
+    assert time.time() < found[0]["expires"] < time.time() + 31 * 86400
+    assert asset("invite", "withdraw", "ira@partner.example") == (0, {"email": "ira@partner.example"})
+    assert not [row for row in asset("invite", "list")[1] if row["name"] == "ira"]
 
 
 def test_audit__names_the_admin(server, asset, admin):

@@ -100,6 +100,8 @@ def test_from_nothing(machine):
         machine.server("user", "disable", "bob")
         assert machine.asset("list", code=6)["error"]["kind"] == "not_allowed"
         machine.server("user", "enable", "bob")
+        machine.asset("list", code=6)
+        machine.asset("login", url, "--user", "bob", "--password-stdin", stdin=PASSWORD)
         assert [each["name"] for each in machine.asset("list")] == ["n/a"]
         machine.server("user", "passwd", "bob", "--password-stdin", stdin="another long password")
         machine.asset("list", code=6)

@@ -231,7 +231,7 @@ PEERS = [
 
 
 def test_operator__on_this_machine(server):
-    """The counters are shown without a token to this machine itself, and to nobody through a proxy on it."""
+    """The counters are shown without a token where the settings say so, to this machine itself and to nobody through a proxy on it."""
     app = server.client.app
     paths = [path for _, path, (rule, _) in every(app) if rule == "operator"]
 
@@ -241,8 +241,11 @@ def test_operator__on_this_machine(server):
             return {(await client.get(path, headers=sent)).status_code for path in paths}
 
     for peer, proxies, headers, is_let_in in PEERS:
-        server.service.settings = replace(server.service.settings, behind_proxy=tuple(map(ip_network, proxies)))
+        known = tuple(map(ip_network, proxies))
+        server.service.settings = replace(server.service.settings, behind_proxy=known, local_metrics=True)
         assert asyncio.run(statuses(peer, headers)) == {200 if is_let_in else 401}, (peer, proxies, headers)
+        server.service.settings = replace(server.service.settings, local_metrics=False)
+        assert asyncio.run(statuses(peer, headers)) == {401}, (peer, proxies, headers)
         assert asyncio.run(statuses(peer, headers | server.headers("root"))) == {200}
 
 
@@ -258,6 +261,17 @@ def test_next_request(crowd):
     with crowd.service.database.write() as connection:
         accounts.set_disabled(connection, "reader", disabled=True)
     assert crowd.get("names").status_code == 401
+
+
+def test_shut_out_and_let_in(crowd):
+    """An account that is let in again has no token or session from before it was shut out."""
+    crowd.session("reader", "page")
+    assert crowd.get("names").status_code == 200
+    for disabled in (True, False):
+        with crowd.service.database.write() as connection:
+            accounts.set_disabled(connection, "reader", disabled=disabled)
+        assert crowd.get("names").status_code == 401
+        assert crowd.page("/projects", "page").status_code == 401
 
 
 @pytest.mark.parametrize("rule", [{}, {"public": True, "signed_in": True}, {"role": Role.READER}])

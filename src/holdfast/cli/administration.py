@@ -49,6 +49,12 @@ class Deeds(Protocol):
     def invite(self, wanted: InvitationRequest) -> InvitationRow:
         """Somebody with a verified address."""
 
+    def invitations(self) -> list[InvitationRow]:
+        """The open invitations."""
+
+    def withdraw(self, email: str) -> None:
+        """Take an invitation back."""
+
     def new_token(self, name: str) -> str:
         """A token of a service account."""
 

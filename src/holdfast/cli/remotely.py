@@ -56,6 +56,15 @@ class RemoteAdministration:
         """Somebody with a verified address."""
         return self._ask("POST", InvitationRow, "invitations", body=wanted)
 
+    def invitations(self) -> list[InvitationRow]:
+        """The open invitations."""
+        return self._ask("GET", list[InvitationRow], "invitations")
+
+    def withdraw(self, email: str) -> None:
+        """Take an invitation back; the account stays."""
+        query = {"email": email}
+        self.server.ask("DELETE", "admin/invitations", _NOTHING, query=query, again=False)
+
     def new_token(self, name: str) -> str:
         """A token of a service account, told this once."""
         return self._ask("POST", ServiceTokenReply, "users", name, "tokens").token

@@ -16,6 +16,7 @@ import click
 from holdfast.cli.administration import administration, placed
 from holdfast.cli.groups import group_command, role_command
 from holdfast.cli.hosting import project_command
+from holdfast.cli.invitations import invite_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import print_json, print_lines, print_table
 from holdfast.cli.users import user_command
@@ -217,6 +218,7 @@ for _command in (
     rotate_secret_command,
     rebuild_command,
     user_command,
+    invite_command,
     group_command,
     role_command,
     project_command,

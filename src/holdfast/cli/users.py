@@ -71,13 +71,17 @@ def user_add_command(
 
         deeds.add_user(UserRequest(name, password, admin, service))
         token = deeds.new_token(name) if service else None
-    if token is None:
-        told(session, {"name": name, "token": None}, f"{name} can sign in")
-    elif session.json:
-        print_json({"name": name, "token": token})
-    else:
-        print_lines([token])
-        session.progress.warn(f"this is the token of {name}; its text is not shown again")
+    _tell_token(session, {"name": name, "token": token}, f"{name} can sign in")
+
+
+def _tell_token(session: Session, value: dict[str, object], text: str) -> None:
+    """What was done; of a service account its new token alone, which is told this once."""
+    token = value["token"]
+    if token is None or session.json:
+        told(session, value, text)
+        return
+    print_lines([str(token)])
+    session.progress.warn(f"this is the token of {value['name']}; its text is not shown again")
 
 
 def _invite(session: Session, name: str, email: str, *, admin: bool, place: Place) -> None:
@@ -115,7 +119,7 @@ def user_list_command(session: Session, *, place: Place) -> None:
 def user_disable_command(session: Session, name: str, *, place: Place) -> None:
     """Shut an account out: its next request is refused, at every server on the database.
 
-    URLs that were signed for it before stay good until they expire, a quarter of an hour at most.
+    Its tokens end for good. URLs that were signed for it before stay good until they expire, a quarter of an hour at most.
 
     Examples:
       asset server user disable bob --data /srv/holdfast
@@ -129,14 +133,16 @@ def user_disable_command(session: Session, name: str, *, place: Place) -> None:
 @click.argument("name")
 @reaching
 def user_enable_command(session: Session, name: str, *, place: Place) -> None:
-    """Let an account in again.
+    """Let an account in again. Tokens from before stay ended: a person signs in anew, for a service one is made and printed.
 
     Examples:
       asset server user enable bob --data /srv/holdfast
     """
     with reached(session, place) as deeds:
         deeds.set_disabled(name, disabled=False)
-    told(session, {"name": name, "disabled": False}, f"{name} is let in")
+        service = any(row.service for row in deeds.users() if row.name == name)
+        token = deeds.new_token(name) if service else None
+    _tell_token(session, {"name": name, "disabled": False, "token": token}, f"{name} is let in")
 
 
 @command("passwd")

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError as TakenError
 
 from holdfast.errors import AlreadyExistsError, ConflictError, NotFoundError, UsageError
 from holdfast.formats.people import UserRow
-from holdfast.server.tables import accounts, group_roles, groups, members, projects, tokens
+from holdfast.server.tables import accounts, devices, group_roles, groups, handovers, members, projects, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -108,13 +108,16 @@ def set_password(connection: Connection, name: str, password: str) -> None:
 
 
 def set_disabled(connection: Connection, name: str, *, disabled: bool) -> None:
-    """Shut an account out, or let it in again. The last admin stays."""
+    """Shut an account out, or let it in again. Its tokens end for good: whoever comes back signs in anew. The last admin stays."""
     row = find_account(connection, name)
     if disabled and row.admin:
         others = select(func.count()).where(accounts.c.admin, ~accounts.c.disabled, accounts.c.id != row.id)
         if not connection.execute(others).scalar_one():
             raise ConflictError(f"{name} is the last admin", subject=name, hint="make another admin first")
     connection.execute(update(accounts).where(accounts.c.id == row.id).values(disabled=disabled))
+    _revoke_all(
+        connection, int(row.id)
+    )  # on letting in, too: of accounts that were shut out when tokens were still kept
 
 
 def list_accounts(connection: Connection) -> list[UserRow]:
@@ -198,7 +201,9 @@ def _members_of(connection: Connection, group: int) -> list[str]:
 
 
 def _revoke_all(connection: Connection, account: int) -> None:
-    connection.execute(delete(tokens).where(tokens.c.account == account))
+    """Tokens, and what a token was about to be made of."""
+    for table in (tokens, handovers, devices):
+        connection.execute(delete(table).where(table.c.account == account))
 
 
 def _check_name(name: str) -> None:

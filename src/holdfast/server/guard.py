@@ -1,5 +1,5 @@
 """The rule of each route, enforced before anything of it runs: public, signed in, an admin of the server (or, for ``operator``,
-whoever is on its machine), or a role in the project.
+where the settings say so, whoever is on its machine), or a role in the project.
 
 A handler says its rule in ``opt``; an application with a handler that says none, or more than one, does not start. A handler with
 ``page`` in its ``opt`` is for browsers: who asks is known by the session in a cookie, never by a token, and a form must carry its mark.
@@ -67,7 +67,8 @@ def _admit(
         project = service.access.open(token, name, value, wait=wait, pages=page)
         state[PROJECT], state[PRINCIPAL] = project, project.principal
         return
-    if rule == "operator" and is_here(connection.scope, service.settings.behind_proxy):
+    settings = service.settings
+    if rule == "operator" and settings.local_metrics and is_here(connection.scope, settings.behind_proxy):
         return
     principal = state[PRINCIPAL] = service.access.principal(token, pages=page)
     if rule in ("server_admin", "operator") and not principal.admin:

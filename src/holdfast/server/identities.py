@@ -99,7 +99,7 @@ def withdraw(connection: Connection, email: str) -> None:
     """
     gone = delete(invitations).where(invitations.c.email == email.strip().lower())
     if not connection.execute(gone).rowcount:
-        raise NotFoundError("no such invitation", subject=email[:100])
+        raise NotFoundError("no such invitation", subject=email[:100], hint="asset server invite list")
 
 
 def _first(connection: Connection, provider: Provider, person: Person, now: float) -> tuple[int, str]:

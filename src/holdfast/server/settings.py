@@ -38,7 +38,8 @@ class ServerSettings:
     ``roots`` are folders that ``file://`` projects may lie below, beside the data folder; ``allow_endpoints`` endpoints of projects
     on this machine or its link; ``behind_proxy`` the proxies whose forwarded headers count; ``freshness`` how old, in seconds, the
     copy of a list may be before the bucket is asked again; ``session_hours`` how long a browser stays
-    signed in; ``url`` where browsers find this server, and ``oidc`` the providers that send them there. ``environ`` is the process's own, for projects that use its credentials.
+    signed in; ``local_metrics`` whether programs on this machine see the counters without a token, which a proxy on it that tells
+    nothing of itself would hand on to everybody; ``url`` where browsers find this server, and ``oidc`` the providers that send them there. ``environ`` is the process's own, for projects that use its credentials.
     """
 
     data: Path | None = None
@@ -52,6 +53,7 @@ class ServerSettings:
     session_hours: float = 12.0
     login_attempts: int = 10
     login_window: float = 60.0
+    local_metrics: bool = False
     url: str = ""
     oidc: tuple[Provider, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -124,6 +126,8 @@ def _checked(name: str, value: Any) -> Any:
             return _at_least(float(value), 0.0)
         if name == "session_hours":
             return _at_least(float(value), 0.01)
+        if name == "local_metrics":
+            return _truth(value)
         if name in ("token_days", "login_attempts"):
             return _at_least(int(value), 1)
     except (TypeError, ValueError) as error:
@@ -133,6 +137,12 @@ def _checked(name: str, value: Any) -> Any:
 
 def _many(value: Any) -> list[Any]:
     return [value] if isinstance(value, str | Path) else list(value)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")  # noqa: TRY004 - told as any other value that cannot be
+    return value
 
 
 def _at_least(value: Any, least: Any) -> Any:

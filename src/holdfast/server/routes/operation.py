@@ -36,7 +36,7 @@ def readyz(service: given.Service) -> Response[str]:
 
 @get("/metrics", opt={"operator": True}, sync_to_thread=False, media_type=CONTENT_TYPE)
 def metrics(service: given.Service) -> Response[bytes]:
-    """The counters, for Prometheus: from this machine, or with the token of an admin of the server."""
+    """The counters, for Prometheus: with the token of an admin of the server, or from this machine where the settings say so."""
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
