@@ -51,17 +51,21 @@ def restore_command(
       asset site restore daily --at 2026-01-31T12:00 --path images/logo.png
       asset site restore hourly:2026-01-31T12-02-00Z --to /srv/look
     """
-    from holdfast.sites.history import parse_moment
+    from holdfast.sites.baseline import with_names
+    from holdfast.sites.history import BASELINE, parse_moment, parse_spec
     from holdfast.sites.restore import restore, restore_to
 
     site = opened(session, file, template)
     moment = parse_moment(at) if at is not None else None
+    change = with_names(site.plan) if parse_spec(spec)[0] == BASELINE else None
     if to is not None:
         if dry_run:
             raise UsageError("--dry-run is for restores in place; --to changes nothing that is there", subject=to)
-        report = restore_to(site.plan, site.stores, spec, Path(to), at=moment, path=path)
+        report = restore_to(site.plan, site.stores, spec, Path(to), at=moment, path=path, change=change)
     else:
-        report = restore(site.plan, site.site.settings, site.stores, spec, at=moment, path=path, dry_run=dry_run)
+        report = restore(
+            site.plan, site.site.settings, site.stores, spec, at=moment, path=path, dry_run=dry_run, change=change
+        )
     if session.json:
         print_json(report)
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from holdfast.cli.backups import backup_command, backups_command
+from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.restores import restore_command
@@ -142,5 +143,16 @@ def _lines(shown: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {text if text not in ('', None) else '-'}"
 
 
-for _each in (init_command, check_command, show_command, backup_command, backups_command, restore_command):
+for _each in (
+    init_command,
+    check_command,
+    show_command,
+    baseline_command,
+    backup_command,
+    backups_command,
+    restore_command,
+    drill_command,
+    import_command,
+    export_command,
+):
     site_command.add_command(_each)

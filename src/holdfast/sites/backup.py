@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
@@ -42,7 +42,7 @@ from holdfast.sites.values import PERIODS
 from holdfast.store.filesystem import mount_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from holdfast.model.result import Progress, Pushed
     from holdfast.repository import Repository
@@ -59,6 +59,7 @@ __all__ = [
     "back_up",
     "check_period",
     "environment",
+    "keep_folder",
     "outside_name",
 ]
 
@@ -192,29 +193,75 @@ def back_up(
             subject=plan.site,
             hint="asset site replicate keeps a copy of the bucket in another store",
         )
-    run = _Run(plan, settings, stores, check_period(period), guard, message)
+    source = _Source(Path(plan.webroot), plan.patterns, live=True)
+    run = _Run(plan, settings, stores, period, guard, source, message)
     run.check_mounts()
     report = run.rehearse() if dry_run else run.leased(wait)
     return replace(report, seconds=round(time.monotonic() - begun, 3))
+
+
+def keep_folder(
+    plan: Plan,
+    settings: SiteSettings,
+    stores: Stores,
+    period: str,
+    guard: Guarded,
+    folder: Path,
+    *,
+    labels: Mapping[str, str] | None = None,
+    message: str | None = None,
+    version: str | None = None,
+) -> BackupReport:
+    """Make a version of a folder that is not the webroot itself: a baseline, or a backup that comes from elsewhere.
+
+    As :func:`back_up`, without commands and without a look at what is mounted; another server that is at it is a BusyError.
+    """
+    begun = time.monotonic()
+    source = _Source(folder, (), dict(labels or {}), version)
+    report = _Run(plan, settings, stores, period, guard, source, message).leased(0.0)
+    if report.state == "elsewhere":
+        raise BusyError(f"{report.by} makes one at this moment", subject=report.by, hint="try again in a moment")
+    return replace(report, seconds=round(time.monotonic() - begun, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is pushed; ``live`` is the webroot, which is mounted into, has commands and a gap."""
+
+    folder: Path
+    patterns: tuple[str, ...]
+    labels: dict[str, str] = field(default_factory=dict)
+    version: str | None = None
+    live: bool = False
 
 
 class _Run:
     """One backup in the making."""
 
     def __init__(
-        self, plan: Plan, settings: SiteSettings, stores: Stores, period: str, guard: Guarded, message: str | None
+        self,
+        plan: Plan,
+        settings: SiteSettings,
+        stores: Stores,
+        period: str,
+        guard: Guarded,
+        source: _Source,
+        message: str | None,
     ) -> None:
         self.plan = plan
         self.settings = settings
         self.stores = stores
         self.period = period
         self.guard = guard
+        self.source = source
         self.message = message
         self.name = asset_name(plan.site, period)
         self.reports: dict[str, StoreReport] = {}
 
     def check_mounts(self) -> None:
         """ConflictError where what is mounted is not what the settings say."""
+        if not self.source.live:
+            return
         wrong = mismatches(self.plan, mount_points())
         if wrong:
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -284,7 +331,7 @@ class _Run:
 
     def _recent(self, repository: Repository) -> str | None:
         """The newest backup, where it is younger than the gap, by the store's clock."""
-        if not self.settings.gap:
+        if not self.settings.gap or not self.source.live:
             return None
         newest = next(iter(versions_of(repository, self.name)), None)
         when = repository.catalog.written(self.name).get(newest) if newest is not None else None
@@ -294,6 +341,8 @@ class _Run:
 
     def _prepare(self, place: Path, lease: Lease, kept: ExitStack) -> dict[str, Path]:
         """Run the commands before; the folders that appear in the backup beside the webroot. What killed runs left is swept."""
+        if not self.source.live:
+            return {}
         beside = {outside_name(path): Path(path) for path in self.plan.outside}
         if self.settings.before_backup:
             extra = open_work_dir(place, secrets.token_hex(6)).path
@@ -308,15 +357,17 @@ class _Run:
         self, repository: Repository, lease: Lease | None, beside: dict[str, Path], *, dry_run: bool = False
     ) -> Pushed:
         labels = {"site": self.plan.site_url, "period": self.period, "application": self.plan.application}
-        if self.plan.omitted:
+        labels |= self.source.labels
+        if self.plan.omitted and self.source.live:
             labels["omitted"] = ":".join(self.plan.omitted)
         for attempt in range(_TRIES):
             try:
                 return repository.push(
-                    self.plan.webroot,
+                    self.source.folder,
                     self.name,
                     layout="packs",
-                    exclude=self.plan.patterns,
+                    exclude=self.source.patterns,
+                    version=self.source.version,
                     beside=beside,
                     labels=labels,
                     message=self.message,
@@ -417,7 +468,7 @@ class _Run:
 
     def _report(self, pushed: Pushed, state: str) -> BackupReport:
         reports = tuple(self.reports[store.url] for store in self.stores.all if store.url in self.reports)
-        omitted = self.plan.omitted
+        omitted = self.plan.omitted if self.source.live else ()
         return BackupReport(
             self.plan.site,
             self.period,

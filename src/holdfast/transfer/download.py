@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from holdfast.transfer.engine import Engine
     from holdfast.transfer.plan import ObjectPlan, TransferPlan
 
-__all__ = ["Download", "Outcome"]
+__all__ = ["Download", "Outcome", "unpack_archive"]
 
 _TRIES: Final = 2
 #: How many large objects are fetched side by side; they share a window of ranges.
@@ -110,7 +110,7 @@ class Download:
         self.outcome.digests.clear()
         with local_errors(self._copy):
             self._copy.mkdir(exist_ok=True)
-            entries = list(_unpack(self._scratch, self._copy, item.key, manifest))
+            entries = list(unpack_archive(self._scratch, self._copy, item.key, manifest))
         found = manifest or Manifest.of(entries)
         missing = {e.path for e in found.files} - {e.path for e in entries}
         if missing:
@@ -317,8 +317,14 @@ def _check(item: ObjectPlan, digest: str, count: int, found: Object | None, md5:
     return "etag" if tag is not None and len(tag) == 32 and tag.lower() == md5() else "length"
 
 
-def _unpack(archive: Path, target: Path, key: str, manifest: Manifest | None) -> Iterator[Entry]:
-    """Write the files of an archive; names are checked before anything is written, devices and the like are refused."""
+def unpack_archive(archive: Path, target: Path, key: str, manifest: Manifest | None = None) -> Iterator[Entry]:
+    """Write the files of a tar.gz below a folder, and yield every entry; links are left to ``finish_copy``.
+
+    Names are checked before anything is written, devices and the like are refused.
+
+    Raises:
+        IntegrityError: it cannot be read, leads out of the folder, or is not what the manifest says.
+    """
     wanted = {entry.path: entry for entry in manifest.entries} if manifest is not None else None
     made: dict[str, Entry] = {}
     try:
