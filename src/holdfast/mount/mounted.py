@@ -15,14 +15,13 @@ from holdfast.formats.stats import DirTable, TreeStats
 from holdfast.model.spec import AssetSpec
 from holdfast.mount.layers import merged
 from holdfast.packed import Scan
-from holdfast.transfer.manifests import opened
+from holdfast.transfer.manifests import opened, raw_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from holdfast.cache.manifests import LocalManifest
     from holdfast.catalog.base import Published
-    from holdfast.model.chunk import Placed
     from holdfast.model.manifest import Entry
     from holdfast.mount.upper import UpperTree
     from holdfast.repository import Repository
@@ -74,7 +73,7 @@ class BaseVersion:
         """
         if identity.root is not None:
             manifest = repository.local.manifests.whole(identity.name, identity.version, identity.root)
-            return cls(identity, _tables(map(_placed_row, _placed(manifest))), manifest)
+            return cls(identity, _tables(_packed_rows(manifest)), manifest)
         entries = repository.manifest(AssetSpec(identity.name, identity.version)).entries
         return cls(identity, _tables(map(_entry_row, entries)), None, {entry.path: entry for entry in entries})
 
@@ -104,13 +103,12 @@ class BaseVersion:
         )
 
 
-def _placed(manifest: LocalManifest) -> Iterator[Placed]:
+def _packed_rows(manifest: LocalManifest) -> Iterator[tuple[str, int, int | None, int, int]]:
     for page, stored in manifest.pages():
-        yield from opened(page, stored)
-
-
-def _placed_row(entry: Placed) -> tuple[str, int, int | None, int, int]:
-    return entry.path.decode(), _PLACED[entry.kind], entry.mode, entry.size, entry.mtime or 0
+        rows = rows_of(page, raw_of(page, stored))
+        paths = b"\0".join(rows.paths).decode().split("\0")
+        for path, kind, mode, size, mtime in zip(paths, rows.kinds, rows.modes, rows.sizes, rows.mtimes, strict=True):
+            yield path, _PLACED[kind], mode, size, mtime or 0
 
 
 def _entry_row(entry: Entry) -> tuple[str, int, int | None, int, int]:

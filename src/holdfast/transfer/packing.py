@@ -114,7 +114,9 @@ class Packing:
             mode = None if earlier.kind == _LINK else found.mode & PERMISSIONS
             earlier = earlier._replace(mode=mode, mtime=found.mtime)  # a version of equal content, pushed elsewhere
             kept = False
-        if kept and earlier.kind == _FILE and (plain or self._goes_on(content)):
+        if kept and (plain or self._goes_on(content)):
+            if earlier.kind == _DIR:
+                self._imply(found, earlier.path)
             if self._waiting:
                 self._waiting.append(earlier)
             else:
@@ -251,12 +253,16 @@ class Packing:
     def _leave(self, pending: Pending, found: Found) -> None:
         """The entry is complete; it goes to the pages when those before it have gone and its packs have names."""
         if pending.entry.kind == _DIR:
-            inner = f"{found.directory}/{found.name}" if found.directory else found.name
-            self._pages.implied(pending.entry.path, implied=bool(self._walked.tables[inner].names))
+            self._imply(found, pending.entry.path)
         if self._waiting or pending.undecided or pending.last >= 0:
             self._waiting.append(pending)
         else:
             self._emit(pending)
+
+    def _imply(self, found: Found, path: bytes) -> None:
+        """Say of a directory whether what lies in it implies it."""
+        inner = f"{found.directory}/{found.name}" if found.directory else found.name
+        self._pages.implied(path, implied=bool(self._walked.tables[inner].names))
 
     def _drain(self) -> None:
         waiting, number = self._waiting, self._packs.number
