@@ -69,6 +69,8 @@ class Service:
     store_url: str
     env: dict[str, str]
     pids: list[int] = field(default_factory=list)
+    #: The variables of a second account there, where the server has one: a bucket of the one is not the other's.
+    second: dict[str, str] = field(default_factory=dict)
 
     def fresh_store(self) -> str:
         """The URL of a store with an unused prefix."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["start"]
 
 _ACCESS, _SECRET = "AKHOLDFAST", "SKHOLDFAST0123456789"
+#: Another account, as another region has it; with what such keys really hold.
+_SECOND_ACCESS, _SECOND_SECRET = "AKSECOND", "SK/second+key=with/all+of=them"
 _BUCKET: Final = "holdfast"
 
 _CONFIG: Final = """\
@@ -104,7 +106,9 @@ def start(directory: Path) -> Iterator[Service]:
         group.run([*admin, "--display-name=test", f"--access-key={_ACCESS}", f"--secret-key={_SECRET}"])
         env = s3_env(port, _ACCESS, _SECRET)
         make_bucket(env, _BUCKET)
-        yield Service("ceph", f"s3://{_BUCKET}", env, group.pids)
+        second = [*admin[:-1], "--uid=second", "--display-name=second"]
+        group.run([*second, f"--access-key={_SECOND_ACCESS}", f"--secret-key={_SECOND_SECRET}"])
+        yield Service("ceph", f"s3://{_BUCKET}", env, group.pids, s3_env(port, _SECOND_ACCESS, _SECOND_SECRET))
 
 
 def _configure(directory: Path, rgw_port: int) -> None:

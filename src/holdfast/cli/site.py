@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -11,6 +12,7 @@ from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
+from holdfast.cli.replicating import replicate_command
 from holdfast.cli.restores import restore_command
 from holdfast.cli.sites import site_options
 from holdfast.errors import KINDS
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.sites.plan import Plan, Resolved
+    from holdfast.sites.values import CopySettings
 
 __all__ = ["shown_plan", "site_command"]
 
@@ -126,15 +129,27 @@ def shown_plan(plan: Plan) -> dict[str, Any]:
         {name: value for name, value in plain(store).items() if name != "keys" and value is not None}
         for store in plan.stores
     ]
+    shown["copies"] = [_shown_copy(copy) for copy in plan.copies]
+    shown["notify"] = [
+        {"run": list(each.run)} if each.run else {"webhook": urlsplit(each.webhook or "").hostname}
+        for each in plan.notify
+    ]
     return shown
+
+
+def _shown_copy(copy: CopySettings) -> dict[str, Any]:
+    store = {name: value for name, value in plain(copy.store).items() if name != "keys" and value is not None}
+    return store | {"two_way": copy.two_way}
 
 
 def _lines(shown: dict[str, Any]) -> Iterator[str]:
     for name, value in shown.items():
         if name == "mounts":
             yield from (f"mount: {each['place']}  from {', '.join(each['buckets'])}" for each in value)
-        elif name == "stores":
-            yield from (f"store: {each['url']}" for each in value)
+        elif name in ("stores", "copies"):
+            yield from (f"{'store' if name == 'stores' else 'copy'}: {each['url']}" for each in value)
+        elif name == "notify":
+            yield from (f"notify: {' '.join(each['run']) if 'run' in each else each['webhook']}" for each in value)
         elif name == "keep":
             for period, rules in value.items():
                 yield f"keep: {period}: {', '.join(f'{count} {rule}' for rule, count in rules.items())}"
@@ -154,5 +169,6 @@ for _each in (
     drill_command,
     import_command,
     export_command,
+    replicate_command,
 ):
     site_command.add_command(_each)

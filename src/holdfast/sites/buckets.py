@@ -8,17 +8,13 @@ the bucket's name in the place that the settings give.
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from holdfast import wiring
-from holdfast.config import load
-from holdfast.errors import LocalError, UsageError
-from holdfast.server.credentials import checked_credentials, read_credentials
+from holdfast.errors import UsageError
+from holdfast.sites.stores import store_settings
 from holdfast.store.confined import ConfinedStore
 from holdfast.store.path import PathStore
 
@@ -28,10 +24,7 @@ if TYPE_CHECKING:
     from holdfast.sites.values import StoreSettings
     from holdfast.store.base import Store
 
-__all__ = ["bucket_settings", "buckets_of_media", "open_bucket", "place_of_bucket"]
-
-#: What would stand in the way of keys that are given.
-_BESIDE_KEYS: Final = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+__all__ = ["bucket_settings", "buckets_of_media", "open_bucket", "place_of_bucket", "settings_of"]
 
 
 def bucket_settings(store: StoreSettings, bucket: str) -> StoreSettings:
@@ -70,30 +63,10 @@ def open_bucket(store: StoreSettings) -> Store:
     Raises:
         UsageError, LocalError: its URL or credentials cannot be used; no value of them is told.
     """
-    opened = wiring.open_store(store.url, _settings(store))
+    opened = wiring.open_store(store.url, settings_of(store))
     return ConfinedStore(opened.root.resolve()) if type(opened) is PathStore else opened
 
 
-def _settings(store: StoreSettings) -> Settings:
-    arguments = {"store": store.url, "endpoint": store.endpoint, "region": store.region}
-    keys = dict(store.keys) or _credentials(store)
-    if not keys:
-        return load(arguments, profile=store.profile)
-    environ = {name: value for name, value in load({}).environ.items() if name not in _BESIDE_KEYS}
-    return load(arguments, environ | keys, profile=store.profile)
-
-
-def _credentials(store: StoreSettings) -> dict[str, str]:
-    """What is in the file of a store's credentials, if it has one; refused where others may read it."""
-    if store.credentials is None:
-        return {}
-    path = Path(store.credentials)
-    try:
-        with path.open(encoding="utf-8") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read()
-    except OSError as error:
-        raise LocalError(f"cannot read {path}: {error.strerror}", subject=str(path)) from error
-    if mode & 0o077:
-        raise UsageError(f"others may read {path}", subject=str(path), hint=f"chmod 600 {path}")
-    return checked_credentials(store.url, read_credentials(text))
+def settings_of(store: StoreSettings) -> Settings:
+    """The settings with which a store is opened; never through a mount, for what is mounted may be what is copied."""
+    return replace(store_settings(store), mounts={})

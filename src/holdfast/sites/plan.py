@@ -84,6 +84,7 @@ class Plan:
     state: str = ""
     copies: tuple[CopySettings, ...] = ()
     keep_deleted: float = 0.0
+    lease: float = 120.0
     max_delete: MaxDelete = field(default_factory=MaxDelete)
     notify: tuple[Notify, ...] = ()
     run: RunSettings = field(default_factory=RunSettings)
@@ -155,6 +156,7 @@ def _plan(settings: SiteSettings, known: Application, items: tuple[Item, ...]) -
         state=settings.state or f"/var/lib/holdfast/sites/{site}",
         copies=settings.copies,
         keep_deleted=settings.keep_deleted,
+        lease=settings.lease,
         max_delete=settings.max_delete,
         notify=settings.notify,
         run=settings.run,

@@ -76,6 +76,7 @@ class Replicated:
 
     ``state`` is ``whole``, ``partly`` (some failed or were being written) or ``stopped`` (deletions are withheld, ``reasons`` say why).
     ``kept`` were put aside, ``expired`` thrown away. ``lag`` are the seconds since both sides were last equal, None where never.
+    ``problem`` is the kind of error for which a store could not be used; the state is ``failed`` then.
     """
 
     bucket: str
@@ -95,6 +96,7 @@ class Replicated:
     failed: tuple[Failed, ...] = ()
     lag: float | None = None
     seconds: float = 0.0
+    problem: str | None = None
 
 
 def lag_of(record: PairsRecord | None, now: float) -> float | None:
@@ -252,7 +254,11 @@ class Replica:
         self._alive()
         try:
             pair = self._do(action, first, copy, count)
-        except (ConflictError, ObjectNotFoundError):
+        except ObjectNotFoundError:
+            if any(each is not None and each.size for each in (first, copy)):
+                count.add("moving")
+            # Else it is what a mounter makes for a folder: an empty object whose key, as listed, is none.
+        except ConflictError:
             count.add("moving")  # somebody writes it at this moment: the next run sees what it came to
         except _STORE_FAILS:
             raise

@@ -1,0 +1,208 @@
+"""The copies of a site's buckets: every bucket of media in every place that the settings name, and what was put aside there.
+
+One of several web servers does it, by a lease in the first store. A place that cannot be used keeps no other from being served.
+Example::
+
+    for done in Copies(plan, engine=Engine()).replicate(orders):
+        print(done.bucket, done.copy, done.state, done.lag)
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from holdfast import wiring
+from holdfast.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    HoldfastError,
+    NotFoundError,
+    ObjectNotFoundError,
+    UnsupportedError,
+    UsageError,
+)
+from holdfast.formats.layout import copied_trash
+from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket, place_of_bucket, settings_of
+from holdfast.sites.lease import Lease
+from holdfast.sites.replicating import Orders, Replica, Replicated, lag_of
+from holdfast.sites.sides import Half
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from holdfast.sites.plan import Plan
+    from holdfast.sites.values import CopySettings
+    from holdfast.store.base import ObjectInfo, Store
+    from holdfast.transfer.engine import Engine
+
+__all__ = ["Copies", "Kept", "orders_of"]
+
+#: What the lease is called.
+_WORK: Final = "copies"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a copy put aside: an object's key, of which run, its size in bytes, and since when, in seconds by the store's clock."""
+
+    bucket: str
+    copy: str
+    key: str
+    run: str
+    size: int
+    since: float
+
+
+def orders_of(plan: Plan, *, allow_deletes: bool = False, dry_run: bool = False) -> Orders:
+    """What the settings say of every copy; whether it goes both ways is each copy's own."""
+    return Orders(limit=plan.max_delete, keep_deleted=plan.keep_deleted, allow_deletes=allow_deletes, dry_run=dry_run)
+
+
+class Copies:
+    """All copies of a site's buckets.
+
+    Raises:
+        UsageError: the site has no bucket, or no place for copies.
+    """
+
+    def __init__(self, plan: Plan, *, engine: Engine, alive: Callable[[], None] = lambda: None) -> None:
+        self._plan = plan
+        self._engine = engine
+        self._alive = alive
+        self.buckets = buckets_of_media(plan)
+        if not plan.copies:
+            raise UsageError(
+                "no place for copies is named", subject="copies", hint="[[copies]] with a url in the site's settings"
+            )
+
+    def replicate(self, orders: Orders, *, only: str | None = None) -> list[Replicated]:
+        """Bring every copy, or those at the place ``only``, to the state of its bucket, and back what is new there.
+
+        Raises:
+            BusyError: another server does it now.
+        """
+        found = []
+        with self._leased(orders) as alive:
+            for copy in self._places(only):
+                found += [self._one(copy, bucket, orders, alive) for bucket in self.buckets]
+        return found
+
+    def status(self) -> list[Replicated]:
+        """How every copy is, by what was remembered; nothing is listed."""
+        found = []
+        for copy in self._plan.copies:
+            for bucket in self.buckets:
+                try:
+                    record = self._replica(copy, bucket, self._alive).status()
+                except HoldfastError as error:
+                    found.append(_failed(copy, bucket, error))
+                    continue
+                state = "never" if record is None else "stopped" if record.withheld else "whole"
+                state = "partly" if record is not None and record.pending and state == "whole" else state
+                found.append(
+                    Replicated(
+                        bucket,
+                        copy.store.url,
+                        state,
+                        0 if record is None else len(record.rows),
+                        moving=0 if record is None else record.pending,
+                        withheld=0 if record is None else record.withheld,
+                        lag=lag_of(record, time.time()),
+                    )
+                )
+        return found
+
+    def kept(self) -> list[Kept]:
+        """What the copies put aside, the newest first."""
+        found = [each for copy in self._plan.copies for bucket in self.buckets for each in self._kept(copy, bucket)]
+        return sorted(found, key=lambda each: (-each.since, each.key))
+
+    def restore(self, path: str) -> Kept:
+        """Put the newest that was put aside of a key back into its bucket; never over what is there.
+
+        Raises:
+            NotFoundError: no copy has it.
+            AlreadyExistsError: there is an object under the key.
+        """
+        found = next((each for each in self.kept() if path in (each.key, f"{each.bucket}/{each.key}")), None)
+        if found is None:
+            hint = "asset site replicate --deleted lists what is"
+            raise NotFoundError(f"no copy has put {path!r} aside", subject=path, hint=hint)
+        copy = next(each for each in self._plan.copies if each.store.url == found.copy)
+        first = Half(self._first(found.bucket), self._engine, shared=True)
+        aside = Half(open_bucket(copy.store), self._engine, copied_trash(found.bucket, found.run), shared=False)
+        info = aside.look(found.key)
+        if info is None:
+            raise NotFoundError(f"{path!r} is put aside no longer", subject=path)
+        try:
+            first.take(found.key, aside, info, None)
+        except ConflictError as error:
+            raise AlreadyExistsError(
+                f"there is an object {found.key} in {found.bucket}", subject=found.key, hint="rename or delete it first"
+            ) from error
+        return found
+
+    def _one(self, copy: CopySettings, bucket: str, orders: Orders, alive: Callable[[], None]) -> Replicated:
+        try:
+            return self._replica(copy, bucket, alive).run(replace(orders, two_way=copy.two_way))
+        except HoldfastError as error:
+            return _failed(copy, bucket, error)
+
+    def _replica(self, copy: CopySettings, bucket: str, alive: Callable[[], None]) -> Replica:
+        settings = bucket_settings(self._plan.stores[0], bucket)
+        return Replica(
+            open_bucket(settings),
+            open_bucket(copy.store),
+            bucket,
+            engine=self._engine,
+            place=place_of_bucket(settings),
+            two_way=copy.two_way,
+            alive=alive,
+        )
+
+    def _first(self, bucket: str) -> Store:
+        return open_bucket(bucket_settings(self._plan.stores[0], bucket))
+
+    def _places(self, only: str | None) -> Iterator[CopySettings]:
+        for copy in self._plan.copies:
+            if only is None or copy.store.url.rstrip("/") == only.rstrip("/"):
+                yield copy
+
+    def _kept(self, copy: CopySettings, bucket: str) -> Iterator[Kept]:
+        start = len(copied_trash(bucket)) + 1
+
+        def told(info: ObjectInfo) -> Kept:
+            run, _, key = info.key[start:].partition("/")
+            return Kept(bucket, copy.store.url, key, run, info.size, info.modified)
+
+        try:
+            yield from map(told, open_bucket(copy.store).list(copied_trash(bucket)))
+        except ObjectNotFoundError:
+            return
+
+    @contextmanager
+    def _leased(self, orders: Orders) -> Iterator[Callable[[], None]]:
+        """Nobody else does it meanwhile. Nothing rests on that: a store without conditions is no reason to have no copies."""
+        if orders.dry_run:
+            yield self._alive
+            return
+        try:
+            repository = wiring.open_settings(settings_of(self._plan.stores[0]))
+            lease = Lease.take(repository, self._plan.site, _WORK, seconds=self._plan.lease)
+        except UnsupportedError:
+            yield self._alive
+            return
+
+        def alive() -> None:
+            self._alive()
+            lease.check()
+
+        with lease:
+            yield alive
+
+
+def _failed(copy: CopySettings, bucket: str, error: HoldfastError) -> Replicated:
+    return Replicated(bucket, copy.store.url, "failed", 0, reasons=(error.message,), problem=error.kind)
