@@ -151,7 +151,7 @@ start(Registry(Path({str(tmp_path)!r}) / "mounts"), Path({str(place)!r}), "nlp/x
 
 @needs_fuse
 def test_mount__by_an_ordinary_user(source, tmp_path):
-    """An ordinary user mounts by fusermount3 what root cannot see into, and unmounts it again."""
+    """An ordinary user mounts by fusermount3, for nobody else to see, and unmounts it again."""
     if not any(os.access(path, os.X_OK) for path in device.HELPERS):
         pytest.skip("fusermount3 is not installed")
     home = tmp_path / "home"

@@ -1,0 +1,212 @@
+"""Versions mounted by the command line, from a store, through real processes and the kernel."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import holdfast
+from holdfast.config import load
+from holdfast.mount.mounting import LowerVersions
+from tests.mount.conftest import mounted_below, processes_naming
+from tests.mount.test_daemon_worker import until
+from tests.mount.test_fuse_tree import shown
+from tests.mount.versions import ROOT, needs_fuse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = needs_fuse
+
+
+class Shop:
+    """A store with an asset, and the environment of somebody who uses it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.source = folder / "source"
+        self.place = folder / "mounted"
+        (self.source / "sub").mkdir(parents=True)
+        for path in (self.place, folder / "assets", folder / "store"):
+            path.mkdir()
+        (self.source / "big").write_bytes(random.Random(3).randbytes(5_000_000))
+        for number in range(50):
+            (self.source / "sub" / f"{number}").write_bytes(b"%d" % number)
+        (self.source / "link").symlink_to("sub/1")
+        monkeypatch.setenv("HOLDFAST_STORE", f"file://{folder / 'store'}")
+        monkeypatch.setenv("HOLDFAST_ASSETS_DIR", str(folder / "assets"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+        self.repository = holdfast.open()
+        self.repository.push(self.source, "nlp/bert")
+
+    def asset(self, *words: object) -> tuple[int, str, str]:
+        """Exit code, output and messages of a command."""
+        command = [sys.executable, "-m", "holdfast.cli", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    def mounts(self) -> list[dict]:
+        return json.loads(self.asset("mounts", "--json")[1])
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A store with one version of nlp/bert."""
+    return Shop(tmp_path, monkeypatch)
+
+
+def files_of(folder: Path) -> dict[str, object]:
+    """All that is shown of files and links, and which directories there are: of those a version tells neither links nor the root's time."""
+    return {path: found if found[-1] is not None else "directory" for path, found in shown(folder).items()}
+
+
+def test_mount__shows_the_version(shop):
+    """``asset mount SPEC DIR`` shows the version as the folder that it was pushed from, until ``asset unmount DIR``."""
+    expected = files_of(shop.source)
+    code, out, _ = shop.asset("mount", "nlp/bert:0", shop.place, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert (told["dir"], told["source"], told["kind"], told["state"]) == (
+        str(shop.place),
+        "nlp/bert:0",
+        "version",
+        "mounted",
+    )
+    assert files_of(shop.place) == expected
+    (one,) = shop.mounts()
+    assert (one["supervisor_pid"], one["worker_pid"]) == (told["supervisor_pid"], told["worker_pid"])
+    assert shop.asset("unmount", shop.place)[0] == 0
+    assert os.listdir(shop.place) == []
+    assert shop.mounts() == []
+    assert processes_naming(shop.folder) == []
+
+
+def test_mount__outlives_its_worker(shop):
+    """A version whose worker is killed is read on without an error, and what it read is counted on."""
+    shop.asset("mount", "nlp/bert", shop.place)
+    (before,) = shop.mounts()
+    for number in range(3):
+        assert (shop.place / "sub" / f"{number}").read_bytes() == b"%d" % number
+        worker = shop.mounts()[0]["worker_pid"]
+        os.kill(worker, signal.SIGKILL)
+        until(lambda worker=worker: shop.mounts()[0]["worker_pid"] not in (None, worker))
+    assert (shop.place / "big").read_bytes() == (shop.source / "big").read_bytes()
+    until(lambda: shop.mounts()[0]["bytes_read"] >= 5_000_000)
+    (after,) = shop.mounts()
+    assert (after["supervisor_pid"], after["restarts"]) == (before["supervisor_pid"], 3)
+
+
+def test_mount__follows(shop):
+    """With --follow the mount shows the next version once it is there, also names that were not there before; without, it stays."""
+    pinned = shop.folder / "pinned"
+    pinned.mkdir()
+    assert shop.asset("mount", "nlp/bert", shop.place, "--follow")[0] == 0
+    assert shop.asset("mount", "nlp/bert", pinned)[0] == 0
+    for place in (shop.place, pinned):
+        assert not (place / "new").exists()
+    with open(shop.place / "sub" / "7", "rb", buffering=0) as old:
+        (shop.source / "new").write_bytes(b"new")
+        (shop.source / "sub" / "7").write_bytes(b"seven")
+        shop.repository.push(shop.source, "nlp/bert")
+        until((shop.place / "new").exists)
+        assert (shop.place / "new").read_bytes() == b"new"
+        assert (shop.place / "sub" / "7").read_bytes() == b"seven"
+        assert old.read() == b"7"
+    assert "new" in os.listdir(shop.place)
+    assert not (pinned / "new").exists()
+    assert (pinned / "sub" / "7").read_bytes() == b"7"
+
+
+def test_mount__what_cannot_be(shop):
+    """A version, asset or directory that is not there, or a directory that is not empty, is said in one sentence; nothing is left behind."""
+    full = shop.folder / "full"
+    full.mkdir()
+    (full / "file").touch()
+    cases = [
+        (3, "no version 9 of nlp/bert", "nlp/bert:9", shop.place),
+        (3, "no asset 'nlp/none'", "nlp/none", shop.place),
+        (3, "there is no directory", "nlp/bert", shop.folder / "none"),
+        (4, "is not empty", "nlp/bert", full),
+        (2, "names a part of a version", "nlp/bert[sub]", shop.place),
+        (2, "it needs --with", "s3://bucket", shop.place),
+    ]
+    for code, said, spec, place in cases:
+        found, _, errors = shop.asset("mount", spec, place)
+        assert found == code, errors
+        assert said in errors
+        assert "Traceback" not in errors
+    assert shop.asset("mount", "nlp/bert", shop.place, "-o", "vfs=1")[0] == 2
+    assert shop.mounts() == []
+    assert mounted_below(shop.folder) == []
+    assert processes_naming(shop.folder) == []
+    assert list((full).iterdir()) == [full / "file"]
+
+
+def test_mount__twice(shop):
+    """A directory that is a mount already, or lies inside one, is not mounted on again."""
+    shop.asset("mount", "nlp/bert", shop.place)
+    code, _, errors = shop.asset("mount", "nlp/bert:0.0", shop.place)
+    assert code == 1
+    assert "is a mount of nlp/bert already" in errors
+    code, _, errors = shop.asset("mount", "nlp/bert", shop.place / "sub")
+    assert code == 4
+    assert "lies inside the mount of nlp/bert" in errors
+
+
+def test_mount__after_a_crash(shop):
+    """What a killed supervisor left is shown as dead, taken away by ``asset unmount``, and by the next mount there."""
+    for again in ("unmount", "mount"):
+        shop.asset("mount", "nlp/bert", shop.place)
+        os.kill(shop.mounts()[0]["supervisor_pid"], signal.SIGKILL)
+        until(lambda: shop.mounts()[0]["state"] == "dead")
+        with pytest.raises(OSError) as caught:
+            os.listdir(shop.place)
+        assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+        if again == "mount":
+            assert shop.asset("mount", "nlp/bert", shop.place)[0] == 0
+            assert len(mounted_below(shop.folder)) == 1
+        assert shop.asset("unmount", shop.place)[0] == 0
+        assert mounted_below(shop.folder) == []
+        assert shop.mounts() == []
+
+
+def test_mount__in_use(shop):
+    """A version in use is not unmounted: who holds it is named; --wait waits for that."""
+    shop.asset("mount", "nlp/bert", shop.place)
+    with open(shop.place / "big", "rb") as file, subprocess.Popen(["sleep", "2"], stdin=file) as holder:
+        file.close()
+        code, _, errors = shop.asset("unmount", shop.place)
+        assert code == 1
+        assert f"sleep (process {holder.pid}) holds {shop.place}/big" in errors
+        assert shop.asset("unmount", shop.place, "--wait")[0] == 0
+    assert os.listdir(shop.place) == []
+
+
+def test_mount__below_changes(shop):
+    """A mounted version can lie below an overlay, which goes on showing it after it was unmounted, until the overlay goes."""
+    versions = LowerVersions(load())
+    upper, work, top = (shop.folder / name for name in ("upper", "work", "top"))
+    for path in (upper, work, top):
+        path.mkdir()
+    versions.mount("nlp/bert", "0.0", shop.place)
+    options = f"lowerdir={shop.place},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, top], check=True)
+    (top / "sub" / "1").write_bytes(b"changed")
+    versions.unmount(shop.place)
+    assert os.listdir(shop.place) == []
+    assert (top / "big").read_bytes() == (shop.source / "big").read_bytes()
+    assert (top / "sub" / "1").read_bytes() == b"changed"
+    assert (top / "sub" / "2").read_bytes() == b"2"
+    assert shop.mounts() == []
+    subprocess.run(["umount", top], check=True)
+    until(lambda: processes_naming(shop.folder) == [])
