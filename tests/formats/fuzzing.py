@@ -6,6 +6,7 @@ target puts the right one in, so that what is behind it is reached.
 
 from __future__ import annotations
 
+import stat
 import struct
 from array import array
 from typing import TYPE_CHECKING
@@ -16,18 +17,23 @@ from holdfast.errors import IntegrityError
 from holdfast.formats.codec import unpack
 from holdfast.formats.container import PACK, PAGES, decode_table
 from holdfast.formats.convention import decode_meta, decode_versions, encode_meta, encode_versions
-from holdfast.formats.pages import decode_chunks, decode_digests, decode_page
+from holdfast.formats.pages import decode_chunks, decode_digests, decode_page, decode_rows
 from holdfast.formats.records import decode, encode
 from holdfast.formats.root import MAGIC, decode_root
 from holdfast.formats.stats import DirTable, TreeStats, decode_stats, encode_stats
 from holdfast.model.digest import raw_digest_of
 from holdfast.model.manifest import Manifest
+from holdfast.mount.base import ROOT
+from holdfast.mount.nodes import Nodes
+from holdfast.mount.sheets import check_rows
 from tests.formats import pack_cases as cases
 from tests.formats.cases import METAS
 from tests.formats.cases import RECORDS as NAMED_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from holdfast.formats.pages import Rows
 
 __all__ = ["TARGETS"]
 
@@ -59,6 +65,37 @@ def page(data: bytes) -> None:
         content = entry.content
         assert entry.size == (len(content) if isinstance(content, bytes) else sum(chunk.raw for chunk in content))
     Manifest(tuple(entry.entry for entry in found))
+
+
+def tree(data: bytes) -> None:
+    """The raw form of a page as a mount shows it: every name is one piece, every number leads back to what was shown."""
+    rows = check_rows(decode_rows(data, "page"), "page")
+    assert rows.paths == [entry.path for entry in decode_page(data, "page")]
+    nodes, todo, seen = Nodes(_Sheet(rows), 0), [ROOT], 0
+    while todo:
+        node = todo.pop()
+        for item in nodes.items(node, 0):
+            assert item.name
+            assert item.name not in (b".", b"..")
+            assert not {*item.name} & {0, ord("/")}
+            assert nodes.lookup(node, item.name) == nodes.attributes(item.attributes.node) == item.attributes
+            seen += 1
+            if stat.S_ISDIR(item.attributes.mode):
+                todo.append(item.attributes.node)
+    assert seen >= len(rows.paths)
+
+
+class _Sheet:
+    """One page as all there is."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.firsts, self.lasts = rows.paths[:1], rows.paths[-1:]
+        self.starts = [0, len(rows.paths)] if rows.paths else [0]
+        self._rows = rows
+
+    def sheet(self, _number: int) -> Rows:
+        """What there is."""
+        return self._rows
 
 
 def root(data: bytes) -> None:
@@ -108,6 +145,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "container": (container, [cases.PACK_DATA, cases.PAGES_DATA, cases.SALTED_DATA]),
     "table": (table, [_NAMED.to_bytes(3, "little") + cases.PACK_DATA[_NAMED:-48]]),
     "page": (page, cases.PAGES_RAW),
+    "tree": (tree, cases.PAGES_RAW),
     "root": (root, [zstandard.decompress(cases.ROOT_DATA[8:])]),
     "root object": (root_object, [cases.ROOT_DATA]),
     "frame": (

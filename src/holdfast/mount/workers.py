@@ -42,22 +42,26 @@ class Workers:
             if self._closed:
                 return
             (self._urgent if urgent else self._ahead).append(task)
-            if self._idle:
-                self._wanted.notify()
-            elif self._threads - min(self._lost(), _LOST) < _AT_ONCE:
+            self._wanted.notify()
+            waiting = len(self._urgent) + min(len(self._ahead), max(0, _AHEAD - self._reading_ahead()))
+            if waiting > self._idle and self._threads - min(self._lost(), _LOST) < _AT_ONCE:
                 self._threads += 1
                 threading.Thread(target=self._run, name="holdfast-reader", daemon=True).start()
 
     def _lost(self) -> int:
-        now = time.monotonic()
-        return sum(now - since > self._late for since, _ in self._begun.values())
+        late = time.monotonic() - self._late
+        return sum(since < late for since, _ in self._begun.values())
+
+    def _reading_ahead(self) -> int:
+        late = time.monotonic() - self._late
+        return sum(ahead and since >= late for since, ahead in self._begun.values())
 
     def _next(self) -> tuple[Callable[[], None], bool] | None:
         """The next task and whether it is one ahead; None where this thread is to end."""
         while not self._closed:
             if self._urgent:
                 return self._urgent.popleft(), False
-            if self._ahead and sum(ahead for _, ahead in self._begun.values()) < _AHEAD:
+            if self._ahead and self._reading_ahead() < _AHEAD:
                 return self._ahead.popleft(), True
             self._idle += 1
             is_wanted = self._wanted.wait(_IDLE)
