@@ -33,6 +33,9 @@ class Fetched:
     def unmount(self, directory):
         subprocess.run(["umount", "-l", directory], check=True)
 
+    def close(self):
+        pass
+
 
 def opened(place: Path):
     """The repository of the store in a folder, and who mounts its versions."""
@@ -43,7 +46,7 @@ def opened(place: Path):
 def main(store: str, deed: str, *words: str) -> int:
     repository, versions = opened(Path(store))
     if deed == "mount":
-        editing.mount_writable(repository, words[0], words[1], versions)
+        editing.mount_writable(repository, words[0], words[1], lambda _: versions)
         return 0
     edits = editing.find_edits(repository, words[0])
     assert edits is not None

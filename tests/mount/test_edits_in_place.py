@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.errors import BusyError, ConflictError, SourceChangedError, UsageError
+from holdfast.errors import BusyError, ConflictError, HoldfastError, SourceChangedError, UsageError
 from holdfast.mount.editing import find_edits, mount_writable, push_edits, status_of, unmount_writable
 from holdfast.mount.table import stacked_at
 from tests.mount.edit_operations import OPERATIONS, TREES, apply, content, lay
@@ -40,7 +40,7 @@ class Desk:
         self.dir.mkdir()
 
     def mount(self, spec="n"):
-        mount_writable(self.repository, spec, self.dir, self.versions)
+        mount_writable(self.repository, spec, self.dir, lambda _: self.versions)
 
     @property
     def edits(self):
@@ -243,8 +243,8 @@ def test_push__a_file_is_open_for_writing(desk):
         assert desk.push().version == "0.1"
         assert desk.edits.read().base.version == "0.0"
         log.write(b", second")
-        with pytest.raises(BusyError, match="open for writing"):
-            desk.unmount(discard=True)
+        with pytest.raises(BusyError, match="is in use"):
+            desk.unmount()
     assert (desk.dir / "log").read_bytes() == b"first, second"
     assert desk.push().version == "0.2"
     assert desk.repository.show("n:0.2").parent == "0.1"
@@ -330,7 +330,7 @@ def test_mount__another_version_without_changes(desk):
 def test_mount__twice(desk):
     """The changes of one directory are mounted once."""
     desk.mount()
-    with pytest.raises(BusyError, match="mounted"):
+    with pytest.raises(BusyError, match="writable mount of n:0"):
         desk.mount()
     with desk.edits.turn(), pytest.raises(BusyError, match="another process"):
         desk.push()
@@ -340,14 +340,15 @@ def test_mount__bad_places(desk, tmp_path):
     """A directory that is not there, is not empty or is a file is refused, and no folder of changes is left."""
     desk.repository.push(desk.source / "a", "f")
     for spec, place, words in [
-        ("n", tmp_path / "nowhere", "does not exist"),
+        ("n", tmp_path / "nowhere", "there is no directory"),
         ("n", desk.source, "not empty"),
-        ("n", desk.source / "a", "cannot be mounted at"),
+        ("n", desk.source / "a", "not a directory"),
         ("f", desk.dir, "is a file"),
         ("n[d]", desk.dir, "part of a version"),
+        ("n:7.7", desk.dir, r"7\.7"),
     ]:
-        with pytest.raises(UsageError, match=words):
-            mount_writable(desk.repository, spec, place, desk.versions)
+        with pytest.raises(HoldfastError, match=words):
+            mount_writable(desk.repository, spec, place, lambda _: desk.versions)
         assert find_edits(desk.repository, place) is None
     assert not (desk.repository.state / "edits").exists()
 
@@ -375,6 +376,29 @@ def test_unmount__in_use(desk):
         desk.unmount()
     (desk.dir / "a").write_bytes(b"changed")
     assert desk.status() == ([], [], ["a"], [])
+
+
+def test_unmount__discard_while_in_use(desk):
+    """With --discard it goes though somebody is in it, and what was changed is told."""
+    desk.mount()
+    (desk.dir / "b").write_bytes(b"new")
+    with (desk.dir / "a").open("rb") as file:
+        assert desk.unmount(discard=True).difference.added == ("b",)
+        assert file.read() == b"one"
+    assert os.listdir(desk.dir) == []
+
+
+@needs_root
+def test_mount__is_private(desk):
+    """Other users do not come into it, unless that was asked for; after a push that is as it was."""
+    desk.mount()
+    assert desk.dir.stat().st_mode & 0o777 == 0o700
+    (desk.dir / "a").write_bytes(b"changed")
+    desk.push()
+    assert desk.dir.stat().st_mode & 0o777 == 0o700
+    desk.unmount()
+    mount_writable(desk.repository, "n", desk.dir, lambda _: desk.versions, others=True)
+    assert desk.dir.stat().st_mode & 0o777 == 0o755
 
 
 def test_cache_prune__spares_changes(desk):

@@ -5,7 +5,7 @@ A writable mount is the version, mounted read-only, and an overlay above it, who
 
 Example::
 
-    mount_writable(repository, "nlp/bert:1.2", Path("/mnt/bert"), versions)
+    mount_writable(repository, "nlp/bert:1.2", Path("/mnt/bert"), lambda edits: versions)
     ...
     push_edits(repository, find_edits(repository, Path("/mnt/bert")), {"message": "fixed"}, versions)
     unmount_writable(repository, find_edits(repository, Path("/mnt/bert")), versions)
@@ -13,7 +13,6 @@ Example::
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +25,16 @@ from holdfast.model.spec import AssetSpec
 from holdfast.mount import overlay
 from holdfast.mount.changes import Changes, changes_of
 from holdfast.mount.edits import Edits, EditsRecord, all_edits
+from holdfast.mount.holders import holders
+from holdfast.mount.live.underneath import checked, resolved
 from holdfast.mount.mounted import BaseVersion, Identity, edited_scan
 from holdfast.mount.moving import Mover
-from holdfast.mount.table import stacked_at
+from holdfast.mount.table import detach, stacked_at
 from holdfast.mount.upper import read_upper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.model.result import PushOptions
     from holdfast.mount.moving import Versions
     from holdfast.mount.upper import UpperTree
@@ -46,7 +49,7 @@ def find_edits(repository: Repository, directory: Path | str) -> Edits | None:
     Raises:
         ConflictError: there are those of several assets, none of which is mounted.
     """
-    path = Path(os.path.realpath(directory))
+    path = Path(resolved(os.fspath(directory)))
     found = [(edits, record) for edits, record in all_edits(repository.state, path) if record.place == repository.place]
     if len(found) > 1:
         shown = {each.source.rpartition(".")[0] for each in stacked_at(str(path))}
@@ -61,37 +64,47 @@ def find_edits(repository: Repository, directory: Path | str) -> Edits | None:
     return found[0][0] if found else None
 
 
-def mount_writable(repository: Repository, spec: AssetSpec | str, directory: Path | str, versions: Versions) -> Edits:
+def mount_writable(
+    repository: Repository,
+    spec: AssetSpec | str,
+    directory: Path | str,
+    versions: Callable[[Edits], Versions],
+    *,
+    others: bool = False,
+) -> Edits:
     """Mount a version so that it can be changed. Changes that lie there from before are there again.
 
     Args:
         repository: that of the store.
         spec: ``name[:version]``; what it names is fixed when it is mounted.
         directory: an empty directory.
-        versions: who mounts the version below.
+        versions: who mounts the version below, given the folder of changes.
+        others: other users may go into it, as far as its files' rights let them.
 
     Raises:
-        UsageError: the version is a file, or the directory is none, or not empty.
-        ConflictError: there are unpushed changes of another version; they are named.
+        UsageError: the version is a file.
+        NotFoundError, AlreadyExistsError, LocalError: the directory is none, or not empty.
+        ConflictError: it lies inside another mount; or there are unpushed changes of another version; they are named.
         BusyError: it is mounted already.
         UnsupportedError: no overlay can be mounted here.
     """
     spec = AssetSpec.parse(spec) if isinstance(spec, str) else spec
-    path = Path(os.path.realpath(directory))
+    path = Path(resolved(os.fspath(directory)))
     if spec.sub_path is not None:
         raise UsageError(f"{spec} is a part of a version", subject=str(spec), hint="only whole versions are writable")
     edits = Edits.of(repository.state, repository.place, spec.name, path)
     if not edits.folder.exists():  # nothing is made for what cannot be mounted
-        _check_directory(path)
+        checked(str(path))
         _base(repository, spec)
     with edits.turn():
-        mover, record = Mover(repository, edits, versions), edits.read()
+        mover, record = Mover(repository, edits, versions(edits)), edits.read()
         if record is not None:
             record = mover.settle(record)  # of which a version may come that the spec names
-        _check_directory(path)
+            _check_free(mover, record)
+        checked(str(path))
         base = _base(repository, spec)
         if record is None or record.base.version != base.version:
-            record = _begin(repository, mover, record, base, path)
+            record = _begin(mover, record, base, path, others=others)
         mover.mount(record)
     return edits
 
@@ -104,12 +117,18 @@ def _base(repository: Repository, spec: AssetSpec) -> Identity:
     return Identity.of(spec.name, version, published)
 
 
-def _begin(repository: Repository, mover: Mover, before: EditsRecord | None, base: Identity, path: Path) -> EditsRecord:
+def _check_free(mover: Mover, record: EditsRecord) -> None:
+    if mover.shown(record) is not None:
+        message = f"{record.path} is a writable mount of {record.base.name}:{record.base.version} already"
+        raise BusyError(message, subject=record.directory, hint=f"asset unmount {record.path}")
+
+
+def _begin(mover: Mover, before: EditsRecord | None, base: Identity, path: Path, *, others: bool) -> EditsRecord:
     """The record of a version that nothing lies above yet."""
     if before is None:
-        record = EditsRecord(repository.place, str(path), overlay.choose(), base)
+        record = EditsRecord(mover.repository.place, str(path), overlay.choose(), base)
     else:
-        changes = _changes(repository, mover.edits, before)
+        changes = _changes(mover.repository, mover.edits, before)
         if changes:
             old = f"{before.base.name}:{before.base.version}"
             raise ConflictError(
@@ -118,28 +137,10 @@ def _begin(repository: Repository, mover: Mover, before: EditsRecord | None, bas
                 hint=f"go on with: asset mount {old} {path} --writable, or throw them away with: asset unmount {path} --discard",
             )
         record = replace(before, base=base, generation=before.generation + 1)
-    mover.edits.open_generation(record.generation)
+    layers = mover.edits.open_generation(record.generation)
+    layers.upper.chmod(0o755 if others else 0o700)  # which is the directory's own, and is kept when it moves
     mover.edits.write(record)
     return record
-
-
-def _check_directory(path: Path) -> None:
-    try:
-        mounted = stacked_at(str(path))
-        if mounted:
-            hint = f"asset unmount {path}"
-            raise BusyError(
-                f"something is mounted at {path} already: {mounted[-1].source}", subject=str(path), hint=hint
-            )
-        if os.listdir(path):
-            raise UsageError(
-                f"{path} is not empty",
-                subject=str(path),
-                hint="what lies in it would be hidden: choose another directory",
-            )
-    except OSError as error:
-        what = "does not exist" if error.errno == errno.ENOENT else f"cannot be mounted at: {error.strerror}"
-        raise UsageError(f"{path} {what}", subject=str(path), hint=f"mkdir {path}") from error
 
 
 def _changes(repository: Repository, edits: Edits, record: EditsRecord) -> Changes:
@@ -271,8 +272,8 @@ def unmount_writable(repository: Repository, edits: Edits, versions: Versions, *
     """Unmount it and remove its folder; returns what was thrown away.
 
     Raises:
-        ConflictError: there are unpushed changes, which are named, and ``discard`` is not set. All is as it was.
-        BusyError: it is in use.
+        ConflictError: there are unpushed changes, which are named. All is as it was.
+        BusyError: it is in use. With ``discard`` neither counts.
     """
     with edits.turn():
         mover = Mover(repository, edits, versions)
@@ -283,20 +284,36 @@ def unmount_writable(repository: Repository, edits: Edits, versions: Versions, *
             if not discard:
                 raise
         is_mounted = mover.shown(record) is not None
-        if is_mounted and not overlay.freeze(record.path, record.kind) and record.kind == "overlayfs":
-            raise BusyError(f"files in {record.path} are open for writing", subject=record.directory, hint="close them")
-        try:
+        if not is_mounted or discard:
             changes = _lost(repository, edits, record, discard=discard)
-            if is_mounted:
-                overlay.unmount(record.path, record.kind)
-        except BaseException:
-            if is_mounted:
-                overlay.thaw(record.path, record.kind)
-            raise
-        if is_mounted and record.kind != "overlayfs":  # nobody could be kept from writing until now
-            changes = _lost(repository, edits, record, discard=discard)
+            while mover.shown(record) is not None and detach(record.directory):
+                pass
+        else:
+            changes = _unmount(repository, edits, record)
         mover.close()
     return changes
+
+
+def _unmount(repository: Repository, edits: Edits, record: EditsRecord) -> Changes:
+    """Unmount what nobody uses and nothing is lost with."""
+    if found := holders(record.directory):
+        raise _in_use(record, "; ".join(map(str, found[:5])))
+    if record.kind == "overlayfs" and not overlay.freeze(record.path, record.kind):
+        raise _in_use(record, "files in it are open for writing")
+    try:
+        changes = _lost(repository, edits, record, discard=False)
+        overlay.unmount(record.path, record.kind)
+    except BaseException:
+        overlay.thaw(record.path, record.kind)
+        raise
+    if record.kind != "overlayfs":  # nobody could be kept from writing until now
+        changes = _lost(repository, edits, record, discard=False)
+    return changes
+
+
+def _in_use(record: EditsRecord, why: str) -> BusyError:
+    hint = "end them, wait for them with --wait, or give up the mount and its changes with --discard"
+    return BusyError(f"{record.path} is in use: {why}", subject=record.directory, hint=hint)
 
 
 def _lost(repository: Repository, edits: Edits, record: EditsRecord, *, discard: bool) -> Changes:

@@ -53,6 +53,10 @@ class Versions(Protocol):
         """Take it away there; what an overlay has of it stays until that goes."""
         ...
 
+    def close(self) -> None:
+        """Wait until nothing is served any more."""
+        ...
+
 
 class Mover:
     """One folder of changes, whose turn the caller has, and the repository that its version is of."""
@@ -241,4 +245,5 @@ class Mover:
         for layers in self.edits.generations():
             if stacked_at(str(layers.lower)):
                 self.versions.unmount(layers.lower)
+        self.versions.close()
         self.edits.remove()
