@@ -48,6 +48,10 @@ __all__ = [
     "push_of_staged",
     "staged_key",
     "staged_prefix",
+    "sync_head_key",
+    "sync_heads",
+    "sync_pack_key",
+    "sync_packs",
     "versions_key",
     "work_name",
     "work_pieces",
@@ -211,6 +215,26 @@ def part_record(part: Path) -> Path:
 def lease_key(site: str, work: str) -> str:
     """Who does this piece of a site's work now; swapped. Both are names without slashes."""
     return f"{OWN}/sites/{encode_name(site)}/leases/{encode_name(work)}"
+
+
+def sync_heads(site: str) -> str:
+    """What the heads of all logs of a site's webroots lie under."""
+    return f"{OWN}/sites/{encode_name(site)}/sync/heads"
+
+
+def sync_head_key(site: str, node: str) -> str:
+    """The head of one web server's log; swapped by that server alone."""
+    return f"{sync_heads(site)}/{encode_name(node)}"
+
+
+def sync_packs(site: str, node: str) -> str:
+    """What the packs of one web server's log lie under."""
+    return f"{OWN}/sites/{encode_name(site)}/sync/packs/{encode_name(node)}"
+
+
+def sync_pack_key(site: str, node: str, name: str) -> str:
+    """One pack of it; created once, removed by that server once no head names it."""
+    return f"{sync_packs(site, node)}/{name}"
 
 
 def probe_key(token: str) -> str:

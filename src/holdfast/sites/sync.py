@@ -1,0 +1,327 @@
+"""Keeps a webroot like those of the other web servers of its site: one look at everything, as often as it is asked.
+
+The order, in which nothing is lost wherever the process is killed: read the logs, look at the disk, decide
+(:mod:`holdfast.sites.merging`) → publish this server's changes → note as agreed what the disk shows → note what is about to be laid →
+lay it → note it as agreed. What a process that was killed had laid is recognised by that note.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from holdfast.disk import local_errors
+from holdfast.errors import UnsupportedError, UsageError
+from holdfast.failpoint import reach
+from holdfast.mount.table import mounts
+from holdfast.sites.laying import Laying
+from holdfast.sites.logs import Logs
+from holdfast.sites.merging import Author, Disk, decide, join
+from holdfast.sites.ownlog import OwnLog
+from holdfast.sites.recording import STEP, Recorder
+from holdfast.sites.scope import scope_of
+from holdfast.sites.webroot import Webroot, confirm_deletions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from _typeshed import ReadableBuffer
+
+    from holdfast.repository import Repository
+    from holdfast.sites.agreed import Agreed
+    from holdfast.sites.changes import Change
+    from holdfast.sites.laying import Owner
+    from holdfast.sites.logs import Placed
+    from holdfast.sites.merging import Deed, Outcome
+    from holdfast.sites.plan import Plan
+    from holdfast.sites.scope import Scope
+    from holdfast.sites.webroot import Look
+
+__all__ = ["Report", "Syncer", "check_plan"]
+
+_MICRO: Final = 1_000_000
+_HOUR: Final = 3600.0
+#: Deletions are remembered for so long; a server that was away longer brings back what was deleted meanwhile.
+REMEMBERED: Final = 90 * 86400 * _MICRO
+#: A server that said nothing for so long is taken for gone: what it said is said by others from then on.
+SILENT: Final = 30 * 86400.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What one cycle did: paths published and laid, deletions held back, what was kept, and what could not be synced, with why."""
+
+    node: str
+    published: list[str] = field(default_factory=list)
+    laid: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    unsettled: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there was nothing to do, and nothing is left to be looked at again."""
+        return not (self.published or self.laid or self.unsettled)
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse what cannot be synced.
+
+    Raises:
+        UsageError: the site does not sync, or its whole webroot is one mount.
+    """
+    if not plan.sync_webroots:
+        raise UsageError(
+            f"{plan.site} does not sync its webroots",
+            subject="sync_webroots",
+            hint="set sync_webroots = 1 (SYNC_WEBROOTS)",
+        )
+    if plan.mode == "whole":
+        raise UsageError(
+            "the whole webroot is mounted from its bucket: every server sees the same already",
+            subject="directories_to_mount",
+            hint="set sync_webroots = 0, or mount single directories",
+        )
+
+
+class Syncer:
+    """One webroot, one store. ``told`` hears of everything that happens, in sentences."""
+
+    def __init__(
+        self, repository: Repository, plan: Plan, agreed: Agreed, *, told: Callable[[str], None] = lambda _: None
+    ) -> None:
+        promises = repository.store.promises()
+        if not (promises.create and promises.replace):
+            why = promises.reason or "it has no conditional writes"
+            raise UnsupportedError(
+                f"webroots cannot be synced through {repository.store.url}: {why}", subject=repository.store.url
+            )
+        self.repository = repository
+        self.plan = plan
+        self.agreed = agreed
+        self.logs = Logs(repository, plan.site)
+        self.own = OwnLog(self.logs, agreed.node, self._now)
+        self.webroot = Webroot(plan.webroot)
+        self.folders: list[str] = []
+        self._told = told
+        self._owner = _owner(plan.web_user)
+        self._offset: tuple[float, float] | None = None
+        self._begun = False
+
+    # time
+
+    def _now(self) -> int:
+        """Microseconds by the store's clock; how far it is from this machine's is asked once an hour."""
+        clock = self.repository.clock
+        if self._offset is None or clock.since_boot() > self._offset[1] + _HOUR:
+            here = clock.now().timestamp()
+            self._offset = self.repository.catalog.store_now().timestamp() - here, clock.since_boot()
+        return int((clock.now().timestamp() + self._offset[0]) * _MICRO)
+
+    def _by_store(self, changed: Mapping[str, int]) -> dict[str, int]:
+        """Times of this machine's clock by the store's."""
+        offset = int((self._offset[0] if self._offset is not None else 0.0) * _MICRO)
+        return {path: when + offset for path, when in changed.items()}
+
+    # one cycle
+
+    def cycle(self, *, look: bool = True, accept_deletes: bool = False) -> Report:
+        """Read the logs; where one changed, or ``look`` is set, look at the disk and do what is to be done.
+
+        Raises:
+            UnreachableError, AccessError: as the store. Nothing is half done.
+            LocalError: the webroot is not there, or its disk is full.
+            ConflictError: another server has this one's name.
+        """
+        report = Report(self.agreed.node)
+        changed = self.logs.refresh()
+        self.own.check()
+        report.wrong = {node: error.message for node, error in self.logs.wrong.items()}
+        if not self._begun:
+            self.own.sweep()
+        if changed or look or not self._begun:
+            self._begun = True
+            self._sync(report, accept_deletes=accept_deletes)
+        self._keep_house()
+        return report
+
+    def _sync(self, report: Report, *, accept_deletes: bool) -> None:
+        began = self._now()
+        scope = scope_of(self.plan, [each.dir for each in mounts()])
+        look = self._look(scope)
+        report.skipped = {path: why for path, why in look.unknown.items() if path not in look.unsettled}
+        report.unsettled = bool(look.unsettled)
+        self._recover(look)
+        self._trim(scope, began)
+        winners = {path: each for path, each in join(self.logs.changes().values()).items() if scope.has(path)}
+        author = Author(
+            self.agreed.node,
+            began,
+            int(self.agreed.fact("since") or 0),
+            joining=not self.agreed.fact("joined"),
+            complete=not self.logs.wrong,
+            accept_deletes=accept_deletes,
+        )
+        disk = Disk(look.entries, self._by_store(look.changed), look.is_unknown)
+        outcome = decide(self.agreed.base, disk, winners, author)
+        report.held = outcome.held
+        self._publish(outcome, report)
+        reach("sync.agreeing")
+        self.agreed.agree(outcome.accept)
+        self._lay(outcome, look, report)
+        self.agreed.say(since=began, **({} if look.unsettled else {"joined": 1}))
+
+    def _look(self, scope: Scope) -> Look:
+        look = self.webroot.look(scope, self.agreed.known)
+        base = self.agreed.base
+        confirm_deletions(self.webroot, look, [path for path, each in base.items() if each.content is not None])
+        self.agreed.remember(look.fingerprints, look.entries)
+        self.folders = look.folders
+        return look
+
+    def _recover(self, look: Look) -> None:
+        """What a process laid that was killed before it could say so."""
+        found, left = {}, {}
+        for path, change in self.agreed.pending.items():
+            there = look.entries.get(path)
+            if look.is_unknown(path):
+                left[path] = change
+            elif (there and there.identity) == (change.content and change.content.identity):
+                found[path] = change
+        self.agreed.agree(found)
+        self.agreed.intend(left)
+
+    def _trim(self, scope: Scope, now: int) -> None:
+        """Forget what is not synced any more, and deletions that are long past."""
+        base = self.agreed.base
+        over = [path for path, each in base.items() if each.content is None and each.at < now - REMEMBERED]
+        self.agreed.forget([*over, *(path for path in base if not scope.has(path))])
+
+    def _publish(self, outcome: Outcome, report: Report) -> None:
+        if not outcome.publish:
+            return
+        recorder = Recorder()
+        self.own.write(recorder.drafts(outcome.publish, self._bytes))
+        for path in recorder.skipped:  # it changed meanwhile: it is looked at again
+            outcome.accept.pop(path, None)
+            report.unsettled = True
+        report.published = sorted(outcome.publish.keys() - set(recorder.skipped))
+        for path in report.published:
+            self._told(f"{'deleted' if outcome.publish[path].content is None else 'changed'} here: {path}")
+
+    def _bytes(self, path: str, change: Change) -> Iterator[ReadableBuffer] | None:
+        return self.webroot.read(path, change.content.size if change.content else 0, STEP)
+
+    # laying
+
+    def _lay(self, outcome: Outcome, look: Look, report: Report) -> None:
+        places = {path: self.logs.place(path, deed.change) for path, deed in outcome.apply.items()}
+        known = {path: place for path, place in places.items() if place is not None}
+        ordered = sorted(outcome.apply, key=lambda path: _nearness(known.get(path)))
+        deeds = {path: outcome.apply[path] for path in ordered if path in known or outcome.apply[path].change.clash}
+        if not deeds:
+            return
+        self.logs.expect(known[path] for path in deeds if path in known)
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+        laying = Laying(
+            self.webroot,
+            self.agreed.node.rpartition("-")[2],
+            self.agreed.kept / stamp,
+            self._owner,
+            lambda path, why: self._kept(report, path, why),
+        )
+        self.agreed.intend(self.agreed.pending | {path: deed.change for path, deed in deeds.items()})
+        reach("sync.intended")
+        with local_errors(Path(self.plan.webroot)):
+            laying.begin()
+            try:
+                report.laid = laying.lay(deeds, look.fingerprints, lambda path, _: self.logs.bytes_of(*known[path]))
+            finally:
+                laying.end()
+        reach("sync.laid")
+        self.agreed.agree({path: deeds[path].change for path in report.laid})
+        self.agreed.intend({path: each for path, each in self.agreed.pending.items() if path not in deeds})
+        self.logs.release()
+        self._tell_laid(deeds, laying, report)
+
+    def _tell_laid(self, deeds: Mapping[str, Deed], laying: Laying, report: Report) -> None:
+        for path in report.laid:
+            change = deeds[path].change
+            self._told(f"{'deleted' if change.content is None else 'changed'} by {change.node}: {path}")
+        report.wrong |= {path: error.message for path, error in laying.failed.items()}
+        report.unsettled |= len(report.laid) < len(deeds) - len(laying.failed)
+
+    def _kept(self, report: Report, path: str, why: str) -> None:
+        report.kept.append(path)
+        self._told(f"kept {path}: {why}")
+
+    # the log
+
+    def _keep_house(self) -> None:
+        """Show that this server lives, keep its log small, and let go of servers that are gone."""
+        now, log = self._now(), self.own.log
+        if log is None or datetime.fromisoformat(log.head.at).timestamp() < now / _MICRO - _HOUR:
+            self.own.beat()
+        self.own.tidy(now - REMEMBERED)
+
+    def silent(self) -> dict[str, float]:
+        """For how many seconds each other server has said nothing."""
+        now = self._now() / _MICRO
+        return {
+            node: now - datetime.fromisoformat(log.head.at).timestamp()
+            for node, log in self.logs.known.items()
+            if node != self.agreed.node
+        }
+
+    def forget(self, node: str) -> None:
+        """Remove the log of a server that is gone for good, once this one has all that it says.
+
+        Raises:
+            UsageError: there is no such server, or this one lacks something of it.
+        """
+        self.logs.refresh()
+        log = self.logs.known.get(node)
+        if log is None or node == self.agreed.node:
+            others = ", ".join(sorted(self.logs.known.keys() - {self.agreed.node})) or "none"
+            raise UsageError(f"no other server is called {node}", subject=node, hint=f"there are: {others}")
+        base = self.agreed.base
+        missing = [
+            path
+            for path, change in join([*self.logs.changes().values()]).items()
+            if path in log.placed and (path not in base or base[path].rank < change.rank)
+        ]
+        if missing:
+            raise UsageError(f"{missing[0]} of {node} is not here yet", subject=missing[0], hint="sync first")
+        self.logs.remove(node)
+
+
+def _nearness(place: tuple[str, Placed] | None) -> tuple[str, str, int]:
+    """Sorts what lies side by side in a store together."""
+    if place is None:
+        return "", "", 0
+    node, placed = place
+    pieces = placed.record.pieces
+    return (node, pieces[0].pack, pieces[0].offset) if pieces else (node, "", 0)
+
+
+def _owner(web_user: str) -> Owner | None:
+    """Whom what is laid belongs to; None where this process may not give files away.
+
+    Raises:
+        UsageError: this machine has no such user.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        found = pwd.getpwnam(web_user)
+    except KeyError:
+        raise UsageError(
+            f"this machine has no user {web_user!r}", subject="web_user", hint="set web_user to the web server's"
+        ) from None
+    return found.pw_uid, found.pw_gid
