@@ -18,6 +18,8 @@ WELL = Facts(None, is_mounted=True, pulse=0, store=0)
         (WELL, None),
         (Facts(None, True, None, None), None),
         (Facts(None, True, errno.EIO, errno.EACCES), None),
+        (Facts(None, True, 0, errno.EIO, 1), None),
+        (Facts(None, True, 0, errno.EIO, 2), "store"),
         (Facts("exit code 1", True, 0, 0), "died"),
         (Facts("by SIGKILL", False, HUNG, HUNG), "died"),
         (Facts(None, False, 0, 0), "unmounted"),
@@ -28,16 +30,16 @@ WELL = Facts(None, is_mounted=True, pulse=0, store=0)
     ],
 )
 def test_judge(facts: Facts, event: str | None) -> None:
-    """A mounter that ended, hangs or is dead is a fault; a store that answers with errors is none, for mounting anew mends nothing."""
+    """A mounter that ended, hangs or is dead is a fault, and so is a store that could not be read twice; one failure is none."""
     fault = judge(facts, 5.0)
     assert (fault and fault.event) == event
-    assert (fault is not None and fault.is_hung) == (event == "hung")
+    assert (fault is not None and fault.is_hung) == (event in ("hung", "store"))
 
 
 def test_delay() -> None:
-    """The first attempt is made at once, and then each after twice as long, up to a minute."""
+    """The first attempt is made at once, and then each after twice as long, up to half a minute."""
     assert [delay(attempt) for attempt in range(5)] == [0, 0.5, 1, 2, 4]
-    assert delay(9) == delay(10_000) == 60
+    assert delay(9) == delay(10_000) == 30
 
 
 def test_lacking() -> None:

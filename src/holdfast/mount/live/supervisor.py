@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.errors import HoldfastError, LocalError, UnreachableError, UnsupportedError
 from holdfast.mount.children import Child, LateError
 from holdfast.mount.live import unsent
-from holdfast.mount.live.judging import HUNG, Facts, Fault, delay, judge
+from holdfast.mount.live.judging import HUNG, UNREADABLE, Facts, Fault, delay, judge
 from holdfast.mount.live.plan import Plan, waiting
 from holdfast.mount.live.selftest import lacking, look, pulse, tried
 from holdfast.mount.live.underneath import Underneath
@@ -38,7 +38,7 @@ __all__ = ["Supervisor", "main"]
 
 _TICK: Final = 0.1
 #: Seconds between two questions to the mounter, and between two that reach the store.
-_PULSE, _LOOK = 2.0, 15.0
+_PULSE, _LOOK = 2.0, 5.0
 #: How long a mount must have been well for its next fault to be the first again.
 _WELL: Final = 60.0
 _SELF_TEST: Final = 30.0
@@ -55,6 +55,7 @@ class _Question:
         self._next = 0.0
         self.answer: int | None = None
         self.text = ""
+        self.failures = 0
 
     def tick(self) -> None:
         """Ask where it is time, and see whether there is an answer."""
@@ -70,6 +71,7 @@ class _Question:
                 self.answer, self.text = 0, ""
             except OSError as error:
                 self.answer, self.text = error.errno or errno.EIO, error.strerror or str(error)
+            self.failures = self.failures + 1 if self.answer in UNREADABLE else 0
         elif self._child.age > self._deadline:
             self.answer = HUNG
 
@@ -78,6 +80,7 @@ class _Question:
         if self._child is not None:
             self._child.give_up()
         self._child, self._next, self.answer = None, time.monotonic() + self._every, None
+        self.text, self.failures = "", 0
 
 
 class Supervisor:
@@ -91,7 +94,7 @@ class Supervisor:
         self._worker: Worker | None = None
         self._below = Underneath(self.directory, self.plan.mode)
         self._pulse = _Question(lambda: pulse(self.directory), _PULSE, self.plan.deadline)
-        self._look = _Question(lambda: look(self.directory, self.plan.canary), _LOOK, 4 * self.plan.deadline)
+        self._look = _Question(lambda: look(self.directory, self.plan.canary), _LOOK, 2 * self.plan.deadline)
         self._put(state="mounting")
 
     def stop(self) -> None:
@@ -163,13 +166,24 @@ class Supervisor:
         self._look.forget()
 
     def _first_answer(self) -> None:
+        """See it answer, and the store through it."""
+        self._answered(lambda: pulse(self.directory), self.plan.deadline, "does not answer")
+        self._answered(
+            lambda: look(self.directory, self.plan.canary), 2 * self.plan.deadline, "does not read its store"
+        )
+
+    def _answered(self, ask: Callable[[], object], seconds: float, failing: str) -> None:
         name = self.record.settings.kind
         try:
-            Child(lambda: pulse(self.directory)).result(self.plan.deadline)
+            Child(ask).result(seconds)
         except LateError:
-            raise UnreachableError(f"{name} mounted, and does not answer within {self.plan.deadline:g} s") from None
+            raise UnreachableError(f"{name} mounted, and {failing} within {seconds:g} s") from None
         except OSError as error:
-            raise HoldfastError(f"{name} mounted, and answers with an error: {error.strerror}") from error
+            if error.errno not in (
+                errno.EACCES,
+                errno.EPERM,
+            ):  # a canary that may not be read was asked for all the same
+                raise UnreachableError(f"{name} mounted, and {failing}: {error.strerror}") from error
 
     def _restrict(self) -> None:
         """Have every flag that the mount must have, whatever the mounter made of its options."""
@@ -193,7 +207,8 @@ class Supervisor:
         assert self._worker is not None  # noqa: S101 - between _mount and _recover there is one
         mounted = mounted_at(self.directory)
         answers = self._pulse.answer, self._look.answer
-        fault = judge(Facts(self._worker.ended, mounted is not None and mounted.is_fuse, *answers), self.plan.deadline)
+        is_mounted = mounted is not None and mounted.is_fuse
+        fault = judge(Facts(self._worker.ended, is_mounted, *answers, self._look.failures), self.plan.deadline)
         trouble = self._pulse.text or self._look.text
         health = f"it answers with an error: {trouble}" if trouble else "it answers"
         if fault is None and health != self._state.health:
