@@ -253,7 +253,7 @@ def _problem(page: _Page) -> str:
     numbers = (page.shared, page.sizes, page.chunks, page.chunk_packs, page.chunk_stored, page.chunk_raw)
     if min((min(column) for column in numbers if column), default=0) < 0:
         return "a negative number"
-    if any(mode is not None and not 0 <= mode <= PERMISSIONS for mode in page.modes):
+    if any(mode is not None and not 0 <= mode <= PERMISSIONS for mode in set(page.modes)):
         return "permission bits that do not exist"
     return ""
 
@@ -311,7 +311,8 @@ def _rows(page: _Page) -> Rows:
         else:
             mtime += delta
             mtimes.append(mtime)
-    if any(when is not None and not -_LATEST <= when <= _LATEST for when in mtimes):
+    known = [when for when in mtimes if when is not None]
+    if max(known, default=0) > _LATEST or min(known, default=0) < -_LATEST:
         raise IndexError
     b"\n".join(paths).decode()
     sizes = page.sizes

@@ -86,29 +86,30 @@ class PackedContents:
 
     def read(self, place: Place, offset: int, size: int) -> Buffer:
         """Bytes of a file."""
+        entry = self._sheets.entries(place.sheet)[place.row]
+        if isinstance(entry.content, bytes):
+            return entry.content[offset : offset + size]
+        if len(entry.content) == 1 and entry.size < WHOLE:
+            return self._of_small(place, entry, entry.content[0], offset, size)
         stream = self._streams.get(place)
         if stream is None:
-            entry = self._sheets.entries(place.sheet)[place.row]
-            if isinstance(entry.content, bytes):
-                return entry.content[offset : offset + size]
             stream = _Stream(entry)
             self._streams.put(place, stream, 1)
         start, end = min(offset, stream.entry.size), min(offset + size, stream.entry.size)
         if start >= end:
             return b""
         wanted = stream.parts(start, end)
-        self._read_ahead(place, stream, start, end)
+        span = stream.ahead.after(start, end, MEMORY // 4)
+        if span is not None and span[0] < entry.size:
+            self._pieces.ahead(stream.parts(span[0], min(span[1], entry.size)))
         data = _joined(self._pieces.get(wanted), start - wanted[0].start, end - start)
         self._was_read(stream, start, end)
         return data
 
-    def _read_ahead(self, place: Place, stream: _Stream, start: int, end: int) -> None:
-        if len(stream.starts) > 1:
-            span = stream.ahead.after(start, end, MEMORY // 4)
-            if span is not None and span[0] < stream.entry.size:
-                self._pieces.ahead(stream.parts(span[0], min(span[1], stream.entry.size)))
-            return
-        chunk = stream.chunks[0]
+    def _of_small(self, place: Place, entry: Placed, chunk: Chunk, offset: int, size: int) -> Buffer:
+        """Bytes of a file of one chunk; where such files are read in the order of their pack, the next ones are read ahead."""
+        if offset >= entry.size or size <= 0:
+            return b""
         ahead = self._packs.get(chunk.pack)
         if ahead is None:
             ahead = Ahead(_FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL)
@@ -118,6 +119,8 @@ class PackedContents:
             parts = self._neighbours(place.sheet, chunk.pack, *span)
             ahead.only(parts[-1].chunk.offset + parts[-1].chunk.stored if parts else span[0])
             self._pieces.ahead(parts)
+        raw = self._pieces.get([Part(chunk, entry, 0)])[0]
+        return raw.buffer[raw.start + offset : raw.start + min(offset + size, raw.length)]
 
     def _neighbours(self, sheet: int, pack: bytes, start: int, end: int) -> list[Part]:
         """The files of one chunk, on this page and those behind it, that lie between two places of a pack."""

@@ -184,7 +184,7 @@ def check_rows(rows: Rows, subject: str) -> Rows:
     if below is not None:
         shown = below.decode(errors="replace")
         raise IntegrityError(f"{subject}: entries below {shown!r}, which is no directory", subject=subject)
-    if any(size > _LARGEST for size in rows.sizes):
+    if max(rows.sizes, default=0) > _LARGEST:
         raise IntegrityError(f"{subject}: a file larger than any can be", subject=subject)
     return rows
 
