@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.completion import complete_spec
+from holdfast.cli.mounted import writable_at
 from holdfast.cli.options import Session, command
 from holdfast.cli.output import human_size, print_json, print_lines, print_table
 from holdfast.errors import UsageError
@@ -101,21 +102,32 @@ def diff_command(session: Session, one: str, other: str, *, exit_code: bool) -> 
       asset diff nlp/bert:1.3 nlp/bert:1.4
       asset diff nlp/bert ./model --exit-code
     """
-    return _told(session, session.repository.diff(one, _path_or_spec(other)), exit_code=exit_code)
+    second = _path_or_spec(other)
+    if isinstance(second, Path) and (edits := writable_at(session, str(second))) is not None:
+        from holdfast.mount.editing import diff_with
+
+        return _told(session, diff_with(session.repository, one, edits), exit_code=exit_code)
+    return _told(session, session.repository.diff(one, second), exit_code=exit_code)
 
 
 @command("status")
 @click.argument("directory", metavar="DIR", type=click.Path())
 @click.option("--exit-code", is_flag=True, help="Exit 1 where something differs.")
 def status_command(session: Session, directory: str, *, exit_code: bool) -> int:
-    """Show what was changed in a fetched version since it was fetched.
+    """Show what was changed in a fetched version since it was fetched, or in a writable mount.
 
-    DIR is a version under the assets folder. Lines are those of asset diff.
+    DIR is a version under the assets folder, or a directory where one is mounted with --writable, of which only what changed is read. Lines
+    are those of asset diff.
 
     Examples:
       asset status "$(asset fetch nlp/bert:1)"
     """
-    return _told(session, session.repository.status(directory), exit_code=exit_code)
+    edits = writable_at(session, directory)
+    if edits is None:
+        return _told(session, session.repository.status(directory), exit_code=exit_code)
+    from holdfast.mount.editing import status_of
+
+    return _told(session, status_of(session.repository, edits).difference, exit_code=exit_code)
 
 
 def _path_or_spec(text: str) -> Path | str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.options import Session, command
-from holdfast.cli.output import human_time, print_json, print_lines, print_table
+from holdfast.cli.output import human_time, plain, print_json, print_lines, print_table
 from holdfast.errors import HoldfastError, NotFoundError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from holdfast.mount.changes import Changes
     from holdfast.mount.registry import Record, Registry
     from holdfast.mount.unmounting import Ways
 
@@ -28,6 +29,7 @@ __all__ = ["mount_command", "mounts_command", "unmount_command"]
 @click.option(
     "-o", "options", multiple=True, metavar="OPTION", help="ro, allow_other, needs=..., or the mounter's own."
 )
+@click.option("--writable", is_flag=True, help="Let it be changed; asset push DIR publishes the changes.")
 @click.option("--follow", is_flag=True, help="Show newer versions as they come.")
 @click.option("--foreground", is_flag=True, help="Stay, and unmount at Ctrl-C.")
 def mount_command(
@@ -37,6 +39,7 @@ def mount_command(
     *,
     mounter: str | None,
     options: tuple[str, ...],
+    writable: bool,
     follow: bool,
     foreground: bool,
 ) -> int:
@@ -44,15 +47,22 @@ def mount_command(
 
     SOURCE is a spec, which is there at once and read as it is looked at; or with --with s3://bucket or s3://bucket/prefix, whose mounter
     must be installed. It returns once it is mounted; a supervisor stays, which replaces a program that dies or hangs. While no bucket is
-    mounted, DIR cannot be written.
+    mounted, DIR cannot be written. With --writable changes lie above the version, and are found again at the next mount of the asset there.
 
     Examples:
       asset mount nlp/bert:1 /mnt/bert
+      asset mount nlp/bert /mnt/bert --writable
       asset mount nlp/bert /mnt/bert --follow -o allow_other
       asset mount s3://media /srv/media --with rclone
       asset mount s3://media/images ./images --with s3fs -o ro
       asset mount s3://media /srv/media --with rclone -o allow_other,needs=rename+overwrite -o vfs-cache-max-size=5G
     """
+    if writable and (mounter is not None or follow or foreground):
+        other = "--with" if mounter is not None else "--follow" if follow else "--foreground"
+        hint = "a live bucket is writable anyway" if mounter is not None else "leave one of them out"
+        raise UsageError(f"--writable does not go with {other}", subject="--writable", hint=hint)
+    if writable:
+        return _mount_writable(session, source, directory, options)
     if mounter is None:
         return _mount_version(session, source, directory, options, follow=follow, foreground=foreground)
     if follow:
@@ -65,14 +75,7 @@ def _mount_version(
 ) -> int:
     from holdfast.mount.mounting import mount_version
 
-    if "://" in source:
-        hint = "--with rclone, s3fs, goofys, geesefs or mount-s3"
-        raise UsageError(f"{source} is a bucket: it needs --with MOUNTER", subject=source, hint=hint)
-    words = {word for option in options for word in option.split(",") if word}
-    if other := sorted(words - {"ro", "allow_other"}):
-        raise UsageError(
-            f"-o {other[0]} is for --with MOUNTER", subject="-o", hint="a version takes ro and allow_other"
-        )
+    words = _version_words(source, options)
     record = mount_version(
         source,
         directory,
@@ -83,6 +86,30 @@ def _mount_version(
     )
     if not foreground:
         _print_mounted(session, record)
+    return 0
+
+
+def _version_words(source: str, options: Sequence[str]) -> set[str]:
+    """The words of ``-o`` for a version, if it is one and they are known."""
+    if "://" in source:
+        hint = "--with rclone, s3fs, goofys, geesefs or mount-s3"
+        raise UsageError(f"{source} is a bucket: it needs --with MOUNTER", subject=source, hint=hint)
+    words = {word for option in options for word in option.split(",") if word}
+    if other := sorted(words - {"ro", "allow_other"}):
+        raise UsageError(
+            f"-o {other[0]} is for --with MOUNTER", subject="-o", hint="a version takes ro and allow_other"
+        )
+    return words
+
+
+def _mount_writable(session: Session, source: str, directory: str, options: Sequence[str]) -> int:
+    from holdfast.mount import writable
+
+    words = _version_words(source, options)
+    if "ro" in words:
+        raise UsageError("--writable does not go with -o ro", subject="-o", hint="leave one of them out")
+    others = "allow_other" in words
+    _print_mounted(session, writable.mount(session.repository, session.settings, source, directory, others=others))
     return 0
 
 
@@ -121,7 +148,9 @@ def mounts_command(session: Session) -> None:
       asset mounts
       asset mounts --json
     """
-    records = _registry(session).records()
+    from holdfast.mount.writable import shown
+
+    records = [shown(record) for record in _registry(session).records()]
     if session.json:
         print_json([record.value() for record in records])
         return
@@ -152,8 +181,8 @@ def mounts_command(session: Session) -> None:
 def unmount_command(session: Session, directory: str | None, *, wait: bool, discard: bool, everything: bool) -> None:
     """Unmount a directory, and end its supervisor.
 
-    What was written is sent to the bucket first. A directory that is in use stays mounted, and who uses it is named. What a crash or a
-    reboot left is cleaned up.
+    What was written is sent to the bucket first. A directory that is in use stays mounted, and who uses it is named; so does a version with
+    changes that were not pushed, which are named. What a crash or a reboot left is cleaned up.
 
     Examples:
       asset unmount /srv/media
@@ -165,15 +194,20 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
         raise UsageError("one directory, or --all", subject="DIR")
     chosen = registry.records() if everything else [_record(registry, str(directory))]
     failures: list[HoldfastError] = []
-    gone = []
+    gone: list[str] = []
+    discarded: dict[str, object] = {}
     for record in chosen:
         try:
-            _unmount(session, registry, record, wait=wait, discard=discard)
+            changes = _unmount(session, registry, record, wait=wait, discard=discard)
             gone.append(record.settings.dir)
         except HoldfastError as error:
             failures.append(error)
+        else:
+            if changes:
+                discarded[record.settings.dir] = plain(changes.difference)
+                session.progress.warn(f"thrown away in {record.settings.dir}: {changes.named()}")
     if session.json and not failures:
-        print_json({"unmounted": gone})
+        print_json({"unmounted": gone} | ({"discarded": discarded} if discarded else {}))
     elif not session.json and not session.quiet:
         print_lines(f"{place} is unmounted" for place in gone)
     for other in failures[1:]:
@@ -182,10 +216,15 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
         raise failures[0]
 
 
-def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool, discard: bool) -> None:
-    from holdfast.mount.unmounting import unmount
+def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool, discard: bool) -> Changes | None:
+    """Unmount one; the changes that were thrown away, if any."""
+    from holdfast.mount import unmounting, writable
 
-    unmount(registry, record, _ways(record), wait=wait, discard=discard, say=session.progress.warn)
+    say = session.progress.warn
+    if writable.is_writable(record):
+        return writable.unmount(registry, record, wait=wait, discard=discard, say=say)
+    unmounting.unmount(registry, record, _ways(record), wait=wait, discard=discard, say=say)
+    return None
 
 
 def _ways(record: Record) -> Ways:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli.completion import complete_name, complete_spec
+from holdfast.cli.mounted import writable_at
 from holdfast.cli.options import Session, command, dry_run, labels
 from holdfast.cli.output import error_value, human_size, plain, print_error, print_json, print_lines
 from holdfast.errors import HoldfastError, UsageError
@@ -59,8 +60,8 @@ def push_command(session: Session, path: str, name: str | None, label: tuple[str
     """Push a file or directory as the next version of an asset.
 
     A push of what the newest version holds already makes no version. With NAME:MAJOR the version follows the newest of that
-    major; --major starts a new one. NAME may be left out for a fetched version under the assets folder: it is pushed to where
-    it came from, and the version fetched is its parent.
+    major; --major starts a new one. NAME may be left out for a fetched version under the assets folder, or one that is mounted with
+    --writable: it is pushed to where it came from, and that version is its parent. The mount then shows the new version.
 
     Examples:
       asset push ./model nlp/bert -m 'first'
@@ -71,12 +72,24 @@ def push_command(session: Session, path: str, name: str | None, label: tuple[str
     if not os.path.lexists(path):
         raise UsageError(f"no file or directory {path!r}", subject=path, hint="PATH comes first, then NAME")
     options: PushOptions = {**given, "labels": labels(label)}  # type: ignore[typeddict-item]
-    target = _target(session, path, name, options)
-    pushed = session.repository.push(path, target, **options)
+    pushed = _push_mounted(session, path, options) if name is None else None
+    if pushed is None:
+        target = _target(session, path, name, options)
+        pushed = session.repository.push(path, target, **options)
     if session.json:
         print_json(pushed)
     else:
         print_lines([_told(pushed, dry=bool(options.get("dry_run")))])
+
+
+def _push_mounted(session: Session, path: str, options: PushOptions) -> Pushed | None:
+    """Push a writable mount; None where it is none."""
+    edits = writable_at(session, path)
+    if edits is None:
+        return None
+    from holdfast.mount import writable
+
+    return writable.push(session.repository, session.settings, edits, options)
 
 
 def _target(session: Session, path: str, name: str | None, options: PushOptions) -> str:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from holdfast.cache.tree import check_source_link
 from holdfast.disk import local_errors
 from holdfast.model.digest import Hasher
+from holdfast.model.manifest import PERMISSIONS, Entry, Manifest
 from holdfast.model.result import Difference
 from holdfast.mount.layers import differences, merged
 
 if TYPE_CHECKING:
-    from holdfast.model.manifest import Entry
+    from collections.abc import Sequence
+
     from holdfast.mount.layers import Row
     from holdfast.mount.mounted import BaseVersion
     from holdfast.mount.upper import UpperTree
 
-__all__ = ["Changes", "changes_of"]
+__all__ = ["Changes", "changes_of", "edited_manifest"]
 
 _STEP: Final = 1 << 20
 _NAMED: Final = 5
@@ -70,6 +74,24 @@ def changes_of(base: BaseVersion, upper: UpperTree) -> Changes:
     return Changes(difference, tuple(folders))
 
 
+def edited_manifest(base: BaseVersion, entries: Sequence[Entry], upper: UpperTree) -> Manifest:
+    """The files and links of a version with changes above it; ``entries`` are the version's. Only what changed is read."""
+    found = {entry.path: entry for entry in entries if entry.kind != "dir"}
+    for path, _, after in differences(base.tables, merged(base.tables, upper.tables), upper.tables):
+        found.pop(path, None)
+        if after is not None and _is_leaf(after):
+            found[path] = _entry(path, upper.path("", path), after)
+    return Manifest.of(found.values())
+
+
+def _entry(path: str, where: str, row: Row) -> Entry:
+    mode, mtime = row[0] & PERMISSIONS, row[2]
+    with local_errors(Path(where)):
+        if stat.S_ISLNK(row[0]):
+            return Entry(path, "link", mtime=mtime, target=check_source_link(path, where))
+        return Entry(path, "file", row[1], mode, mtime, _digest(where) if stat.S_ISREG(row[0]) else None)
+
+
 def _is_leaf(row: Row | None) -> bool:
     return row is not None and not stat.S_ISDIR(row[0])
 
@@ -86,7 +108,7 @@ def _is_same(entry: Entry | None, path: str, row: Row | None) -> bool:
     """Whether a file or link has the content, kind and executable bit that the version has."""
     if entry is None or row is None:
         return False
-    with local_errors(path):  # type: ignore[arg-type]
+    with local_errors(Path(path)):
         if stat.S_ISLNK(row[0]):
             return entry.kind == "link" and os.readlink(path) == entry.target
         if entry.kind != "file" or not stat.S_ISREG(row[0]) or entry.executable != bool(row[0] & 0o100):

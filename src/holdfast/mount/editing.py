@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import BusyError, ConflictError, HoldfastError, LocalError, UsageError
 from holdfast.failpoint import reach
-from holdfast.model.result import Pushed
+from holdfast.model.result import Difference, Pushed
 from holdfast.model.spec import AssetSpec
 from holdfast.mount import overlay
-from holdfast.mount.changes import Changes, changes_of
+from holdfast.mount.changes import Changes, changes_of, edited_manifest
 from holdfast.mount.edits import Edits, EditsRecord, all_edits
 from holdfast.mount.holders import holders
 from holdfast.mount.live.underneath import checked, resolved
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from holdfast.mount.upper import UpperTree
     from holdfast.repository import Repository
 
-__all__ = ["find_edits", "mount_writable", "push_edits", "status_of", "unmount_writable"]
+__all__ = ["diff_with", "find_edits", "mount_writable", "push_edits", "status_of", "unmount_writable"]
 
 
 def find_edits(repository: Repository, directory: Path | str) -> Edits | None:
@@ -147,8 +147,6 @@ def _changes(repository: Repository, edits: Edits, record: EditsRecord) -> Chang
     """What lies above the version; where that is nothing at all, the version's manifest is not read."""
     upper = _upper(edits, record)
     if upper.tables.keys() == {""} and not upper.tables[""].names:
-        from holdfast.model.result import Difference
-
         return Changes(Difference((), (), (), 0, 0))
     return changes_of(BaseVersion.read(repository, record.base), upper)
 
@@ -171,6 +169,17 @@ def status_of(repository: Repository, edits: Edits) -> Changes:
         UsageError: something in it cannot be kept in a version, by name.
     """
     return _changes(repository, edits, _record(edits))
+
+
+def diff_with(repository: Repository, spec: AssetSpec | str, edits: Edits) -> Difference:
+    """What differs from any version to a writable mount as it is now; of the mount only what changed is read."""
+    from holdfast.repository import compare
+
+    record = _record(edits)
+    base = BaseVersion.read(repository, record.base)
+    entries = repository.manifest(AssetSpec(record.base.name, record.base.version)).entries
+    spec = AssetSpec.parse(spec) if isinstance(spec, str) else spec
+    return compare(repository.manifest(spec), edited_manifest(base, entries, _upper(edits, record)))
 
 
 def push_edits(repository: Repository, edits: Edits, options: PushOptions, versions: Versions) -> Pushed:
@@ -324,8 +333,6 @@ def _lost(repository: Repository, edits: Edits, record: EditsRecord, *, discard:
         if not discard:
             raise
         upper = edits.layers(record).upper  # its names are all that can be told of it
-        from holdfast.model.result import Difference
-
         return Changes(Difference((), (), tuple(sorted(os.listdir(upper))), 0, 0))
     if changes and not discard:
         raise ConflictError(

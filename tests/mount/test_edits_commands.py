@@ -1,0 +1,196 @@
+"""``asset mount --writable`` and what goes with it, as people type it: the version is mounted for real, by its daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from holdfast.mount.table import stacked_at
+from tests.mount.edit_operations import content, lay
+from tests.mount.overlays import needs_overlay
+
+pytestmark = [
+    needs_overlay,
+    pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="there is no FUSE device"),
+]
+
+TREE = {"a": b"one", "d/b": os.urandom(300_000), "d/c": b"three"}
+
+
+class Shell:
+    """A store with one version of ``nlp/n``, a directory, and the commands."""
+
+    def __init__(self, place: Path):
+        self.place, self.dir = place, place / "dir"
+        for name in ("store", "dir", "assets"):
+            (place / name).mkdir()
+        folders = {f"XDG_{name}_HOME": str(place / name.lower()) for name in ("CACHE", "STATE", "CONFIG")}
+        self.environ = {**os.environ, **folders, "HOLDFAST_ASSETS_DIR": str(place / "assets")}
+        self.environ["HOLDFAST_STORE"] = f"file://{place}/store"
+        self.source = lay(place / "source", TREE)
+        self.ok("push", self.source, "nlp/n")
+
+    def run(self, *words, **environ):
+        command = [sys.executable, "-m", "holdfast.cli", *map(str, words)]
+        return subprocess.run(
+            command, env=self.environ | environ, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    def ok(self, *words, **environ):
+        done = self.run(*words, **environ)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def json(self, *words):
+        return json.loads(self.ok(*words, "--json"))
+
+    def refused(self, code, *words, **environ):
+        done = self.run(*words, "--json", **environ)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return json.loads(done.stdout)["error"]
+
+    def reboot(self):
+        """As the machine going down leaves it."""
+        for mount in self.json("mounts"):
+            for name in ("supervisor_pid", "worker_pid"):
+                if mount[name]:
+                    os.kill(mount[name], signal.SIGKILL)
+        for place in [self.dir, *(self.place / "cache/holdfast/edits").glob("*/*/lower")]:
+            while stacked_at(str(place)):
+                subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture
+def shell(tmp_path):
+    return Shell(tmp_path)
+
+
+def test_writable__from_mount_to_unmount(shell):
+    """A version is mounted, changed, pushed and unmounted by commands, of which each tells what it did."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "a").write_bytes(b"changed")
+    (shell.dir / "d" / "c").unlink()
+    (shell.dir / "new").write_bytes(b"new")
+    expected = {"added": ["new"], "removed": ["d/c"], "changed": ["a"], "bytes_added": 10, "bytes_removed": 8}
+    assert shell.json("status", shell.dir) == expected
+    assert shell.json("diff", "nlp/n:0.0", shell.dir) == expected
+    pushed = shell.json("push", shell.dir, "-m", "in place")
+    assert (pushed["version"], pushed["created"], pushed["layout"]) == ("0.1", True, "packs")
+    assert shell.json("show", "nlp/n:0.1")["parent"] == "0.0"
+    assert not any(shell.json("status", shell.dir).values())
+    assert shell.json("diff", "nlp/n:0.0", shell.dir) == expected
+    [mount] = shell.json("mounts")
+    assert (mount["dir"], mount["source"], mount["kind"]) == (str(shell.dir), "nlp/n:0.1", "version")
+    assert mount["state"] == "mounted"
+    assert content(Path(shell.ok("fetch", "nlp/n:0.1").strip())) == content(shell.dir)
+    assert shell.json("unmount", shell.dir) == {"unmounted": [str(shell.dir)]}
+    assert shell.json("mounts") == []
+    assert os.listdir(shell.dir) == []
+    assert os.listdir(shell.place / "cache" / "holdfast" / "edits") == []
+    assert stacked_at(str(shell.dir)) == []
+
+
+def test_writable__unpushed_changes(shell):
+    """Unmounting with unpushed changes is exit 4 and names them; --discard says what it threw away."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "a").write_bytes(b"changed")
+    error = shell.refused(4, "unmount", shell.dir)
+    assert error["kind"] == "conflict"
+    assert "unpushed changes: a" in error["message"]
+    assert "--discard" in error["hint"]
+    assert (shell.dir / "a").read_bytes() == b"changed"
+    assert shell.refused(4, "unmount", "--all")["kind"] == "conflict"
+    gone = shell.json("unmount", shell.dir, "--discard")
+    assert gone["discarded"] == {
+        str(shell.dir): {"added": [], "removed": [], "changed": ["a"], "bytes_added": 7, "bytes_removed": 3}
+    }
+
+
+def test_writable__after_a_reboot(shell):
+    """After a reboot the mount is told to be dead; mounting it again brings every change, and unmounting it without is refused."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "a").write_bytes(b"changed")
+    shell.reboot()
+    [mount] = shell.json("mounts")
+    assert (mount["source"], mount["state"]) == ("nlp/n:0.0", "dead")
+    assert shell.json("status", shell.dir)["changed"] == ["a"]
+    assert shell.refused(4, "unmount", shell.dir)["kind"] == "conflict"
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    assert (shell.dir / "a").read_bytes() == b"changed"
+    assert (shell.dir / "d" / "b").read_bytes() == TREE["d/b"]
+    assert shell.json("mounts")[0]["state"] == "mounted"
+    assert shell.json("push", shell.dir)["version"] == "0.1"
+    shell.ok("unmount", shell.dir)
+
+
+def test_writable__readers_outlive_a_push(shell):
+    """A file of the version that is open goes on being read after the mount has gone on to the next version."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    with (shell.dir / "d" / "b").open("rb") as file:
+        assert file.read(1000) == TREE["d/b"][:1000]
+        (shell.dir / "a").write_bytes(b"changed")
+        shell.ok("push", shell.dir)
+        time.sleep(1)
+        assert file.read() == TREE["d/b"][1000:]
+    shell.ok("unmount", shell.dir)
+
+
+def test_writable__worker_killed(shell):
+    """A worker of the version below that is killed is replaced, and the mount with its changes goes on."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "a").write_bytes(b"changed")
+    os.kill(shell.json("mounts")[0]["worker_pid"], signal.SIGKILL)
+    assert (shell.dir / "d" / "b").read_bytes() == TREE["d/b"]
+    assert (shell.dir / "a").read_bytes() == b"changed"
+    shell.ok("unmount", shell.dir, "--discard")
+
+
+@pytest.mark.parametrize("words", [["--follow"], ["--foreground"], ["-o", "ro"], ["--with", "rclone"]])
+def test_writable__with_what_it_does_not_go(shell, words):
+    """--writable with --follow, --foreground, -o ro or a mounter is exit 2, and nothing is mounted."""
+    source = "s3://bucket" if "--with" in words else "nlp/n"
+    assert shell.refused(2, "mount", source, shell.dir, "--writable", *words)["kind"] == "usage"
+    assert shell.json("mounts") == []
+    assert stacked_at(str(shell.dir)) == []
+
+
+def test_writable__in_use(shell):
+    """A mount that somebody is in stays, and who it is is named; --wait waits for him."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    holder = subprocess.Popen(["sleep", "3"], cwd=shell.dir)
+    try:
+        error = shell.refused(1, "unmount", shell.dir)
+        assert error["kind"] == "busy"
+        assert f"sleep (process {holder.pid})" in error["message"]
+        shell.ok("unmount", shell.dir, "--wait")
+        assert stacked_at(str(shell.dir)) == []
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_writable__of_another_store(shell):
+    """A mount is pushed to the store that it is from: with another one set, that is said and nothing is done."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "a").write_bytes(b"changed")
+    (shell.place / "other").mkdir()
+    error = shell.refused(2, "push", shell.dir, HOLDFAST_STORE=f"file://{shell.place}/other")
+    assert f"file://{shell.place}/store" in error["message"]
+    shell.ok("unmount", shell.dir, "--discard", HOLDFAST_STORE=f"file://{shell.place}/other")
+
+
+def test_writable__bad_places(shell):
+    """A directory that is not there, not empty or mounted already is refused, and what is there stays."""
+    assert shell.refused(3, "mount", "nlp/n", shell.place / "nowhere", "--writable")["kind"] == "not_found"
+    assert shell.refused(4, "mount", "nlp/n", shell.source, "--writable")["kind"] == "already_exists"
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    assert "asset unmount" in shell.refused(1, "mount", "nlp/n", shell.dir, "--writable")["hint"]
+    assert shell.refused(4, "mount", "nlp/n", shell.dir / "d", "--writable")["kind"] in ("conflict", "already_exists")
+    shell.ok("unmount", shell.dir)
