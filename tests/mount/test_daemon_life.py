@@ -49,6 +49,39 @@ def test_mount__a_view_that_breaks(mounts, tmp_path):  # noqa: F811
 
 
 @needs_fuse
+def test_mount__without_a_device(source, tmp_path):
+    """Where there is no FUSE device, a sentence says so, and what to do."""
+    script = f"""
+from pathlib import Path
+from holdfast.errors import HoldfastError
+from holdfast.mount.daemon import start
+from holdfast.mount.order import Order
+from holdfast.mount.registry import Registry
+order = Order("tests.mount.views:open_folder", {{"folder": {str(source)!r}}})
+place = Path({str(tmp_path / "mounted")!r})
+place.mkdir()
+try:
+    start(Registry(Path({str(tmp_path)!r}) / "mounts"), place, "nlp/x:1", order)
+except HoldfastError as error:
+    print(error.kind, error.message, "|", error.hint)
+"""
+    words = f'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec {sys.executable} -c "$SCRIPT"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", words],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SCRIPT": script},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.startswith("unsupported /dev/fuse cannot be opened: No such file or directory | load "), (
+        done.stderr
+    )
+    assert mounted_below(tmp_path) == []
+    assert processes_naming(tmp_path) == []
+
+
+@needs_fuse
 def test_mount__two_of_one_version(mounts, source):  # noqa: F811
     """One version can be mounted at two places, and each ends alone."""
     one = mounts.mount(folder=source, name="one")

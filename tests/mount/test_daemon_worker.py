@@ -145,6 +145,31 @@ def test_worker__killed_while_it_reads(mounts, source):  # noqa: F811
     assert got == [CONTENT]
 
 
+def test_worker__killed_on_a_kernel_that_does_not_send_again(mounts, source):  # noqa: F811
+    """Where the kernel cannot send again what a dead worker left, that ends in EIO and does not hang; all else goes on."""
+    place = mounts.mount(folder=source, hang="big", deadline=120.0, resend=False)
+    failed = []
+
+    def look() -> None:
+        try:
+            os.stat(place / "big-name")
+        except OSError as error:
+            failed.append(error.errno)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    os.kill(mounts.record.state.worker.pid, signal.SIGKILL)
+    threads[0].join(20)
+    until(lambda: errno.EIO in failed)
+    assert (place / "9").read_bytes() == CONTENT[9:509]
+    mounts.unmount(mounts.record, discard=True)  # the others have asked again meanwhile
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 def test_worker__stopped(mounts, source):  # noqa: F811
     """A worker that hangs is found by its silence, and replaced; those who read wait, and see no error."""
     place = mounts.mount(folder=source)

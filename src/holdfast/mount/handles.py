@@ -67,7 +67,7 @@ class Handles:
     def give_back(self, handle: int) -> int | None:
         """Empty a handle's slot; the backing id that nobody uses any more, if any."""
         slot, uses = handle & 0xFFFFFFFF, handle >> 32
-        if slot >= _SLOTS:
+        if slot >= len(self._buffer) // _SLOT.size:
             return None
         node, used, backing = _SLOT.unpack_from(self._buffer, slot * _SLOT.size)
         if not node or used != uses:  # a predecessor has done it

@@ -69,7 +69,6 @@ _WANTED: Final = (
     | _CACHE_SYMLINKS
     | _NO_OPENDIR
     | _INIT_EXT
-    | _HAS_RESEND
 )
 
 _INIT: Final = Struct("=IIII")
@@ -119,8 +118,9 @@ def read_offer(data: Buffer) -> Offer:
     return Offer(header.unique, major, minor, read_ahead, flags)
 
 
-def agree(offer: Offer, *, passthrough: bool = False) -> Agreement:
-    """What a mount takes of an offer; ``passthrough`` where kernel and mount are to share files of the cache.
+def agree(offer: Offer, *, passthrough: bool = False, resend: bool = True) -> Agreement:
+    """What a mount takes of an offer; ``passthrough`` where kernel and mount are to share files of the cache, not
+    ``resend`` where it is not to send again what a dead worker left.
 
     Raises:
         UnsupportedError: the kernel is too old.
@@ -130,7 +130,7 @@ def agree(offer: Offer, *, passthrough: bool = False) -> Agreement:
             f"this kernel speaks FUSE {offer.major}.{offer.minor}, and a mount needs {_MAJOR}.{_OLDEST_MINOR} (Linux 4.20)",
             hint="use a newer kernel, or `asset fetch`, which needs none",
         )
-    flags = offer.flags & (_WANTED | (_PASSTHROUGH if passthrough else 0))
+    flags = offer.flags & (_WANTED | (_PASSTHROUGH if passthrough else 0) | (_HAS_RESEND if resend else 0))
     return Agreement(
         minor=min(offer.minor, _NEWEST_MINOR),
         flags=flags,

@@ -23,7 +23,7 @@ _LARGE = 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Order:
     """``view`` is ``module:function``, called with ``arguments`` for a View. ``opens`` None: as suits what the view shows (:func:`chosen`).
-    ``deadline`` in seconds, ``read_ahead`` in KiB.
+    ``deadline`` in seconds, ``read_ahead`` in KiB. Without ``resend`` the kernel is used like one before Linux 6.9.
     """
 
     view: str
@@ -33,6 +33,7 @@ class Order:
     opens: Opens | None = None
     deadline: float = 45.0
     read_ahead: int = 1024
+    resend: bool = True
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Order:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.mount.operations import Operations, Reply
+    from holdfast.mount.unanswered import Unanswered
 
 __all__ = ["REQUEST", "Counts", "Server"]
 
@@ -61,7 +62,13 @@ class Server:
     """Answers the requests of one connection; ``report`` gets a sentence for whatever is worth an event."""
 
     def __init__(
-        self, device: int, operations: Operations, *, deadline: float, report: Callable[[str], None] = lambda _: None
+        self,
+        device: int,
+        operations: Operations,
+        *,
+        deadline: float,
+        report: Callable[[str], None] = lambda _: None,
+        unanswered: Unanswered | None = None,
     ) -> None:
         self._device = device
         self._operations = operations
@@ -76,14 +83,18 @@ class Server:
         self._reading = 0
         self._queue: deque[Request] = deque()
         # The requests under way: when each came, and which thread of another process waits for it.
-        self._under_way: dict[int, tuple[float, int]] = {}
+        self._under_way: dict[int, tuple[float, int]] = {} if unanswered is None else unanswered
+        self._left = [] if unanswered is None else unanswered.left
         self._interrupted: set[int] = set()
         self._requests = self._reads = self._bytes = self._late = 0
         #: Set once the file system is unmounted or aborted.
         self.ended = threading.Event()
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer; first, with EIO, what a predecessor left and the kernel does not send again."""
+        for unique in self._left:
+            with suppress(OSError):
+                os.writev(self._device, (wire.error_reply(unique, errno.EIO),))
         with self._lock:
             self._lead_by_another()
         threading.Thread(target=self._watch, name="holdfast-watch", daemon=True).start()

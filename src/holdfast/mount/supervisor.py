@@ -30,6 +30,7 @@ from holdfast.mount.registry import MountSettings, Record
 from holdfast.mount.reporting import Reports
 from holdfast.mount.restarts import Restarts
 from holdfast.mount.table import detach
+from holdfast.mount.unanswered import SIZE as UNANSWERED
 from holdfast.mount.wire import Opcode
 
 if TYPE_CHECKING:
@@ -150,15 +151,15 @@ class Supervisor:
         self._device = device.mount(self._directory, options)
         opens = self._order.opens or chosen(*worker.totals, privileged=os.geteuid() == 0)
         try:
-            self._agreed = _agreement(self._device, passthrough=opens == "passthrough" and os.geteuid() == 0)
+            passthrough = opens == "passthrough" and os.geteuid() == 0
+            self._agreed = _agreement(self._device, passthrough=passthrough, resend=self._order.resend)
         except BaseException:
             detach(str(self._directory))
             os.close(self._device)
             raise
         device.set_read_ahead(self._directory, self._order.read_ahead)
-        if self._agreed.passes:
-            self._memory = os.memfd_create("holdfast-handles")
-            os.ftruncate(self._memory, HANDLES)
+        self._memory = os.memfd_create("holdfast-mount")
+        os.ftruncate(self._memory, HANDLES + UNANSWERED)  # it takes what is used of it
 
     def _begin(self) -> _Worker:
         """Start a worker and tell it what to serve."""
@@ -177,8 +178,7 @@ class Supervisor:
             self._have_resent()
         if self._restarts.gave_up:
             self._answer_with_errors()  # one of these requests may be what kills them
-        descriptors = [self._device] + ([self._memory] if self._memory >= 0 else [])
-        control.send(worker.end, {"go": self._agreed._asdict()}, descriptors)
+        control.send(worker.end, {"go": self._agreed._asdict()}, [self._device, self._memory])
         worker.stage = "serving"
         worker.served_from = worker.heard = time.monotonic()
         self._worker, self._successor, self._restart_at = worker, None, None
@@ -314,7 +314,7 @@ class Supervisor:
         self._reports.state("failing" if self._restarts.gave_up else "restarting", why)
 
     def _have_resent(self) -> None:
-        """Have the kernel send again what a worker left unanswered; before Linux 6.9 it cannot, and those who wait go on waiting."""
+        """Have the kernel send again what a worker left unanswered; where it cannot, the next worker answers that with EIO."""
         if self._agreed.resends:
             with suppress(OSError):
                 os.write(self._device, wire.resend())
@@ -355,7 +355,7 @@ class Supervisor:
                     return
 
 
-def _agreement(number: int, *, passthrough: bool) -> Agreement:
+def _agreement(number: int, *, passthrough: bool, resend: bool) -> Agreement:
     """Speak with the kernel until it is agreed how."""
     buffer = bytearray(_REQUEST)
     while True:
@@ -365,7 +365,7 @@ def _agreement(number: int, *, passthrough: bool) -> Agreement:
             break
         os.write(number, negotiation.major_reply(offer))
     try:
-        agreed = negotiation.agree(offer, passthrough=passthrough)
+        agreed = negotiation.agree(offer, passthrough=passthrough, resend=resend)
     except HoldfastError:
         os.write(number, wire.error_reply(offer.unique, errno.EPROTO))
         raise

@@ -24,11 +24,14 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.errors import HoldfastError
 from holdfast.mount import control, wire
 from holdfast.mount.base import ROOT
-from holdfast.mount.handles import SIZE, Handles
+from holdfast.mount.handles import SIZE as HANDLES
+from holdfast.mount.handles import Handles
 from holdfast.mount.operations import Operations, no_open, plain_open
 from holdfast.mount.order import Order
 from holdfast.mount.passing import Passing
 from holdfast.mount.serving import Server
+from holdfast.mount.unanswered import SIZE as UNANSWERED
+from holdfast.mount.unanswered import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,17 +106,21 @@ def _opened(order: Order, end: socket.socket) -> View | None:
 
 
 def _server(end: socket.socket, order: Order, view: View, agreed: dict[str, Any], descriptors: list[int]) -> Server:
-    device, *memory = descriptors
+    device, number = descriptors
+    memory = memoryview(mmap.mmap(number, HANDLES + UNANSWERED))
     opening: Opening = no_open if agreed["can_skip_open"] else plain_open
-    if agreed["passes"] and memory:
-        opening = Passing(device, view, Handles(memoryview(mmap.mmap(memory[0], SIZE))))
+    if agreed["passes"]:
+        opening = Passing(device, view, Handles(memory[:HANDLES]))
+    unanswered = None if agreed["resends"] else Unanswered(memory[HANDLES:])
     size, files = totals_of(view)
     operations = Operations(view, wire.Owner(*order.owner), opening, size=size, files=files)
     if hasattr(view, "listen"):
         view.listen(lambda text: _say(end, text))
     if hasattr(view, "watch"):
         view.watch(lambda names: _forget(device, names))
-    return Server(device, operations, deadline=order.deadline, report=lambda text: _say(end, text))
+    return Server(
+        device, operations, deadline=order.deadline, report=lambda text: _say(end, text), unanswered=unanswered
+    )
 
 
 def totals_of(view: View) -> tuple[int, int]:
