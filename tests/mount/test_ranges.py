@@ -244,6 +244,43 @@ def test_view__whole_once_it_was_read(tmp_path):
                 assert store.bytes_of_packs == 0
 
 
+def test_view__put_together_once(tmp_path, monkeypatch):
+    """A large file that is read several times while it is put together is put together once."""
+    import threading
+    import time
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(DICE.randbytes(2 * MIB))
+    store = Recording()
+    repository_on(store, tmp_path / "one").push(source, "n/v")
+    begun: list[str] = []
+    go_on = threading.Event()
+    admit = Wholes.admit
+
+    def slowly(self, digest, size, fill):
+        if size > MIB:
+            begun.append(digest)
+            go_on.wait(20)
+        return admit(self, digest, size, fill)
+
+    monkeypatch.setattr(Wholes, "admit", slowly)
+    repository = repository_on(store, tmp_path / "two")
+    with closing(open_version(repository, "n/v", "0.0", Ranges.open(tmp_path / "cache", None))) as view:
+        large = find(view, "large")
+        assert view.whole(large.node) is None
+        for _ in range(5):
+            read_whole(view, large)
+        time.sleep(0.1)
+        go_on.set()
+        end = time.monotonic() + 10
+        while (found := view.whole(large.node)) is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        os.close(found)
+    assert len(begun) == 1
+
+
 # reading ahead
 
 

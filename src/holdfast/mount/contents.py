@@ -45,7 +45,7 @@ _OPEN: Final = 192 * _MIB
 class _Stream:
     """A file with chunks: where each begins, and who reads on."""
 
-    __slots__ = ("ahead", "chunks", "entry", "read_to", "starts", "whole")
+    __slots__ = ("ahead", "chunks", "entry", "is_made", "read_to", "starts", "whole")
 
     def __init__(self, entry: Placed) -> None:
         assert not isinstance(entry.content, bytes)  # noqa: S101 - such files are in the page
@@ -59,6 +59,7 @@ class _Stream:
         self.ahead = Ahead(_FIRST, _MOST, _SLACK)
         self.whole = False  # whether the kernel would like to read it itself
         self.read_to = 0
+        self.is_made = False  # whether it is being put together
 
     def parts(self, start: int, end: int) -> list[Part]:
         """The chunks of some bytes."""
@@ -172,12 +173,13 @@ class PackedContents:
             stream.read_to = max(stream.read_to, end)
         if stream.whole and stream.read_to >= stream.entry.size:
             stream.read_to = 0
+            if stream.is_made:
+                return
+            stream.is_made = True
             self._pieces.later(lambda: self._put_together(stream))
 
     def _put_together(self, stream: _Stream) -> None:
         wholes, digest = self._wholes, stream.entry.digest.hex()
-        if wholes is None or wholes.verify(digest):
-            return
 
         def fill(path: os.PathLike[str]) -> None:
             with open(path, "wb", buffering=0) as file:
@@ -188,7 +190,11 @@ class PackedContents:
                     while view:
                         view = view[file.write(view) :]
 
-        wholes.admit(digest, stream.entry.size, fill)
+        try:
+            if wholes is not None and not wholes.verify(digest):
+                wholes.admit(digest, stream.entry.size, fill)
+        finally:
+            stream.is_made = False
 
 
 class ListedContents:
