@@ -433,3 +433,16 @@ def test_backup__buckets(ceph, site):
     out = site.folder / "out"
     site.ok("fetch", HOURLY, "--to", str(out), "--store", stores[1], **ceph.env)
     assert (out / "index.php").read_text() == "new"
+
+
+def test_backup__buckets_of_one_name(ceph, site):
+    """Stores of one URL at two endpoints are two stores: the one that does not answer is told, the other has the backup."""
+    store = ceph.fresh_store()
+    site.write()
+    text = (site.folder / "site.toml").read_text().partition("[[stores]]")[0]
+    for endpoint in ("http://127.0.0.1:9", ceph.env["AWS_ENDPOINT_URL"]):
+        text += f'[[stores]]\nurl = "{store}"\nendpoint = "{endpoint}"\n'
+    (site.folder / "site.toml").write_text(text)
+    ended = site("site", "backup", "--period", "hourly", "--json", **ceph.env)
+    assert ended.code == 7
+    assert [each["ok"] for each in ended.json["stores"]] == [False, True]

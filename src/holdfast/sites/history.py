@@ -137,9 +137,9 @@ def listed(plan: Plan, stores: Stores, periods: Sequence[str]) -> list[Backup]:
         records: dict[str, AssetRecord] = {}
         for version in sorted(where, reverse=True):
             first = where[version][0]
-            if first.url not in records:
-                records[first.url] = first.repository.catalog.record(name)
-            found.append(_backup(name, period, version, where[version], records[first.url]))
+            if first.place not in records:
+                records[first.place] = first.repository.catalog.record(name)
+            found.append(_backup(name, period, version, where[version], records[first.place]))
     return found
 
 
