@@ -1,7 +1,7 @@
 """Named points at which a test kills the process, to prove that a re-run converges.
 
-Owns one environment variable, ``HOLDFAST_FAILPOINT``: where its value is the name reached, the process ends at once, as by
-``kill -9``. Every step of design §3 calls :func:`reach`; ``POINTS`` lists the names, and a test walks the list.
+Owns one environment variable, ``HOLDFAST_FAILPOINT``: where its value is the name reached (``name#3``: for the third time), the process ends at
+once, as by ``kill -9``. Every step of design §3 calls :func:`reach`; ``POINTS`` lists the names, and a test walks the list.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ POINTS = (
     "site.pushed",
     "site.proven",
     "site.copied",
+    "site.step",
+    "site.media-partly",
     "site.restore-brought",
     "site.restore-aside",
     "site.restore-placed",
@@ -74,10 +76,19 @@ POINTS = (
     "edits.cleared",
 )
 
-_armed = os.environ.get("HOLDFAST_FAILPOINT")
+_armed, _, _count = (os.environ.get("HOLDFAST_FAILPOINT") or "").partition("#")
+_times = int(_count or 1)
+_met = 0
 
 
 def reach(name: str) -> None:
     """Die here, without any clean-up, if this point is armed; else cost one comparison."""
-    if _armed is not None and _armed == name:
+    if _armed and _armed == name:
+        _meet()
+
+
+def _meet() -> None:
+    global _met  # noqa: PLW0603 - a test counts how often one process passes one point
+    _met += 1
+    if _met >= _times:
         os.kill(os.getpid(), signal.SIGKILL)

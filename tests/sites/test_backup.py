@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast.failpoint import POINTS
 from holdfast.sites.mounted import mismatches
 from holdfast.sites.plan import resolve
 from holdfast.sites.settings import from_table
@@ -352,7 +351,7 @@ def test_backup__while_the_site_is_in_use(site):
         assert ended.json["error"]["kind"] == "source_changed"
 
 
-@pytest.mark.parametrize("point", [p for p in POINTS if p.startswith("site.") and "restore" not in p])
+@pytest.mark.parametrize("point", ["site.before-push", "site.pushed", "site.proven", "site.copied"])
 def test_backup__killed(site, point):
     """Killed at any step, the next run ends with every store having every backup, and the lease of the dead keeps nobody for long."""
     site.write('lease = "10s"\n', stores=("one", "two"), after='[[before_backup]]\nrun = ["true"]\n')
@@ -434,3 +433,16 @@ def test_backup__buckets(ceph, site):
     out = site.folder / "out"
     site.ok("fetch", HOURLY, "--to", str(out), "--store", stores[1], **ceph.env)
     assert (out / "index.php").read_text() == "new"
+
+
+def test_backup__buckets_of_one_name(ceph, site):
+    """Stores of one URL at two endpoints are two stores: the one that does not answer is told, the other has the backup."""
+    store = ceph.fresh_store()
+    site.write()
+    text = (site.folder / "site.toml").read_text().partition("[[stores]]")[0]
+    for endpoint in ("http://127.0.0.1:9", ceph.env["AWS_ENDPOINT_URL"]):
+        text += f'[[stores]]\nurl = "{store}"\nendpoint = "{endpoint}"\n'
+    (site.folder / "site.toml").write_text(text)
+    ended = site("site", "backup", "--period", "hourly", "--json", **ceph.env)
+    assert ended.code == 7
+    assert [each["ok"] for each in ended.json["stores"]] == [False, True]

@@ -115,3 +115,17 @@ def test_show__is_the_plan(site):
     assert "www-example-com-assets-media-data2" in site.ok("site", "show").out
     site.write("persist_assets_to_cloud = 2\n")
     assert "persist_assets_to_cloud" in site.fails(2, "show")["message"]
+
+
+def test_check__looks_at_the_backup(site):
+    """check tells a listed directory that the newest backup lacks, and warns where there is no backup or no store answers."""
+    site.site("backup", "--period", "hourly")
+    site.write('persist_assets_to_cloud = 1\ndirectories_to_mount = "images:docs"\n')
+    ended = site("site", "check", "--json")
+    assert ended.code == 2
+    assert "'docs' is no directory of the backup sites/www-example-com/hourly:" in ended.json["errors"][0]["message"]
+    site.write('persist_assets_to_cloud = 1\nbuild = "daily"\n')
+    assert "no backup daily" in site.site("check")["warnings"][0]["message"]
+    (site.folder / "one").rename(site.folder / "away")
+    site.write("persist_assets_to_cloud = 1\n")
+    assert "could not be looked at" in site.site("check")["warnings"][0]["message"]

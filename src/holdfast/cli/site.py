@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ import click
 
 from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
+from holdfast.cli.deployments import deploy_command, detach_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.replicating import replicate_command
@@ -20,6 +22,7 @@ from holdfast.errors import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from holdfast.sites.loading import Site
     from holdfast.sites.plan import Plan, Resolved
     from holdfast.sites.values import CopySettings
 
@@ -71,6 +74,9 @@ def init_command(session: Session, *, file: str | None, site_url: str, webroot: 
 def check_command(session: Session, *, file: str | None, template: str | None) -> int:
     """Judge every rule of a site's settings, and touch nothing.
 
+    Where media are to be mounted and every other rule agrees, the newest backup of the period that the site is built from is looked at,
+    too; a store that does not answer is a warning.
+
     Examples:
       asset site check
       asset site check --template joomla.tmpl --json
@@ -78,12 +84,30 @@ def check_command(session: Session, *, file: str | None, template: str | None) -
     from holdfast.sites.loading import load_site
 
     site = load_site(file, template)
-    resolved = site.resolve()
+    resolved = _looked_up(session, site, site.resolve())
     if session.json:
         print_json(_document(resolved))
     else:
         print_lines(_explained(resolved))
     return 0 if resolved.plan is not None else KINDS["usage"][0]
+
+
+def _looked_up(session: Session, site: Site, resolved: Resolved) -> Resolved:
+    """Judged once more with what the backup has, where that matters."""
+    from holdfast.errors import HoldfastError
+    from holdfast.sites.history import facts_of
+    from holdfast.sites.stores import Stores
+    from holdfast.sites.values import Problem
+
+    plan = resolved.plan
+    if plan is None or not plan.mounts:
+        return resolved
+    stores = Stores(plan.stores, progress=session.progress, jobs=session.jobs, limit_rate=session.limit_rate)
+    try:
+        return site.resolve(facts_of(plan, stores, plan.build))
+    except HoldfastError as error:
+        warning = Problem(site.settings.called("build"), f"the backup could not be looked at: {error.message}")
+        return replace(resolved, warnings=(*resolved.warnings, warning))
 
 
 def _document(resolved: Resolved) -> dict[str, object]:
@@ -169,6 +193,8 @@ for _each in (
     drill_command,
     import_command,
     export_command,
+    deploy_command,
+    detach_command,
     replicate_command,
 ):
     site_command.add_command(_each)

@@ -21,6 +21,7 @@ __all__ = [
     "PACKS",
     "PAGES",
     "PUSHES",
+    "SITE_MARK",
     "STAGED",
     "STORE",
     "VERSIONS_END",
@@ -32,12 +33,14 @@ __all__ = [
     "copy_pairs_key",
     "data_key",
     "decode_name",
+    "deployment_key",
     "encode_name",
     "file_key",
     "gc_done_key",
     "gc_key",
     "is_work_dir",
     "lease_key",
+    "media_key",
     "meta_key",
     "name_of_versions_key",
     "pack_key",
@@ -59,6 +62,8 @@ __all__ = [
 
 #: The first piece of every key of ours; no asset's name starts with it.
 OWN: Final = ".holdfast"
+#: The mark of a bucket of media, in that bucket.
+SITE_MARK: Final = f"{OWN}/site.json"
 #: The store's own record.
 STORE: Final = f"{OWN}/store.json"
 VERSIONS_END: Final = ".versions"
@@ -210,6 +215,16 @@ def is_work_dir(name: str) -> bool:
 def part_record(part: Path) -> Path:
     """Where the record of a part that was fetched alone lies: beside it."""
     return part.with_name(f".{part.name}.json")
+
+
+def deployment_key(site: str) -> str:
+    """Which deployment a site has; swapped."""
+    return f"{OWN}/sites/{encode_name(site)}/deployment"
+
+
+def media_key(site: str, bucket: str) -> str:
+    """What a deployment put into a bucket of media; overwritten by whoever holds the site's lease on deploying."""
+    return f"{OWN}/sites/{encode_name(site)}/media/{encode_name(bucket)}"
 
 
 def lease_key(site: str, work: str) -> str:

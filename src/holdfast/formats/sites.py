@@ -1,10 +1,11 @@
-"""What a site keeps in its stores beside its backups (FORMAT.md §12): leases. JSON; keys that we do not know are ignored."""
+"""What a site keeps in its stores beside its backups (FORMAT.md §12). JSON; keys that we do not know are ignored."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
+import zstandard
 
 from holdfast.errors import IntegrityError
 from holdfast.formats.decoding import from_json
@@ -12,9 +13,21 @@ from holdfast.formats.decoding import from_json
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["LeaseRecord", "decode_lease", "encode_lease"]
+__all__ = [
+    "BucketMark",
+    "DeploymentRecord",
+    "LeaseRecord",
+    "MediaRecord",
+    "MediaRow",
+    "decode_lease",
+    "decode_record",
+    "encode_lease",
+    "encode_record",
+]
 
 _FORMAT: Final = 1
+#: No list of media unfolds to more bytes: some ten million objects.
+_LARGEST: Final = 1 << 30
 
 
 class LeaseRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,6 +46,74 @@ class LeaseRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     beat: int = 0
     released: bool = False
     note: dict[str, str] = {}
+
+
+class BucketMark(msgspec.Struct, frozen=True):
+    """``.holdfast/site.json`` in a bucket of media: whose it is."""
+
+    format: int
+    site: str
+    directory: str
+    made: str
+
+
+class MediaRow(msgspec.Struct, frozen=True, array_like=True):
+    """An object as it was written and proven: its size, the store's tag, and the digest of its bytes."""
+
+    size: int
+    tag: str
+    digest: str
+
+
+class MediaRecord(msgspec.Struct, frozen=True):
+    """What a deployment put into a bucket of media, by key; the entries that no object can be (links, empty directories) beside."""
+
+    format: int
+    bucket: str
+    spec: str
+    at: str
+    objects: dict[str, MediaRow]
+    others: list[list[str]] = []
+
+
+class DeploymentRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which deployment a site has: ``state`` is preparing, online or offline; ``last_write`` of its media, once it is offline."""
+
+    format: int
+    id: str
+    state: str
+    who: str
+    at: str
+    spec: str
+    buckets: list[str] = []
+    last_write: float = 0.0
+
+
+AnyRecord = BucketMark | MediaRecord | DeploymentRecord
+Record = TypeVar("Record", bound=AnyRecord)
+
+
+def encode_record(record: AnyRecord) -> bytes:
+    """The record as JSON; a list of media in one zstd frame."""
+    data = msgspec.json.encode(record)
+    return zstandard.compress(data) if isinstance(record, MediaRecord) else data
+
+
+def decode_record(data: ReadableBuffer, kind: type[Record], key: str) -> Record:
+    """Read it.
+
+    Raises:
+        IntegrityError: it is none, or of a newer format.
+    """
+    try:
+        if kind is MediaRecord:
+            data = zstandard.ZstdDecompressor().decompress(bytes(data), max_output_size=_LARGEST)
+        record = from_json(data, kind)
+    except (msgspec.MsgspecError, zstandard.ZstdError, UnicodeDecodeError, RecursionError) as error:
+        raise IntegrityError(f"{key}: {error}", subject=key) from None
+    if record.format > _FORMAT:
+        raise IntegrityError(f"{key} has format {record.format}, this program reads up to {_FORMAT}", subject=key)
+    return record
 
 
 def encode_lease(record: LeaseRecord) -> bytes:

@@ -307,8 +307,8 @@ class _Run:
             reach("site.before-push")
             first, pushed = self._somewhere(lambda store: self._push(store.repository, lease, beside))
         reach("site.pushed")
-        told = self.reports.get(first.url) or StoreReport(first.url, ok=True)
-        self.reports[first.url] = StoreReport(
+        told = self.reports.get(first.place) or StoreReport(first.url, ok=True)
+        self.reports[first.place] = StoreReport(
             first.url,
             ok=True,
             uploaded_bytes=told.uploaded_bytes + pushed.uploaded_bytes,
@@ -324,7 +324,7 @@ class _Run:
         lease.confirm()
         reach("site.copied")
         for store in self.stores.all:
-            if self.reports[store.url].ok:
+            if self.reports[store.place].ok:
                 self._retain(store)
         lease.note = {"version": pushed.version, "at": stamp(near.repository.clock.now()), "by": near.repository.who}
         return self._report(pushed, "created" if pushed.created else "unchanged")
@@ -399,7 +399,7 @@ class _Run:
 
     def _prove(self, store: SiteStore, version: str) -> None:
         """Read it back; what is wrong is told of the store."""
-        if not self.reports[store.url].ok:
+        if not self.reports[store.place].ok:
             return
         try:
             prove_version(store.repository, self.name, version)
@@ -415,21 +415,21 @@ class _Run:
         removed: set[str] = set()
         for store in self.stores.all:
             try:
-                there[store.url] = set(versions_of(store.repository, self.name))
+                there[store.place] = set(versions_of(store.repository, self.name))
                 removed |= store.repository.catalog.record(self.name).tombstones.keys()
             except HoldfastError as error:
                 self._failed(store, error)
         for version in sorted(set().union(*there.values()) - removed):
-            source = next(store for store in self.stores.all if version in there.get(store.url, ()))
+            source = next(store for store in self.stores.all if version in there.get(store.place, ()))
             for store in self.stores.all:
-                if store.url in there and version not in there[store.url]:
+                if store.place in there and version not in there[store.place]:
                     self._copy(source, store, version)
 
     def _copy(self, source: SiteStore, store: SiteStore, version: str) -> None:
         """Copy a version to a store; what fails is told of the store."""
         from holdfast import replicate  # the most common site has one store, and starts sooner without it
 
-        told = self.reports.get(store.url) or StoreReport(store.url, ok=True)
+        told = self.reports.get(store.place) or StoreReport(store.url, ok=True)
         try:
             copied = replicate.copy(source.repository, store.repository, f"{self.name}:{version}")
         except HoldfastError as error:
@@ -438,11 +438,11 @@ class _Run:
             self._failed(store, error)
             return
         sent, objects = told.uploaded_bytes + copied.uploaded_bytes, told.uploaded_objects + copied.uploaded_objects
-        self.reports[store.url] = StoreReport(store.url, ok=True, uploaded_bytes=sent, uploaded_objects=objects)
+        self.reports[store.place] = StoreReport(store.url, ok=True, uploaded_bytes=sent, uploaded_objects=objects)
 
     def _failed(self, store: SiteStore, error: HoldfastError) -> None:
-        told = self.reports.get(store.url) or StoreReport(store.url, ok=False)
-        self.reports[store.url] = replace(told, ok=False, message=error.message, kind=error.kind)
+        told = self.reports.get(store.place) or StoreReport(store.url, ok=False)
+        self.reports[store.place] = replace(told, ok=False, message=error.message, kind=error.kind)
 
     def _still_mounted(self, pushed: Pushed) -> None:
         """Look once more; a backup during which that changed is none."""
@@ -451,7 +451,7 @@ class _Run:
         except ConflictError:
             if pushed.created:
                 for store in self.stores.all:
-                    if self.reports[store.url].ok:
+                    if self.reports[store.place].ok:
                         store.repository.remove(f"{self.name}:{pushed.version}")
             raise
 
@@ -462,12 +462,12 @@ class _Run:
             doomed = doomed_versions(repository, self.name, self.plan.keep.get(self.period, {}))
             if doomed:
                 repository.catalog.remove(self.name, doomed)
-            self.reports[store.url] = replace(self.reports[store.url], removed=tuple(doomed))
+            self.reports[store.place] = replace(self.reports[store.place], removed=tuple(doomed))
         except HoldfastError as error:
             self.guard.warn(f"{store.url}: old backups could not be removed: {error.message}")
 
     def _report(self, pushed: Pushed, state: str) -> BackupReport:
-        reports = tuple(self.reports[store.url] for store in self.stores.all if store.url in self.reports)
+        reports = tuple(self.reports[store.place] for store in self.stores.all if store.place in self.reports)
         omitted = self.plan.omitted if self.source.live else ()
         return BackupReport(
             self.plan.site,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import HoldfastError, UsageError, VersionNotFoundError
 from holdfast.formats.records import changed
 from holdfast.sites.names import asset_name
+from holdfast.sites.plan import Facts
 from holdfast.sites.retention import time_of
 from holdfast.sites.values import PERIODS
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.sites.plan import Plan
     from holdfast.sites.stores import SiteStore, Stores
 
-__all__ = ["BASELINE", "Backup", "chosen", "hold", "listed", "newest_before", "parse_moment", "parse_spec"]
+__all__ = ["BASELINE", "Backup", "chosen", "facts_of", "hold", "listed", "newest_before", "parse_moment", "parse_spec"]
 
 #: The asset of the baselines, beside those of the periods.
 BASELINE = "baseline"
@@ -103,6 +104,23 @@ def chosen(plan: Plan, stores: Stores, spec: str, at: datetime | None = None) ->
     return name, version, found
 
 
+def facts_of(plan: Plan, stores: Stores, spec: str) -> Facts:
+    """What a backup says of the directories that are to be mounted: those that it has, and those that it omits for they were mounted.
+
+    Raises:
+        NotFoundError: there is no such backup.
+        HoldfastError: no store answers.
+    """
+    name, version, having = chosen(plan, stores, spec)
+    repository = having[0].repository
+    omitted = repository.catalog.published(name, version).meta.labels.get("omitted", "")
+    found = {each for each in omitted.split(":") if each}
+    for entry in repository.files(f"{name}:{version}"):
+        pieces = entry.path.split("/")
+        found.update("/".join(pieces[:end]) for end in range(1, len(pieces) + (entry.kind == "dir")))
+    return Facts(f"{name}:{version}", frozenset(found))
+
+
 def listed(plan: Plan, stores: Stores, periods: Sequence[str]) -> list[Backup]:
     """Every backup of these periods, by period, the newest first; stores that do not answer are left out.
 
@@ -119,9 +137,9 @@ def listed(plan: Plan, stores: Stores, periods: Sequence[str]) -> list[Backup]:
         records: dict[str, AssetRecord] = {}
         for version in sorted(where, reverse=True):
             first = where[version][0]
-            if first.url not in records:
-                records[first.url] = first.repository.catalog.record(name)
-            found.append(_backup(name, period, version, where[version], records[first.url]))
+            if first.place not in records:
+                records[first.place] = first.repository.catalog.record(name)
+            found.append(_backup(name, period, version, where[version], records[first.place]))
     return found
 
 

@@ -48,6 +48,11 @@ class SiteStore:
         return self.settings.url
 
     @property
+    def place(self) -> str:
+        """What tells it from every other: two providers may have buckets of one name."""
+        return f"{self.url}@{self.settings.endpoint}" if self.settings.endpoint else self.url
+
+    @property
     def repository(self) -> Repository:
         """Its repository, whose versions are dates.
 

@@ -1,0 +1,382 @@
+"""Deployments: the media of a backup go into their buckets, each proven, before any web server mounts one.
+
+One deployment of a site is online at a time; ``take_offline`` ends it. All buckets are looked at and judged before anything is written, and
+every step is journaled and idempotent: a deployment that was killed is completed by running it again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.cache.tree import Exclusion
+from holdfast.cache.work import open_work_dir
+from holdfast.catalog.swap import read_or_none, swap
+from holdfast.errors import ConflictError, NotFoundError, UsageError
+from holdfast.failpoint import reach
+from holdfast.formats.layout import deployment_key
+from holdfast.formats.records import changed, stamp
+from holdfast.formats.sites import DeploymentRecord, decode_record, encode_record
+from holdfast.sites.backup import OUTSIDE, OWN, keep_folder, outside_name
+from holdfast.sites.history import chosen
+from holdfast.sites.journal import Journal
+from holdfast.sites.lease import Lease
+from holdfast.sites.media import Media
+from holdfast.sites.offload import Agreed, Decision, Wanted, branch_of, decide_bucket
+from holdfast.sites.restore import bring
+from holdfast.sites.retention import time_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from holdfast.model.manifest import Entry
+    from holdfast.repository import Repository
+    from holdfast.sites.backup import Guarded
+    from holdfast.sites.plan import MountPlan, Plan
+    from holdfast.sites.stores import SiteStore, Stores
+    from holdfast.sites.values import SiteSettings
+    from holdfast.store.base import Object
+
+__all__ = ["BucketReport", "DeployReport", "deploy", "deployment_of", "take_offline", "wanted_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class BucketReport:
+    """One bucket: created, filled, overwritten or adopted; what was written to it, and the version that holds its safety copy."""
+
+    bucket: str
+    directory: str
+    state: str
+    objects: int = 0
+    written: int = 0
+    removed: int = 0
+    bytes: int = 0
+    safety: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeployReport:
+    """A deployment; ``id`` is None for a dry run."""
+
+    site: str
+    spec: str
+    id: str | None
+    buckets: tuple[BucketReport, ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a bucket is to hold: its files by key, where they lie in the backup, and entries that no object can be."""
+
+    files: dict[str, Wanted]
+    within: str
+    others: list[list[str]]
+
+
+def deployment_of(repository: Repository, site: str) -> DeploymentRecord | None:
+    """The site's deployment, as its store tells."""
+    key = deployment_key(site)
+    found = read_or_none(repository.store, key)
+    return decode_record(found.data, DeploymentRecord, key) if found is not None else None
+
+
+def deploy(
+    plan: Plan,
+    settings: SiteSettings,
+    stores: Stores,
+    guard: Guarded,
+    spec: str,
+    agreed: Agreed,
+    *,
+    at: datetime | None = None,
+    ask: Callable[[Decision], bool] | None = None,
+    dry_run: bool = False,
+) -> DeployReport:
+    """Put the media of a backup into their buckets.
+
+    Args:
+        plan: the site.
+        settings: its lease.
+        stores: its stores; buckets are made at the provider of the first.
+        guard: their progress.
+        spec: the backup.
+        agreed: what the operator agreed to on the command line.
+        at: the newest backup made by then.
+        ask: asks him about a bucket that would be overwritten; without it nobody is asked.
+        dry_run: say what would be done, and write nothing.
+
+    Raises:
+        UsageError: the settings put no media into buckets, or the backup lacks a directory.
+        ConflictError: another deployment is online; a bucket may not be used, or was not agreed upon. Nothing was written.
+        BusyError: another deployment is under way.
+    """
+    begun = time.monotonic()
+    if not plan.mounts:
+        raise UsageError(
+            "no directory lives in a bucket",
+            subject=plan.site,
+            hint="persist_assets_to_cloud = 1, and a build from a backup",
+        )
+    name, version, having = chosen(plan, stores, spec, at)
+    near = stores.all[0]
+    contents = _contents(plan, having[0], name, version)
+    with Lease.take(near.repository, plan.site, "deploy", seconds=settings.lease) as lease:
+        guard.lease = lease
+        try:
+            run = _Deployment(plan, settings, stores, guard, having, name, version, contents)
+            decisions = run.decide(agreed, ask)
+            if dry_run:
+                return DeployReport(plan.site, f"{name}:{version}", None, tuple(run.report(each) for each in decisions))
+            return run.do(decisions, begun)
+        finally:
+            guard.lease = None
+
+
+def take_offline(plan: Plan, settings: SiteSettings, stores: Stores) -> DeploymentRecord:
+    """Say that the site's deployment is over: no web server has its media mounted any more.
+
+    Raises:
+        NotFoundError: there is none.
+        BusyError: one is under way.
+    """
+    repository = stores.all[0].repository
+    with Lease.take(repository, plan.site, "deploy", seconds=settings.lease):
+        record = deployment_of(repository, plan.site)
+        if record is None:
+            raise NotFoundError(f"{plan.site} has no deployment", subject=plan.site)
+        media = [Media(stores.all[0], plan.site, bucket, "") for bucket in record.buckets]
+        last = max((each.last_write() for each in media), default=0.0)
+        over = changed(record, state="offline", last_write=max(last, record.last_write))
+        _swap_record(repository, plan.site, over)
+    return over
+
+
+def wanted_of(plan: Plan, mount: MountPlan, entries: Iterable[Entry]) -> list[Content] | None:
+    """What the buckets of a directory are to hold, of the entries of a backup; None where it has no such directory. Pure."""
+    within = outside_name(mount.directory) if mount.directory.startswith("/") else mount.directory
+    prefix = f"{within}/" if within else ""
+    skip = Exclusion((*plan.patterns, f"/{OWN}", f"/{OUTSIDE}*")) if mount.is_whole else None
+    contents = [Content({}, within, []) for _ in mount.buckets]
+    there = mount.is_whole
+    for entry in entries:
+        there = there or entry.path == within or entry.path.startswith(prefix)
+        if not entry.path.startswith(prefix) or (skip is not None and _left_out(skip, entry.path)):
+            continue
+        key = entry.path[len(prefix) :]
+        content = contents[branch_of(key, len(contents))]
+        if entry.kind == "file":
+            content.files[key] = Wanted(entry.size, entry.digest or "")
+        else:
+            content.others.append([entry.kind, key, entry.target or ""])
+    return contents if there else None
+
+
+def _left_out(skip: Exclusion, path: str) -> bool:
+    pieces = path.split("/")
+    return any(skip.fits("/".join(pieces[: end + 1]), piece) for end, piece in enumerate(pieces))
+
+
+def _contents(plan: Plan, store: SiteStore, name: str, version: str) -> dict[str, Content | None]:
+    """By bucket; None where the backup omits the directory because it was mounted.
+
+    Raises:
+        UsageError: the backup lacks a directory.
+        ConflictError: it is of another application.
+    """
+    labels = store.repository.catalog.published(name, version).meta.labels
+    made_for = labels.get("application", plan.application)
+    if made_for != plan.application:
+        raise ConflictError(f"{name}:{version} is of {made_for}, and the site is of {plan.application}", subject=name)
+    omitted = {each for each in labels.get("omitted", "").split(":") if each}
+    entries = store.repository.files(f"{name}:{version}")
+    found: dict[str, Content | None] = {}
+    for mount in plan.mounts:
+        if mount.directory in omitted:
+            found |= dict.fromkeys(mount.buckets)
+            continue
+        contents = wanted_of(plan, mount, entries)
+        if contents is None:
+            hint = "correct directories_to_mount, or deploy from a backup that has it"
+            raise UsageError(
+                f"{mount.directory!r} is no directory of {name}:{version}", subject=mount.directory, hint=hint
+            )
+        found |= dict(zip(mount.buckets, contents, strict=True))
+    return found
+
+
+class _Deployment:
+    """One deployment in the making, by whoever has the lease."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: SiteSettings,
+        stores: Stores,
+        guard: Guarded,
+        having: list[SiteStore],
+        name: str,
+        version: str,
+        contents: dict[str, Content | None],
+    ) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.stores = stores
+        self.guard = guard
+        self.having = having
+        self.name = name
+        self.version = version
+        self.contents = contents
+        self.wish = {"site": plan.site, "spec": f"{name}:{version}"}
+        self.repository = stores.all[0].repository
+        self.media = {
+            bucket: Media(stores.all[0], plan.site, bucket, mount.directory)
+            for mount in plan.mounts
+            for bucket in mount.buckets
+        }
+        self.safety: dict[str, str] = {}
+        self.sent: dict[str, int] = {}
+
+    def decide(self, agreed: Agreed, ask: Callable[[Decision], bool] | None) -> list[Decision]:
+        """What is done with each bucket.
+
+        Raises:
+            ConflictError: anything stands against it; nothing was written.
+        """
+        record = deployment_of(self.repository, self.plan.site)
+        journal = Journal(self.plan.state, "deploy")
+        if record is not None and record.state == "online" and not journal.is_of(record.id, self.wish):
+            raise ConflictError(
+                f"a deployment of {self.plan.site} is online, since {record.at}, from {record.spec}",
+                subject=self.plan.site,
+                hint="take its web servers offline, then: asset site detach --offline",
+            )
+        made = time_of(self.version)
+        predates = record is not None and made is not None and made.timestamp() < record.last_write
+        decisions = []
+        for bucket, media in self.media.items():
+            content = self.contents[bucket]
+            wanted = None if content is None else content.files
+            seen = media.look(wanted or {})
+            decision = decide_bucket(self.plan.site, seen, wanted, agreed, predates=predates)
+            if decision.problem is not None and ask is not None and bucket not in agreed.overwrite:
+                sure = Agreed(agreed.adopt, agreed.overwrite | {bucket}, agreed.accept_loss)
+                possible = decide_bucket(self.plan.site, seen, wanted, sure, predates=predates)
+                if possible.problem is None and ask(possible):
+                    decision = possible
+            decisions.append(decision)
+        refused = [each.problem for each in decisions if each.problem is not None]
+        if refused:
+            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+            raise ConflictError(f"bucket {refused[0].setting} {refused[0].message}{more}", subject=refused[0].setting)
+        return decisions
+
+    def do(self, decisions: list[Decision], begun: float) -> DeployReport:
+        """Do it, step by step."""
+        journal = Journal(self.plan.state, "deploy")
+        identity, spec = journal.begin(self.wish), self.wish["spec"]
+        now = stamp(self.repository.clock.now())
+        record = DeploymentRecord(
+            1, identity, "preparing", self.repository.who, now, spec, list(self.media), self._last_write()
+        )
+        _swap_record(self.repository, self.plan.site, record)
+        journal.did("announced")
+        for decision in decisions:
+            self._do_one(decision, journal)
+        _swap_record(self.repository, self.plan.site, changed(record, state="online"))
+        journal.did("online")
+        journal.end()
+        reports = tuple(self.report(each) for each in decisions)
+        return DeployReport(self.plan.site, spec, identity, reports, round(time.monotonic() - begun, 3))
+
+    def _last_write(self) -> float:
+        record = deployment_of(self.repository, self.plan.site)
+        return record.last_write if record is not None else 0.0
+
+    def _do_one(self, decision: Decision, journal: Journal) -> None:
+        media, content = self.media[decision.bucket], self.contents[decision.bucket]
+        if self.guard.lease is not None:
+            self.guard.lease.confirm()
+        if decision.create:
+            media.make()
+            journal.did(f"create {decision.bucket}")
+        if decision.mark:
+            media.mark()
+            journal.did(f"mark {decision.bucket}")
+        if decision.safety:
+            self._keep_safe(media, journal)
+        if content is None:
+            return
+        if decision.write:
+            self._write(media, content, decision.write)
+            journal.did(f"write {decision.bucket}")
+        if decision.remove:
+            media.remove(decision.remove)
+            journal.did(f"remove {decision.bucket}")
+        if decision.write or decision.remove or decision.mark:
+            media.record(f"{self.name}:{self.version}", content.files, content.others)
+            journal.did(f"record {decision.bucket}")
+
+    def _keep_safe(self, media: Media, journal: Journal) -> None:
+        """A copy of what is there, as a version, proven; of an earlier, killed run it is there already."""
+        noted = journal.fact(f"safety {media.bucket}")
+        if noted is not None:
+            self.safety[media.bucket] = noted
+            return
+        work = open_work_dir(self.repository.state / "sites" / "safety", secrets.token_hex(6))
+        lease, self.guard.lease = self.guard.lease, None
+        try:
+            work.copy.mkdir(mode=0o700)
+            media.fetch(work.copy)
+            message = f"bucket {media.bucket}, before it was overwritten"
+            report = keep_folder(
+                self.plan, self.settings, self.stores, f"safety/{media.bucket}", self.guard, work.copy, message=message
+            )
+            if report.failed is not None:
+                raise ConflictError(
+                    f"no safety copy of {media.bucket} in {report.failed.url}: {report.failed.message}",
+                    subject=media.bucket,
+                )
+        finally:
+            self.guard.lease = lease
+            shutil.rmtree(work.path, ignore_errors=True)
+        self.safety[media.bucket] = str(report.spec)
+        journal.note(f"safety {media.bucket}", str(report.spec))
+        reach("site.step")
+
+    def _write(self, media: Media, content: Content, keys: tuple[str, ...]) -> None:
+        work = open_work_dir(self.repository.state / "sites" / "deploy", secrets.token_hex(6))
+        try:
+            bring(self.having, self.name, self.version, work.copy, content.within or None)
+            folder = work.copy / content.within if content.within else work.copy
+            self.sent[media.bucket] = media.fill(Path(folder), keys, content.files)
+        finally:
+            shutil.rmtree(work.path, ignore_errors=True)
+
+    def report(self, decision: Decision) -> BucketReport:
+        """What was, or would be, done with a bucket."""
+        content = self.contents[decision.bucket]
+        return BucketReport(
+            decision.bucket,
+            decision.directory,
+            decision.state,
+            len(content.files) if content is not None else 0,
+            len(decision.write),
+            len(decision.remove),
+            self.sent.get(decision.bucket, 0),
+            self.safety.get(decision.bucket),
+        )
+
+
+def _swap_record(repository: Repository, site: str, record: DeploymentRecord) -> None:
+    data = encode_record(record)
+
+    def change(current: Object | None) -> bytes | None:
+        return None if current is not None and bytes(current.data) == data else data
+
+    swap(repository.store, repository.clock, deployment_key(site), change)
