@@ -12,6 +12,7 @@ from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.restores import restore_command
 from holdfast.cli.sites import site_options
+from holdfast.cli.sync import sync_command
 from holdfast.errors import KINDS
 
 if TYPE_CHECKING:
@@ -144,3 +145,5 @@ def _lines(shown: dict[str, Any]) -> Iterator[str]:
 
 for _each in (init_command, check_command, show_command, backup_command, backups_command, restore_command):
     site_command.add_command(_each)
+
+site_command.add_command(sync_command)
