@@ -17,6 +17,7 @@ from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.replicating import replicate_command
 from holdfast.cli.restores import restore_command
 from holdfast.cli.sites import site_options
+from holdfast.cli.sync import sync_command
 from holdfast.errors import KINDS
 
 if TYPE_CHECKING:
@@ -198,3 +199,5 @@ for _each in (
     replicate_command,
 ):
     site_command.add_command(_each)
+
+site_command.add_command(sync_command)

@@ -201,6 +201,15 @@ class Logs:
             self.store.delete(info.key)
         self.known.pop(node, None)
 
+    def sweep(self, before: float) -> None:
+        """Remove packs of servers that have no head, all from before this time of the store: what a removal left that was killed."""
+        for prefix in self.store.list_level(layout.sync_packs(self.site, "").rstrip("/")).prefixes:
+            if layout.decode_name(prefix.rpartition("/")[2]) not in self.known:
+                infos = list(self.store.list(prefix))
+                if all(info.modified < before for info in infos):
+                    for info in infos:
+                        self.store.delete(info.key)
+
     def changes(self) -> dict[str, dict[str, Change]]:
         """The changes in each log."""
         return {node: log.changes for node, log in self.known.items()}

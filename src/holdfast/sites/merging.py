@@ -80,13 +80,16 @@ def join(logs: Iterable[Mapping[str, Change]]) -> dict[str, Change]:
 
 
 def decide(base: Mapping[str, Change], disk: Disk, winners: Mapping[str, Change], author: Author) -> Outcome:
-    """What this server does now."""
+    """What this server does now; nothing, where all files are gone at once: that is rather a disk that is not there."""
     outcome = Outcome()
+    if not author.accept_deletes and _is_emptied(base, disk):
+        outcome.held = sorted(path for path, each in base.items() if each.content is not None)
+        return outcome
     deletes: dict[str, Change] = {}
     for path in base.keys() | disk.entries.keys() | winners.keys():
         if not disk.unknown(path):
             _decide(path, base.get(path), disk, winners.get(path), author, outcome, deletes)
-    if not author.accept_deletes and _too_many(base, disk, deletes):
+    if not author.accept_deletes and _too_many(base, deletes):
         outcome.held = sorted(deletes)
     else:
         outcome.publish.update(deletes)
@@ -191,11 +194,16 @@ def clashes(winners: Mapping[str, Change], when: int) -> dict[str, Change]:
     return gone
 
 
-def _too_many(base: Mapping[str, Change], disk: Disk, deletes: Mapping[str, Change]) -> bool:
-    files = sum(1 for change in base.values() if change.content is not None and change.content.kind != "dir")
+def _too_many(base: Mapping[str, Change], deletes: Mapping[str, Change]) -> bool:
+    files = sum(1 for change in base.values() if _is_leaf(change.content))
     going = sum(1 for path in deletes if _is_leaf(base[path].content))
-    left = any(content.kind != "dir" for content in disk.entries.values())
-    return bool(going) and (not left or (going > HELD_FILES and going > HELD_SHARE * files))
+    return going > HELD_FILES and going > HELD_SHARE * files
+
+
+def _is_emptied(base: Mapping[str, Change], disk: Disk) -> bool:
+    if any(_is_leaf(content) for content in disk.entries.values()):
+        return False
+    return any(_is_leaf(change.content) and not disk.unknown(path) for path, change in base.items())
 
 
 def _is_leaf(content: Content | None) -> bool:

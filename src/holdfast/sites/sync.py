@@ -41,14 +41,15 @@ if TYPE_CHECKING:
     from holdfast.sites.scope import Scope
     from holdfast.sites.webroot import Look
 
-__all__ = ["Report", "Syncer", "check_plan"]
+__all__ = ["NodeStatus", "Report", "Syncer", "check_plan"]
 
 _MICRO: Final = 1_000_000
 _HOUR: Final = 3600.0
+_DAY: Final = 86400.0
 #: Deletions are remembered for so long; a server that was away longer brings back what was deleted meanwhile.
 REMEMBERED: Final = 90 * 86400 * _MICRO
-#: A server that said nothing for so long is taken for gone: what it said is said by others from then on.
-SILENT: Final = 30 * 86400.0
+#: A server that said nothing for so many seconds is taken for gone: what it said is said by others from then on.
+SILENT: Final = 30 * _DAY
 
 
 @dataclass(slots=True)
@@ -68,6 +69,19 @@ class Report:
     def is_quiet(self) -> bool:
         """Whether there was nothing to do, and nothing is left to be looked at again."""
         return not (self.published or self.laid or self.unsettled)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One server: whether it is this one, for how many seconds it said nothing, on how many paths its word is in its log, and how
+    many of those this one does not have yet.
+    """
+
+    node: str
+    here: bool
+    silent: float
+    paths: int
+    missing: int
 
 
 def check_plan(plan: Plan) -> None:
@@ -264,20 +278,32 @@ class Syncer:
     # the log
 
     def _keep_house(self) -> None:
-        """Show that this server lives, keep its log small, and let go of servers that are gone."""
+        """Show that this server lives, and keep its log small."""
         now, log = self._now(), self.own.log
         if log is None or datetime.fromisoformat(log.head.at).timestamp() < now / _MICRO - _HOUR:
             self.own.beat()
+            self._let_go()
         self.own.tidy(now - REMEMBERED)
 
-    def silent(self) -> dict[str, float]:
-        """For how many seconds each other server has said nothing."""
-        now = self._now() / _MICRO
-        return {
-            node: now - datetime.fromisoformat(log.head.at).timestamp()
-            for node, log in self.logs.known.items()
-            if node != self.agreed.node
-        }
+    def _let_go(self) -> None:
+        """Remove the logs of servers that are silent for long, where this one has all that they said."""
+        if self.logs.wrong:
+            return
+        for each in self.status():
+            if not each.here and each.silent > SILENT and not each.missing:
+                self._told(f"{each.node} said nothing for {each.silent / 86400:.0f} days: its log is removed")
+                self.logs.remove(each.node)
+        self.logs.sweep(self._now() / _MICRO - _DAY)
+
+    def status(self) -> list[NodeStatus]:
+        """Every server that has a log, as it was last read."""
+        now, base = self._now() / _MICRO, self.agreed.base
+        found = []
+        for node, log in sorted(self.logs.known.items()):
+            missing = sum(1 for path, each in log.changes.items() if path not in base or base[path].rank < each.rank)
+            silent = max(0.0, now - datetime.fromisoformat(log.head.at).timestamp())
+            found.append(NodeStatus(node, node == self.agreed.node, silent, len(log.placed), missing))
+        return found
 
     def forget(self, node: str) -> None:
         """Remove the log of a server that is gone for good, once this one has all that it says.
