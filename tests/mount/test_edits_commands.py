@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -194,3 +196,55 @@ def test_writable__bad_places(shell):
     assert "asset unmount" in shell.refused(1, "mount", "nlp/n", shell.dir, "--writable")["hint"]
     assert shell.refused(4, "mount", "nlp/n", shell.dir / "d", "--writable")["kind"] in ("conflict", "already_exists")
     shell.ok("unmount", shell.dir)
+
+
+SCRIPT = """
+set -e
+asset() { "$PYTHON" -m holdfast.cli "$@"; }
+asset mount nlp/n "$DIR" --writable
+test "$(cat "$DIR/a")" = one
+echo two > "$DIR/a"; rm -r "$DIR/d"; mkdir "$DIR/d"; echo new > "$DIR/d/new"
+asset status "$DIR"
+asset push "$DIR"
+test "$(ls "$DIR/d")" = new
+echo three > "$DIR/a"
+exec 5< "$DIR/a"
+asset push "$DIR"
+exec 5<&-
+asset push "$DIR"
+asset status "$DIR"
+echo four > "$DIR/a"
+asset unmount "$DIR" && exit 1
+asset unmount "$DIR" --discard
+test -z "$(ls "$DIR")"
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("fuse-overlayfs", "fusermount3", "unshare", "setpriv"))),
+    reason="fuse-overlayfs, fusermount3, unshare and setpriv are needed, and root to become another user",
+)
+def test_writable__without_root(shell):
+    """An ordinary user has it by fuse-overlayfs: the mount moves while nobody is in it, else the next push moves it."""
+    node, ids = shell.place / "fuse", ["--reuid", "1000", "--regid", "1000", "--clear-groups"]
+    os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(10, 229))
+    os.chmod(node, 0o666)  # noqa: S103 - as udev makes it
+    reach = [
+        "--inh-caps",
+        "+dac_read_search",
+        "--ambient-caps",
+        "+dac_read_search",
+    ]  # the interpreter may lie in root's home
+    subprocess.run(["chown", "-R", "1000:1000", shell.place], check=True)
+    for folder in list(shell.place.parents)[:3]:
+        os.chmod(folder, 0o755)  # noqa: S103 - folders of the test
+    words = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /dev/fuse && exec "$@"', node, "setpriv", *ids, *reach]
+    environ = shell.environ | {"PYTHON": sys.executable, "DIR": str(shell.dir), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [*words, "sh", "-c", SCRIPT], env=environ, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stays at nlp/n:0.1 while somebody is in it" in done.stderr
+    assert "M a\n" in done.stdout
+    assert "nlp/n:0.2" in done.stdout
+    assert "unpushed changes: a" in done.stderr

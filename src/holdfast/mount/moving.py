@@ -153,9 +153,10 @@ class Mover:
             reach("edits.mounted")
         if is_mounted and not self._hold(record):
             self._drop(layers)
+            why = "files in it are open for writing" if record.kind == "overlayfs" else "somebody is in it"
             self.repository.engine.progress.warn(
-                f"{directory} stays at {record.base.name}:{record.base.version} while files in it are open for writing;"
-                f" asset push {directory} moves it to {base.version} once they are closed"
+                f"{directory} stays at {record.base.name}:{record.base.version} while {why};"
+                f" asset push {directory} moves it to {base.version} afterwards"
             )
             return record
         reach("edits.held")
