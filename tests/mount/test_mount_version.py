@@ -15,7 +15,8 @@ import pytest
 
 import holdfast
 from holdfast.config import load
-from holdfast.mount.mounting import LowerVersions
+from holdfast.mount.mounting import mount_version
+from holdfast.mount.table import detach
 from tests.mount.conftest import mounted_below, processes_naming
 from tests.mount.test_daemon_worker import until
 from tests.mount.test_fuse_tree import shown
@@ -194,19 +195,18 @@ def test_mount__in_use(shop):
 
 def test_mount__below_changes(shop):
     """A mounted version can lie below an overlay, which goes on showing it after it was unmounted, until the overlay goes."""
-    versions = LowerVersions(load())
     upper, work, top = (shop.folder / name for name in ("upper", "work", "top"))
     for path in (upper, work, top):
         path.mkdir()
-    versions.mount("nlp/bert", "0.0", shop.place)
+    record = mount_version("nlp/bert:0.0", shop.place, settings=load())
     options = f"lowerdir={shop.place},upperdir={upper},workdir={work}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, top], check=True)
     (top / "sub" / "1").write_bytes(b"changed")
-    versions.unmount(shop.place)
+    assert detach(str(shop.place))
     assert os.listdir(shop.place) == []
     assert (top / "big").read_bytes() == (shop.source / "big").read_bytes()
     assert (top / "sub" / "1").read_bytes() == b"changed"
     assert (top / "sub" / "2").read_bytes() == b"2"
-    assert shop.mounts() == []
     subprocess.run(["umount", top], check=True)
     until(lambda: processes_naming(shop.folder) == [])
+    assert record.state.state == "unmounted"

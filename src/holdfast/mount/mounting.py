@@ -21,7 +21,6 @@ from holdfast.mount.daemon import WAYS, start
 from holdfast.mount.live.underneath import checked, resolved
 from holdfast.mount.order import Order
 from holdfast.mount.registry import Registry
-from holdfast.mount.table import detach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.mount.registry import Record
 
-__all__ = ["LowerVersions", "mount_version"]
+__all__ = ["mount_version"]
 
 _VIEW: Final = "holdfast.mount.version:open_view"
-#: Seconds in which a mount that nobody uses has ended.
-_MOMENT: Final = 2.0
 
 
 def mount_version(
@@ -99,28 +96,3 @@ def _take_over(registry: Registry, path: str) -> None:
         message = f"the last mount at {path}, of {before.settings.source}, was not unmounted"
         raise ConflictError(message, subject=path, hint=f"asset unmount {path}")
     WAYS.free(before)
-
-
-class LowerVersions:
-    """Versions mounted below changes (:class:`holdfast.mount.moving.Versions`), recorded apart: ``asset mounts`` shows what is above them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._registry = Registry(settings.state_dir / "lower")
-
-    def mount(self, name: str, version: str, directory: Path) -> None:
-        """Mount a version at an empty directory; raises as :func:`mount_version` does."""
-        for record in self._registry.records():
-            if not record.is_served and record.settings.dir != str(directory):
-                record.remove()
-        mount_version(f"{name}:{version}", directory, settings=self._settings, registry=self._registry)
-
-    def unmount(self, directory: Path) -> None:
-        """Take it away there; what an overlay has of it stays until that goes, and its processes with it."""
-        detach(str(directory))
-        record = self._registry.find(str(directory))
-        if record is None:
-            return
-        supervisor = record.state.supervisor
-        if supervisor is None or supervisor.ended(_MOMENT):
-            record.remove()
