@@ -55,21 +55,20 @@ class Log:
     version: str
     packs: dict[str, list[ChangeRecord]] = field(default_factory=dict)
     placed: dict[str, Placed] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
 
-    @property
-    def changes(self) -> dict[str, Change]:
-        """By path."""
-        return {path: each.change for path, each in self.placed.items()}
-
-    def settle(self) -> None:
-        """Find the newest of each path: in a later pack, where two are equal."""
-        self.placed = {}
-        for record in self.head.packs:
+    def settle(self, before: Log | None = None) -> None:
+        """Find the newest of each path: in a later pack, where two are equal. What only grew since ``before`` is not read again."""
+        known = 0
+        if before is not None and self.head.packs[: len(before.head.packs)] == before.head.packs:
+            known, self.placed, self.changes = len(before.head.packs), before.placed, before.changes
+        for record in self.head.packs[known:]:
             for each in self.packs[record.name]:
                 change = change_of(each)
-                there = self.placed.get(each.path)
-                if there is None or change.rank >= there.change.rank:
+                there = self.changes.get(each.path)
+                if there is None or change.rank >= there.rank:
                     self.placed[each.path] = Placed(change, each, record.name)
+                    self.changes[each.path] = change
 
     def start_of(self, pack: str) -> int:
         """Where the bytes of files begin in a pack."""
@@ -149,7 +148,7 @@ class Logs:
             if same and known is not None:
                 known.head, known.version = head, found.info.version
                 return False
-            log.settle()
+            log.settle(known)
             self.known[node] = log
             return True
         raise IntegrityError(f"{key} names packs that are not there", subject=key)

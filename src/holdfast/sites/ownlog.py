@@ -84,7 +84,7 @@ class OwnLog:
         version = self._swap(head, None if log is None else log.version)
         packs = {} if log is None else {name: each for name, each in log.packs.items() if name not in without}
         new = Log(head, version, packs | written)
-        new.settle()
+        new.settle(log)
         self._logs.known[self._node] = new
         self._started = True
         reach("sync.published")

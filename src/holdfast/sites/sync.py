@@ -162,7 +162,7 @@ class Syncer:
         if changed or look or not self._begun:
             self._begun = True
             self._sync(report, accept_deletes=accept_deletes)
-        self._keep_house()
+        self._keep_house(tidy=changed or bool(report.published))
         return report
 
     def _sync(self, report: Report, *, accept_deletes: bool) -> None:
@@ -277,13 +277,14 @@ class Syncer:
 
     # the log
 
-    def _keep_house(self) -> None:
+    def _keep_house(self, *, tidy: bool) -> None:
         """Show that this server lives, and keep its log small."""
         now, log = self._now(), self.own.log
         if log is None or datetime.fromisoformat(log.head.at).timestamp() < now / _MICRO - _HOUR:
             self.own.beat()
             self._let_go()
-        self.own.tidy(now - REMEMBERED)
+        if tidy:
+            self.own.tidy(now - REMEMBERED)
 
     def _let_go(self) -> None:
         """Remove the logs of servers that are silent for long, where this one has all that they said."""
