@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 import click
 
 from holdfast.cli.backups import backup_command, backups_command
+from holdfast.cli.examining import doctor_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.replicating import replicate_command
 from holdfast.cli.restores import restore_command
+from holdfast.cli.running import run_command
 from holdfast.cli.sites import site_options
 from holdfast.errors import KINDS
 
@@ -162,6 +164,8 @@ for _each in (
     check_command,
     show_command,
     replicate_command,
+    run_command,
+    doctor_command,
     backup_command,
     backups_command,
     restore_command,
