@@ -118,7 +118,7 @@ def _settings(plan: Plan, bucket: str, place: int) -> StoreSettings:
 
 
 def _read(path: Path) -> dict[str, tuple[Choice, list[Health], float]]:
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         value = json.loads(path.read_text("utf-8"))
         return {
             bucket: (Choice(**each["choice"]), [Health(**health) for health in each["health"]], float(each["since"]))

@@ -101,7 +101,7 @@ class Notices:
 
     def _read(self) -> None:
         """What cannot be read is nothing: then what is not well is told once more."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             value = json.loads(self._path.read_text("utf-8"))
             known = {(each["kind"], each["name"]): Known(**each["known"]) for each in value["known"]}
             self._waiting = [(int(target), Notice(**notice)) for target, notice in value["waiting"]]
