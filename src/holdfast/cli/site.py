@@ -12,10 +12,12 @@ import click
 from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
 from holdfast.cli.deployments import deploy_command, detach_command
+from holdfast.cli.examining import doctor_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.replicating import replicate_command
 from holdfast.cli.restores import restore_command
+from holdfast.cli.running import run_command
 from holdfast.cli.sites import site_options
 from holdfast.cli.sync import sync_command
 from holdfast.errors import KINDS
@@ -196,8 +198,9 @@ for _each in (
     export_command,
     deploy_command,
     detach_command,
+    sync_command,
     replicate_command,
+    run_command,
+    doctor_command,
 ):
     site_command.add_command(_each)
-
-site_command.add_command(sync_command)

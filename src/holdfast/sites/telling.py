@@ -7,13 +7,14 @@ standard input and in variables, and nothing else of our environment; an address
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from holdfast.remote import pool_manager
 from holdfast.sites.notices import Known, Notice, observed, overdue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from holdfast.sites.notices import Observation, Subject
@@ -56,7 +57,7 @@ class Notices:
 
     def observe(self, observations: Iterable[Observation], now: float) -> None:
         """Remember, and note who is to be told; nobody is told before :meth:`tell`."""
-        with self._lock:
+        with self._alone():
             self.known, told = observed(self.known, observations, now)
             for notice in told:
                 self._waiting += [(n, notice) for n, each in enumerate(self._targets) if notice.level in each.levels]
@@ -72,7 +73,7 @@ class Notices:
     def tell(self) -> int:
         """Tell everybody what waits for them; how many notices wait still, for the next time."""
         with self._sending:
-            failed = set()
+            failed: set[int] = set()
             for item in list(self._waiting):
                 target, notice = item
                 if target >= len(self._targets) or target in failed:
@@ -82,14 +83,25 @@ class Notices:
                     failed.add(target)  # the later ones stay behind it, in their order
                     self._warn(wrong)
                     continue
-                with self._lock:
-                    self._waiting.remove(item)
+                with self._alone():
+                    if item in self._waiting:
+                        self._waiting.remove(item)
                     self._write()
             return len(self._waiting)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread, and no other process of this site, writes meanwhile; what others wrote is read first."""
+        with self._lock, local_errors(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(self._path.with_suffix(".lock"), "w", encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._read()
+                yield
+
     def _read(self) -> None:
         """What cannot be read is nothing: then what is not well is told once more."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             value = json.loads(self._path.read_text("utf-8"))
             known = {(each["kind"], each["name"]): Known(**each["known"]) for each in value["known"]}
             self._waiting = [(int(target), Notice(**notice)) for target, notice in value["waiting"]]
