@@ -118,12 +118,12 @@ def is_public(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def test_project__names_its_parts_once():
-    """``requirements/runtime.in`` and ``server.in`` name the same distributions as ``pyproject.toml``."""
+    """``requirements/runtime.in``, ``server.in`` and ``sites.in`` name the same distributions as ``pyproject.toml``."""
     import re
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = {"runtime": project["dependencies"], "server": project["optional-dependencies"]["server"]}
+    wanted = {"runtime": project["dependencies"], **project["optional-dependencies"]}
     for file, distributions in wanted.items():
         listed = (ROOT / "requirements" / f"{file}.in").read_text(encoding="utf-8").splitlines()
         named = {re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in listed if line and line[0] not in "#-"}
