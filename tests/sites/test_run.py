@@ -281,6 +281,15 @@ def test_run__backups(site):
     assert site("site", "run", "--job", "backup hourly").code == 1
 
 
+def test_run__syncs(site):
+    """A webroot that is to be kept like the others' is synced, and what it says is told as the sync's state."""
+    site.write("sync_webroots = 1\n", after='[run]\nbackups = []\nlisten = ""\n')
+    assert [each["job"] for each in site.site("run", "--list")] == ["sync"]
+    assert site.site("run", "--job", "sync")["state"] == "ok"
+    shutil.rmtree(site.folder / "one")
+    assert site("site", "run", "--job", "sync").code == 1
+
+
 def test_port__that_is_taken(copied):
     """A port that is taken is told, with the setting that names another."""
     import socket

@@ -16,7 +16,8 @@ import pytest
 
 from holdfast.errors import BucketNotFoundError, ConflictError, IntegrityError, UnreachableError
 from holdfast.failpoint import POINTS
-from holdfast.formats.layout import copied_trash, copy_pairs_key
+from holdfast.formats.layout import SITE_MARK, copied_trash, copy_pairs_key
+from holdfast.formats.sites import BucketMark, encode_record
 from holdfast.sites.buckets import open_bucket
 from holdfast.sites.replicating import Orders, Replica
 from holdfast.sites.sides import WHOLE
@@ -438,6 +439,18 @@ def test_replicate__a_place_that_is_gone(copied):
     assert ended.code == 3
     states = {Path(each["copy"]).name: each["state"] for each in ended.json}
     assert states == {"gone": "failed", "elsewhere": "whole"}
+
+
+def test_replicate__a_bucket_of_another_site(copied):
+    """A bucket that a deployment marked as another site's is neither read nor written, and the site is named."""
+    for site, code in (("www-other-com", 4), ("www-example-com", 0)):
+        mark = BucketMark(1, site, "images", "2026-01-01T00:00:00+00:00")
+        (copied.folder / BUCKET / ".holdfast").mkdir(exist_ok=True)
+        (copied.folder / BUCKET / SITE_MARK).write_bytes(encode_record(mark))
+        ended = copied("site", "replicate", "--json")
+        assert ended.code == code
+        assert (copied.folder / "elsewhere" / BUCKET).exists() == (code == 0)
+        assert code == 0 or site in ended.json[0]["reasons"][0]
 
 
 @pytest.mark.parametrize(

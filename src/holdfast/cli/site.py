@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from holdfast.cli.restores import restore_command
 from holdfast.cli.running import run_command
 from holdfast.cli.sites import site_options
 from holdfast.cli.sync import sync_command
-from holdfast.errors import KINDS
+from holdfast.errors import KINDS, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,21 +49,31 @@ def site_command(context: click.Context) -> None:
 
 @command("init")
 @click.option("--file", metavar="FILE", help="The file to write; else site.toml in the current folder.")
-@click.option("--site-url", metavar="HOST", required=True, help="The site's address, without https://.")
+@click.option("--site-url", metavar="HOST", help="The site's address, without https://.")
 @click.option("--webroot", metavar="DIR", default="/var/www/html", help="Where the application lies.")
 @click.option("--application", type=click.Choice(_APPLICATIONS), default="none", help="Which application it is.")
-def init_command(session: Session, *, file: str | None, site_url: str, webroot: str, application: str) -> None:
+@click.option("--systemd", metavar="DIR", help="Write systemd's units for a site.toml that is there into DIR instead.")
+def init_command(
+    session: Session, *, file: str | None, site_url: str | None, webroot: str, application: str, systemd: str | None
+) -> None:
     """Write a site.toml with every setting explained.
 
-    It is readable by its owner only, and never written over another. --store names the first store.
+    It is readable by its owner only, and never written over another. --store names the first store. With --systemd, a service that
+    runs asset site run is written, and a timer for each of its jobs: enable the one or the others.
 
     Examples:
       asset site init --site-url www.example.com --store s3://example-holdfast/site
+      asset site init --systemd /etc/systemd/system --file /etc/holdfast/site.toml
       asset site init --site-url www.example.com --application joomla --webroot /srv/joomla --store file:///backup
     """
     from holdfast.sites.initial import initial_text, write_private
     from holdfast.sites.loading import DEFAULT_FILE
 
+    if systemd is not None:
+        _write_units(session, file, Path(systemd))
+        return
+    if site_url is None:
+        raise UsageError("--site-url is missing", subject="--site-url", hint="the address that visitors type")
     path = Path(file or DEFAULT_FILE)
     store = session.store or session.settings.store or ""
     write_private(path, initial_text(site_url=site_url, webroot=webroot, application=application, store=store))
@@ -70,6 +81,32 @@ def init_command(session: Session, *, file: str | None, site_url: str, webroot: 
         print_json({"file": str(path)})
     else:
         print_lines([f"{path} is written; asset site check --file {path} judges it"])
+
+
+def _write_units(session: Session, file: str | None, folder: Path) -> None:
+    """All of them, or none where one of the names is taken."""
+    from holdfast.errors import AlreadyExistsError
+    from holdfast.sites.initial import write_private
+    from holdfast.sites.jobs import jobs_of
+    from holdfast.sites.loading import load_site
+    from holdfast.sites.units import units
+
+    site = load_site(file, None)
+    program, jobs = Path(sys.executable).parent / "asset", jobs_of(site.plan)
+    texts = units(
+        site.plan.site, str(site.origin.resolve()), str(program), {name: job.when for name, job in jobs.items()}
+    )
+    for name in texts:
+        if (folder / name).exists():
+            raise AlreadyExistsError(f"{folder / name} exists", subject=name, hint="remove it, or name another folder")
+    for name, text in texts.items():
+        write_private(folder / name, text)
+    if session.json:
+        print_json({"files": [str(folder / name) for name in texts]})
+    else:
+        print_lines(
+            [*(str(folder / name) for name in texts), "systemctl daemon-reload, then enable the service or the timers"]
+        )
 
 
 @command("check")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast import wiring
+from holdfast.catalog.swap import read_or_none
 from holdfast.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -24,7 +25,8 @@ from holdfast.errors import (
     UnsupportedError,
     UsageError,
 )
-from holdfast.formats.layout import copied_trash
+from holdfast.formats.layout import SITE_MARK, copied_trash
+from holdfast.formats.sites import BucketMark, decode_record
 from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket, place_of_bucket, settings_of
 from holdfast.sites.lease import Lease
 from holdfast.sites.replicating import Orders, Replica, Replicated, lag_of
@@ -147,9 +149,20 @@ class Copies:
 
     def _one(self, copy: CopySettings, bucket: str, orders: Orders, alive: Callable[[], None]) -> Replicated:
         try:
+            self._refuse_foreign(bucket)
             return self._replica(copy, bucket, alive).run(replace(orders, two_way=copy.two_way))
         except HoldfastError as error:
             return _failed(copy, bucket, error)
+
+    def _refuse_foreign(self, bucket: str) -> None:
+        """A bucket that a deployment marked as another site's is none of ours, whatever the settings say."""
+        found = read_or_none(self._first(bucket), SITE_MARK)
+        if found is None:
+            return
+        mark = decode_record(found.data, BucketMark, SITE_MARK)
+        if mark.site != self._plan.site:
+            hint = "name the bucket of this site in [buckets]"
+            raise ConflictError(f"{bucket} belongs to the site {mark.site}", subject=bucket, hint=hint)
 
     def _replica(self, copy: CopySettings, bucket: str, alive: Callable[[], None]) -> Replica:
         settings = bucket_settings(self._plan.stores[0], bucket)

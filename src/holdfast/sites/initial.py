@@ -88,6 +88,7 @@ url = {store}
 backups = ["hourly", "daily", "weekly", "monthly", "bimonthly"]
 replicate = "10m"
 mounts = "15s"
+sync = "1m"
 failover_after = "1m"
 failback_after = "10m"
 listen = "127.0.0.1:8290"

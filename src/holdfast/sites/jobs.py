@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.config import load
 from holdfast.errors import BusyError
 from holdfast.model.result import NoProgress
 from holdfast.mount.registry import Registry
+from holdfast.sites.agreed import Agreed
 from holdfast.sites.backup import Guarded, back_up
 from holdfast.sites.copies import Copies, orders_of
 from holdfast.sites.notices import FAILED, OK, Observation
 from holdfast.sites.places import look
 from holdfast.sites.schedule import patience
 from holdfast.sites.stores import Stores
+from holdfast.sites.sync import Syncer
+from holdfast.sites.watching import once
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from holdfast.sites.notices import Subject
     from holdfast.sites.plan import MountPlan, Plan
@@ -177,10 +180,32 @@ def _look_at_stores(context: Context) -> Outcome:
     return Outcome((*seen, Observation("job", "stores", OK)))
 
 
+def _syncs(plan: Plan) -> Iterable[Job]:
+    """None for a whole webroot in a bucket, of which every server sees the same."""
+    if plan.sync_webroots and plan.mode != "whole" and plan.run.sync:
+        yield Job("sync", plan.run.sync, _sync, ("sync", "webroot"))
+
+
+def _sync(context: Context) -> Outcome:
+    plan = context.plan
+    stores = Stores(plan.stores, progress=_Stoppable(context.alive))
+    try:
+        with Agreed(Path(plan.state) / "sync") as agreed:
+            report = once(Syncer(stores.all[0].repository, plan, agreed, told=lambda _: None))
+    except BusyError:  # asset site sync --watch does it already
+        return Outcome((Observation("sync", "webroot", OK, "another process of this server does it"),))
+    wrong = [f"{what}: {why}" for what, why in report.wrong.items()]
+    if report.held:
+        wrong.append(f"{len(report.held)} deletions are held back: asset site sync --accept-deletes")
+    state = Observation("sync", "webroot", FAILED if wrong else OK, "; ".join(wrong))
+    return Outcome((state,), {("sync_skipped", ()): float(len(report.skipped))})
+
+
 #: Kind → what makes its jobs of a plan. Jobs of others are plugged in by a line here.
 MAKERS: Final[dict[str, Callable[[Plan], Iterable[Job]]]] = {
     "backup": _backups,
     "replicate": _copies,
+    "sync": _syncs,
     "mounts": _mounts,
     "stores": _stores,
 }

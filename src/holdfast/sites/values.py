@@ -95,6 +95,7 @@ class RunSettings:
     backups: tuple[str, ...] = ("hourly", "daily", "weekly", "monthly", "bimonthly")
     replicate: float = 600.0
     mounts: float = 15.0
+    sync: float = 60.0
     listen: str = "127.0.0.1:8290"
     failover_after: float = 60.0
     failback_after: float = 600.0
