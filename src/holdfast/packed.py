@@ -101,11 +101,15 @@ class Packer:
 
 @dataclass(slots=True)
 class Scan:
-    """A folder's stats now, and those of its last push, if any. ``cache`` is where they are kept for the next one, if anywhere."""
+    """A folder's stats now, and those of its last push, if any. ``cache`` is where they are kept for the next one, if anywhere.
+
+    ``is_of_manifest``: those of before were made of the version's manifest, not of what a folder was when it was pushed.
+    """
 
     walked: Walked
     cache: StatCache | None
     before: TreeStats | None
+    is_of_manifest: bool = False
 
     @property
     def same(self) -> TreeStats | None:
@@ -303,6 +307,7 @@ class PackedSource:
         if before is not None and last is not None:
             base.earlier.tables = before.tables
             base.earlier.entries = self._packer.manifests.entries(last)
+            base.earlier.pages = last.pages() if self._scan.is_of_manifest else None
         base.earlier.index = Index(lambda index: self._fill(index, last))
         base.manifest = last or self._whole(self._newest)
         return base

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from holdfast.errors import BusyError, ConflictError, HoldfastError, SourceChangedError, UsageError
 from holdfast.mount.editing import find_edits, mount_writable, push_edits, status_of, unmount_writable
 from holdfast.mount.table import stacked_at
+from holdfast.repository import local_manifest
 from tests.mount.edit_operations import OPERATIONS, TREES, apply, content, lay
 from tests.mount.edit_program import opened
 from tests.mount.overlays import needs_overlay, needs_root
@@ -61,6 +62,9 @@ class Desk:
         for place in [self.dir, *self.repository.state.rglob("lower")]:
             while stacked_at(str(place)):
                 subprocess.run(["umount", "-l", place], check=True)
+
+    def meta(self, version):
+        return self.repository.resolver.published("n", version).meta
 
     def fetched(self, version):
         to = self.place / f"again-{version}"
@@ -431,6 +435,33 @@ def test_push__random_operations(tmp_path, tree, rounds):
         assert desk.status() == ([], [], [], [])
     desk.unmount()
     shutil.rmtree(desk.place)
+
+
+def test_push__pages_in_which_nothing_changed(tmp_path):
+    """Of a version with many pages, those without a change are kept as they are; content and hash are those of the folder."""
+    tree = {f"dir{at % 40:02}/{'sub/' if at % 3 else ''}file{at:05}": b"%d" % at * (1 + at % 90) for at in range(6000)}
+    desk = Desk(tmp_path, tree | {"dir07/empty": None, "zz": None, "dir20/link": "file00020"})
+    desk.mount()
+    version = "0.0"
+    for round_ in range(4):
+        (desk.dir / f"dir0{round_}" / "new").write_bytes(b"new" * round_)
+        shutil.rmtree(desk.dir / f"dir1{round_}")
+        (desk.dir / f"dir2{round_}" / "sub" / next(iter(os.listdir(desk.dir / f"dir2{round_}" / "sub")))).unlink()
+        (desk.dir / "zz" / f"last{round_}").write_bytes(b"last")
+        (desk.dir / f"a{round_}").mkdir()
+        pages = _pages(desk, version)
+        pushed = desk.push()
+        version = pushed.version
+        assert pushed.hash == local_manifest(desk.dir).content_hash
+        assert content(desk.fetched(version)) == content(desk.dir)
+        now = _pages(desk, version)
+        assert len(pages) > 12
+        assert 0 < len(now - pages) <= 6
+        assert desk.repository.push(desk.fetched(version), "n").created is False
+
+
+def _pages(desk, version):
+    return {page.digest for page in desk.repository.local.packed("n", version, desk.meta(version)).root()[0].pages}
 
 
 @needs_root

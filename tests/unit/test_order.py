@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from holdfast.cache.stats import walk
 from holdfast.formats.stats import DirTable
 from holdfast.model.chunk import Placed
-from holdfast.transfer.order import Beside, in_order
+from holdfast.transfer.order import Beside, changed, in_order
 
 PIECES = st.text(st.sampled_from("a-.0ü\u4e2d😀"), min_size=1, max_size=3)
 PATHS = st.lists(PIECES, min_size=1, max_size=4).map("/".join)
@@ -93,3 +93,22 @@ def test_beside__finds_the_same_paths(ours, theirs):
     beside = Beside(iter(earlier))
     found = {path for path in sorted(ours, key=str.encode) if beside.at(os.fsencode(path)) is not None}
     assert found == ours & theirs
+
+
+def test_changed__by_path_with_what_is_gone():
+    """What changed, appeared or went is told in the order of a manifest; a table that is the same object is not looked at."""
+    row, other, folder = (0o100644, 1, 1, 0, 0), (0o100644, 1, 2, 0, 9), (0o40755, 0, 0, 0, 0)
+    same = DirTable(["x"], array("q", row))
+    before = {
+        "": DirTable(["a", "a-b", "c", "d"], array("q", folder + row + folder + folder)),
+        "a": DirTable(["1", "2"], array("q", row + row)),
+        "c": DirTable(["3"], array("q", row)),
+        "d": same,
+    }
+    now = {
+        "": DirTable(["a", "a-b", "d"], array("q", folder + other + folder)),
+        "a": DirTable(["0", "2"], array("q", row + row)),
+        "d": same,
+    }
+    found = [(path, entry is not None) for path, entry in changed(now, before)]
+    assert found == [(b"a-b", True), (b"a/0", True), (b"a/1", False), (b"c", False), (b"c/3", False)]

@@ -14,7 +14,7 @@ import msgspec
 from holdfast.errors import IntegrityError
 from holdfast.formats.columns import FORMAT, Numbers, decode_columns, digests_in
 from holdfast.formats.container import MOST
-from holdfast.model.chunk import Chunk, Placed
+from holdfast.model.chunk import Chunk, Placed, canonical
 from holdfast.model.digest import raw_digest_of
 from holdfast.model.manifest import PERMISSIONS
 
@@ -31,6 +31,7 @@ __all__ = [
     "decode_chunks",
     "decode_page",
     "decode_rows",
+    "decode_sums",
     "encode_page",
 ]
 
@@ -92,6 +93,11 @@ class Cutter:
         if (count >= _LEAST and not zlib.crc32(entry.path) & _CUT_MASK) or count >= _MOST or self._bytes >= _BYTES:
             return self.rest()
         return None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the next entry begins a page."""
+        return not self._entries
 
     def rest(self) -> list[Placed]:
         """What is left when all entries were given."""
@@ -201,6 +207,22 @@ def decode_rows(data: bytes, subject: str) -> Rows:
         IntegrityError: as :func:`decode_page`.
     """
     return _decoded(data, subject, _rows)
+
+
+class Sums(NamedTuple):
+    """What a version takes from a page that it has as it is: its part of what the content hash covers, and the packs that it needs."""
+
+    canonical: bytes
+    packs: list[bytes]
+
+
+def decode_sums(data: bytes, subject: str, is_implied: Callable[[bytes], bool]) -> Sums:
+    """That of a page in its raw form: quicker than its entries. ``is_implied``: whether something lies in a directory.
+
+    Raises:
+        IntegrityError: as :func:`decode_page`.
+    """
+    return _decoded(data, subject, lambda page: _sums(page, is_implied))
 
 
 def decode_chunks(data: bytes, subject: str) -> list[Chunk]:
@@ -320,6 +342,22 @@ def _rows(page: _Page) -> Rows:
         found = iter(sizes)
         sizes = [next(found) if kind == _FILE else 0 for kind in page.kinds]
     return Rows(paths, page.kinds, page.modes, mtimes, sizes, page.targets)
+
+
+def _sums(page: _Page, is_implied: Callable[[bytes], bool]) -> Sums:
+    rows, targets, counts = _rows(page), iter(page.targets), iter(page.chunks)
+    inline, digests = iter(page.inline), iter(digests_in(page.digests))
+    texts = []
+    for path, kind, mode in zip(rows.paths, rows.kinds, rows.modes, strict=True):
+        if kind == _FILE:
+            texts.append(
+                canonical(path, kind, mode, next(digests) if next(counts) else raw_digest_of(next(inline)), None)
+            )
+        elif kind == _LINK:
+            texts.append(canonical(path, kind, mode, b"", next(targets)))
+        elif not is_implied(path):
+            texts.append(canonical(path, kind, mode, b"", None))
+    return Sums(b"".join(texts), digests_in(page.packs))
 
 
 def _all_chunks(page: _Page) -> list[Chunk]:

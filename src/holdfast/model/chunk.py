@@ -10,7 +10,7 @@ from typing import NamedTuple
 from holdfast.model.digest import raw_digest_of
 from holdfast.model.manifest import Entry, Kind
 
-__all__ = ["CODEC_NONE", "CODEC_PLANES2", "CODEC_PLANES4", "CODEC_ZSTD", "Chunk", "Placed"]
+__all__ = ["CODEC_NONE", "CODEC_PLANES2", "CODEC_PLANES4", "CODEC_ZSTD", "Chunk", "Placed", "canonical"]
 
 CODEC_NONE = 0
 CODEC_ZSTD = 1
@@ -59,13 +59,18 @@ class Placed(NamedTuple):
         return cls(path, _FILE, mode, mtime, len(data), raw_digest_of(data), data)
 
     def canonical(self) -> bytes:
-        """Its part of what the content hash covers (FORMAT.md §5)."""
-        if self.kind == _FILE:
-            mark = b"x\0" if (self.mode or 0) & 0o100 else b"f\0"
-            return mark + self.path + b"\0" + self.digest.hex().encode() + b"\0"
-        if self.kind == _DIR:
-            return b"d\0" + self.path + b"\0\0"
-        return b"l\0" + self.path + b"\0" + (self.target or "").encode() + b"\0"
+        """Its part of what the content hash covers."""
+        return canonical(self.path, self.kind, self.mode, self.digest, self.target)
+
+
+def canonical(path: bytes, kind: int, mode: int | None, digest: bytes, target: str | None) -> bytes:
+    """An entry's part of what the content hash covers (FORMAT.md §5)."""
+    if kind == _FILE:
+        mark = b"x\0" if (mode or 0) & 0o100 else b"f\0"
+        return mark + path + b"\0" + digest.hex().encode() + b"\0"
+    if kind == _DIR:
+        return b"d\0" + path + b"\0\0"
+    return b"l\0" + path + b"\0" + (target or "").encode() + b"\0"
 
 
 _FILE = ord("f")

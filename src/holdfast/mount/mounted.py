@@ -180,4 +180,4 @@ class EditedTree(Walked):
 
 def edited_scan(place: str, lower: str, upper: UpperTree, base: BaseVersion) -> Scan:
     """A version in packs and the changes above it, for a push that reads what changed and nothing else."""
-    return Scan(EditedTree(lower, upper, base), None, base.stats(place))
+    return Scan(EditedTree(lower, upper, base), None, base.stats(place), is_of_manifest=True)

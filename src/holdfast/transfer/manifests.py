@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Final
 from holdfast.errors import IntegrityError, LocalError, ObjectNotFoundError
 from holdfast.formats import layout as keys
 from holdfast.formats.codec import unpack
-from holdfast.formats.pages import decode_chunks, decode_digests, decode_page, decode_rows
+from holdfast.formats.pages import decode_chunks, decode_digests, decode_page, decode_rows, decode_sums
 from holdfast.formats.root import decode_root
 from holdfast.model.chunk import CODEC_ZSTD
 from holdfast.model.digest import digest_of, raw_digest_of
 from holdfast.store.base import Expects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from holdfast.cache.manifests import LocalManifest, Manifests
-    from holdfast.formats.pages import Rows
+    from holdfast.formats.pages import Rows, Sums
     from holdfast.formats.root import Page, Root
     from holdfast.model.chunk import Chunk, Placed
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["ManifestReader", "chunks_of", "digests_of", "entries_of", "opened", "raw_of", "rows_of"]
+__all__ = ["ManifestReader", "chunks_of", "digests_of", "entries_of", "opened", "raw_of", "rows_of", "sums_of"]
 
 _RANGE: Final = 4 * 1024 * 1024
 _FILE: Final = ord("f")
@@ -59,6 +59,15 @@ def rows_of(page: Page, raw: bytes) -> Rows:
     rows = decode_rows(raw, keys.pages_key(page.object))
     _check_named(page, rows.paths, len(rows.paths), rows.kinds.count(_FILE), sum(rows.sizes))
     return rows
+
+
+def sums_of(page: Page, stored: bytes | memoryview, is_implied: Callable[[bytes], bool]) -> Sums:
+    """What a version that has a page as it is takes from it (:class:`holdfast.formats.pages.Sums`), given its stored bytes.
+
+    Raises:
+        IntegrityError: these are not its bytes.
+    """
+    return decode_sums(raw_of(page, stored), keys.pages_key(page.object), is_implied)
 
 
 def _check_named(page: Page, paths: Sequence[bytes], entries: int, files: int, size: int) -> None:

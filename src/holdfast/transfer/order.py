@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.formats.stats import DirTable
     from holdfast.model.chunk import Placed
 
-__all__ = ["Beside", "Found", "in_order"]
+__all__ = ["Beside", "Found", "changed", "in_order"]
 
 
 class Found(NamedTuple):
@@ -44,6 +44,30 @@ def in_order(tables: Mapping[str, DirTable], before: Mapping[str, DirTable]) -> 
             yield item
         else:
             stack.pop()
+
+
+def changed(tables: Mapping[str, DirTable], before: Mapping[str, DirTable]) -> list[tuple[bytes, Found | None]]:
+    """The entries that are not as the last time, by path; None for those that are gone. Tables that are the same object cost nothing."""
+    found: list[tuple[bytes, Found | None]] = []
+    for directory in before.keys() - tables.keys():
+        found += [(_path(directory, name), None) for name in before[directory].names]
+    for directory, table in tables.items():
+        old = before.get(directory)
+        clean = None if old is table else _clean(table, old)
+        if clean is None:
+            continue
+        for at, name in enumerate(table.names):
+            if name not in clean:
+                mode, size, mtime, _, inode = table.rows[at * COLUMNS : (at + 1) * COLUMNS]
+                path = _path(directory, name)
+                found.append((path, Found(path, directory, name, mode, size, mtime, inode, clean=False)))
+        here = set(table.names)
+        found += [(_path(directory, name), None) for name in (old.names if old else ()) if name not in here]
+    return sorted(found, key=lambda each: each[0])
+
+
+def _path(directory: str, name: str) -> bytes:
+    return f"{directory}/{name}".encode() if directory else name.encode()
 
 
 def _level(directory: str, table: DirTable, before: DirTable | None) -> Iterator[Found | str]:

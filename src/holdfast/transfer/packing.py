@@ -26,33 +26,40 @@ from holdfast.model.manifest import PERMISSIONS
 from holdfast.transfer.chunking import SINGLE, Buffers, cut, profile_of
 from holdfast.transfer.containers import ContainerWriter
 from holdfast.transfer.dedup import Index, Pending, Prober, Runs
-from holdfast.transfer.order import Beside, in_order
+from holdfast.transfer.manifests import opened
+from holdfast.transfer.order import Beside, Found, changed, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from _typeshed import ReadableBuffer
 
     from holdfast.cache.stats import Walked
+    from holdfast.formats.root import Page
     from holdfast.formats.stats import DirTable
     from holdfast.transfer.containers import Container
     from holdfast.transfer.engine import Engine
-    from holdfast.transfer.order import Found
     from holdfast.transfer.paging import PageWriter
 
 __all__ = ["Earlier", "Packing"]
 
 _FILE, _DIR, _LINK = b"fdl"
 _KINDS: Final = {stat.S_IFREG >> 12: _FILE, stat.S_IFDIR >> 12: _DIR, stat.S_IFLNK >> 12: _LINK}
+#: Kind and permissions where an entry does not tell.
+_SHOWN: Final = {_FILE: (stat.S_IFREG, 0o644), _DIR: (stat.S_IFDIR, 0o755), _LINK: (stat.S_IFLNK, 0o777)}
 
 
 @dataclass(slots=True)
 class Earlier:
-    """What is known before: the tables of the last push of this folder, the manifest that it made, and chunks of any version."""
+    """What is known before: the tables of the last push of this folder, the manifest that it made, and chunks of any version.
+
+    ``pages`` are those of that manifest, where the tables were made of it: then an entry of equal numbers is that of the manifest.
+    """
 
     tables: Mapping[str, DirTable] = field(default_factory=dict)
     entries: Iterator[Placed] = field(default_factory=lambda: iter(()))
     index: Index = field(default_factory=Index)
+    pages: Iterator[tuple[Page, bytes]] | None = None
 
 
 class Packing:
@@ -70,6 +77,7 @@ class Packing:
         self._walked = walked
         self._beside = Beside(earlier.entries)
         self._before = earlier.tables
+        self._earlier_pages = earlier.pages
         self._index = earlier.index
         self._refused = frozenset(map(bytes.fromhex, condemned))
         self._engine = engine
@@ -78,7 +86,8 @@ class Packing:
         self._runs = Runs(self._store)
         self._prober = Prober()
         self._buffers = Buffers()
-        self._waiting: deque[Pending | Placed] = deque()  # a Placed is an earlier entry, kept as it is
+        #: What cannot leave yet. A Placed is an earlier entry, kept as it is; a page one in which nothing changed.
+        self._waiting: deque[Pending | Placed | tuple[Page, bytes]] = deque()
         #: What was read, by directory.
         self.read: dict[str, list[str]] = {}
 
@@ -89,22 +98,51 @@ class Packing:
             SourceChangedError: a file is not what was walked.
             UsageError: an entry that cannot be kept, by name.
         """
-        for found in in_order(self._walked.tables, self._before):
-            earlier = self._beside.at(found.path)
-            if found.clean and earlier is not None and earlier.kind == _kind(found.mode):
-                self._keep(found, earlier)
-            else:
-                self._take(found)
-            if self._packs.full:
-                self._packs.close()
-            if self._waiting:
-                self._drain()
+        if self._earlier_pages is None or self._refused:
+            for found in in_order(self._walked.tables, self._before):
+                self._one(found, self._beside.at(found.path))
+        else:
+            self._by_page(self._earlier_pages)
         self._runs.end()
         self._packs.close()
         self._drain()
         assert not self._waiting  # noqa: S101 - every container is closed, so every entry can leave
 
+    def _by_page(self, pages: Iterator[tuple[Page, bytes]]) -> None:
+        """Go through an earlier manifest, whose pages are as they were where nothing changed between one and the next."""
+        changes = deque(changed(self._walked.tables, self._before))
+        for page, end in _with_ends(pages):
+            here = _until(changes, end)
+            if here:
+                self._touched(page, here)
+            else:
+                self._waiting.append(page)
+                self._engine.progress.advance(page[0].size)
+                self._drain()
+        for _, found in changes:  # of a version that held nothing
+            if found is not None:
+                self._one(found, None)
+
+    def _touched(self, page: tuple[Page, bytes], changes: list[tuple[bytes, Found | None]]) -> None:
+        """A page in which, or behind which, something changed."""
+        kept = {entry.path: entry for entry in opened(*page)}
+        found = dict(changes)
+        for path in sorted(kept.keys() | found.keys()):
+            now = found[path] if path in found else _as_it_was(kept[path])
+            if now is not None:
+                self._one(now, kept.get(path))
+
     # one entry
+
+    def _one(self, found: Found, earlier: Placed | None) -> None:
+        if found.clean and earlier is not None and earlier.kind == _kind(found.mode):
+            self._keep(found, earlier)
+        else:
+            self._take(found)
+        if self._packs.full:
+            self._packs.close()
+        if self._waiting:
+            self._drain()
 
     def _keep(self, found: Found, earlier: Placed) -> None:
         """An entry that is as it was: its chunks are there, and it is not read unless they are too scattered."""
@@ -116,13 +154,13 @@ class Packing:
             kept = False
         if kept and (plain or self._goes_on(content)):
             if earlier.kind == _DIR:
-                self._imply(found, earlier.path)
+                self._imply(earlier.path)
             if self._waiting:
                 self._waiting.append(earlier)
             else:
                 self._pages.add(earlier, kept=True)
         elif isinstance(content, bytes):
-            self._leave(Pending(earlier), found)
+            self._leave(Pending(earlier))
         elif self._refused and any(chunk.pack in self._refused for chunk in content):
             self._take(found)
             return
@@ -140,7 +178,7 @@ class Packing:
         for index, chunk in enumerate(content):
             self._runs.hit(pending, index, chunk, self._loader(found, start, chunk))
             start += chunk.raw
-        self._leave(pending, found)
+        self._leave(pending)
 
     def _loader(self, found: Found, start: int, chunk: Chunk) -> Callable[[], ReadableBuffer]:
         path = self._walked.path(found.directory, found.name)
@@ -155,13 +193,13 @@ class Packing:
         """An entry that is new or changed."""
         mode, mtime = found.mode & PERMISSIONS, found.mtime
         if stat.S_ISDIR(found.mode):
-            self._leave(Pending(Placed(found.path, _DIR, mode, mtime)), found)
+            self._leave(Pending(Placed(found.path, _DIR, mode, mtime)))
             return
         self.read.setdefault(found.directory, []).append(found.name)
         path = self._walked.path(found.directory, found.name)
         if stat.S_ISLNK(found.mode):
             target = check_source_link(found.path.decode(), path)
-            self._leave(Pending(Placed(found.path, _LINK, None, mtime, target=target)), found)
+            self._leave(Pending(Placed(found.path, _LINK, None, mtime, target=target)))
         elif not stat.S_ISREG(found.mode):
             raise UsageError(
                 f"{found.path.decode()!r} is a device, fifo or socket, which an asset cannot hold",
@@ -170,7 +208,7 @@ class Packing:
         elif found.size <= SINGLE:
             data = read_small(path, Stamp(found.size, found.mtime, found.inode))
             if found.size <= INLINE:
-                self._leave(Pending(Placed.inline(found.path, mode, mtime, data)), found)
+                self._leave(Pending(Placed.inline(found.path, mode, mtime, data)))
                 self._engine.progress.advance(found.size)
             else:
                 self._single(found, data)
@@ -182,7 +220,7 @@ class Packing:
         entry = Placed(found.path, _FILE, found.mode & PERMISSIONS, found.mtime, found.size, digest, ())
         pending = Pending(entry, 1)
         self._chunk(pending, 0, data, digest)
-        self._leave(pending, found)
+        self._leave(pending)
 
     def _large(self, found: Found, path: str) -> None:
         profile = profile_of(found.name, found.size)
@@ -199,7 +237,7 @@ class Packing:
                 hash_behind(block)
                 self._block(pending, block, lengths)
         pending.entry = entry._replace(digest=hasher.digest())
-        self._leave(pending, found)
+        self._leave(pending)
 
     def _block(self, pending: Pending, block: memoryview, lengths: list[int]) -> None:
         first = len(pending.chunks)
@@ -250,19 +288,21 @@ class Packing:
 
     # leaving, in order
 
-    def _leave(self, pending: Pending, found: Found) -> None:
+    def _leave(self, pending: Pending) -> None:
         """The entry is complete; it goes to the pages when those before it have gone and its packs have names."""
         if pending.entry.kind == _DIR:
-            self._imply(found, pending.entry.path)
+            self._imply(pending.entry.path)
         if self._waiting or pending.undecided or pending.last >= 0:
             self._waiting.append(pending)
         else:
             self._emit(pending)
 
-    def _imply(self, found: Found, path: bytes) -> None:
+    def _imply(self, path: bytes) -> None:
         """Say of a directory whether what lies in it implies it."""
-        inner = f"{found.directory}/{found.name}" if found.directory else found.name
-        self._pages.implied(path, implied=bool(self._walked.tables[inner].names))
+        self._pages.implied(path, implied=self._is_implied(path))
+
+    def _is_implied(self, path: bytes) -> bool:
+        return bool(self._walked.tables[path.decode()].names)
 
     def _drain(self) -> None:
         waiting, number = self._waiting, self._packs.number
@@ -270,6 +310,8 @@ class Packing:
             first = waiting[0]
             if isinstance(first, Placed):
                 self._pages.add(first, kept=True)
+            elif isinstance(first, tuple):
+                self._pages.untouched(*first, is_implied=self._is_implied)
             elif first.undecided or first.last >= number:
                 return
             else:
@@ -290,6 +332,33 @@ class Packing:
                 )
             chunks.append(chunk if len(chunk.pack) == 32 else chunk._replace(pack=final(chunk.pack)))
         self._pages.add(entry._replace(content=tuple(chunks)), kept=False)
+
+
+def _with_ends(pages: Iterable[tuple[Page, bytes]]) -> Iterator[tuple[tuple[Page, bytes], bytes | None]]:
+    """Each page, and where the next one begins; None behind the last."""
+    before = None
+    for page in pages:
+        if before is not None:
+            yield before, page[0].first
+        before = page
+    if before is not None:
+        yield before, None
+
+
+def _until(changes: deque[tuple[bytes, Found | None]], end: bytes | None) -> list[tuple[bytes, Found | None]]:
+    """Take the changes before a path; all where there is none."""
+    taken = []
+    while changes and (end is None or changes[0][0] < end):
+        taken.append(changes.popleft())
+    return taken
+
+
+def _as_it_was(entry: Placed) -> Found:
+    """An entry of a manifest as a mount shows it."""
+    directory, _, name = entry.path.decode().rpartition("/")
+    kind, rights = _SHOWN[entry.kind]
+    mode = kind | (rights if entry.mode is None else entry.mode)
+    return Found(entry.path, directory, name, mode, entry.size, entry.mtime or 0, 0, clean=True)
 
 
 def _kind(mode: int) -> int:

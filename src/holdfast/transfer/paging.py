@@ -17,6 +17,7 @@ from holdfast.model.chunk import CODEC_ZSTD
 from holdfast.model.digest import PREFIX, Hasher, raw_digest_of
 from holdfast.model.manifest import HEADER
 from holdfast.transfer.containers import ContainerWriter
+from holdfast.transfer.manifests import opened, sums_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PageWriter"]
 
-_FILE = ord("f")
+_FILE, _DIR = b"fd"
 
 
 class PageWriter:
@@ -64,6 +65,19 @@ class PageWriter:
         page = self._cutter.add(entry)
         if page is not None:
             self._page(page)
+
+    def untouched(self, page: Page, stored: bytes, *, is_implied: Callable[[bytes], bool]) -> None:
+        """All entries of a page of the manifest whose pages are known: the page itself, where the one before ends where it begins."""
+        if self._cutter.is_empty and page.digest in self._known:
+            sums = sums_of(page, stored, is_implied)
+            self._hasher.update(sums.canonical)
+            self._packs.update(sums.packs)
+            self._take(page, None)
+            return
+        for entry in opened(page, stored):
+            if entry.kind == _DIR:
+                self.implied(entry.path, implied=is_implied(entry.path))
+            self.add(entry, kept=True)
 
     def finish(self) -> tuple[Root, str]:
         """The root and the content hash, once every entry was added."""
