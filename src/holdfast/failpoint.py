@@ -75,6 +75,7 @@ POINTS = (
     "sync.displaced",
     "sync.laid-partly",
     "sync.laid",
+    "sync.mirrored",
     "edits.noted",
     "edits.pushed",
     "edits.mounted",

@@ -57,9 +57,10 @@ class Server(SiteRunner):
     def opened(self) -> Iterator[Syncer]:
         """Its sync in this process."""
         site = load_site(str(self.folder / "site.toml"), None)
-        store = Stores(site.plan.stores, progress=Notes()).all[0]
+        first, *others = Stores(site.plan.stores, progress=Notes()).all
+        opening = {store.url: (lambda store=store: store.repository) for store in others}
         with Agreed(self.state) as agreed:
-            yield Syncer(store.repository, site.plan, agreed)
+            yield Syncer(first.repository, site.plan, agreed, others=opening)
 
     def once(self, **options: bool) -> Report:
         """Sync once, in this process."""

@@ -542,3 +542,52 @@ def test_state_that_is_damaged__is_an_error(three: list[Server]):
     (one.state / "agreed.sqlite").unlink()
     settle(*three)
     assert one.tree == two.tree == before
+
+
+def regions(tmp_path: Path) -> list[Server]:
+    """Two servers in each of two regions, whose first store is the nearest."""
+    servers = servers_in(tmp_path, 4)
+    urls = [(tmp_path / name).as_uri() for name in ("here", "there")]
+    for number, server in enumerate(servers):
+        near, far = urls if number < 2 else reversed(urls)
+        server.settings(near, "")
+        with (server.folder / "site.toml").open("a") as file:
+            file.write(f'[[stores]]\nurl = "{far}"\n')
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    return servers
+
+
+def test_regions__are_alike_through_every_store(tmp_path: Path):
+    """With several stores each region reads its own, and a log is brought to all: a store that is away gets what it missed."""
+    servers = regions(tmp_path)
+    servers[0].put("index.php", "from here")
+    settle(*servers)
+    servers[3].put("there.html", "from there")
+    servers[1].put("images/a.png", os.urandom(2000))
+    settle(*servers)
+    assert servers[0].tree == servers[1].tree == servers[2].tree == servers[3].tree
+    assert set(servers[0].tree) == {"index.php", "there.html", "images", "images/a.png"}
+    (tmp_path / "there").rename(tmp_path / "away")
+    servers[0].put("index.php", "while the other store is away")
+    ended = servers[0]("site", "sync", "--json")
+    assert ended.code == 7
+    assert list(ended.json["behind"]) == [(tmp_path / "there").as_uri()]
+    servers[1].once()
+    assert servers[1].tree["index.php"] == ("0o644", b"while the other store is away")
+    (tmp_path / "away").rename(tmp_path / "there")
+    servers[0].sync()
+    servers[2].once()
+    assert servers[2].tree["index.php"] == ("0o644", b"while the other store is away")
+
+
+def test_regions__killed_between_packs_and_head(tmp_path: Path):
+    """A server that is killed while its log is on its way to another store brings the rest when it is run again."""
+    servers = regions(tmp_path)
+    servers[0].put("index.php", "first")
+    assert servers[0]("site", "sync", HOLDFAST_FAILPOINT="sync.mirrored").code == -9
+    servers[3].once()
+    assert servers[3].tree == {}
+    servers[0].sync()
+    settle(*servers)
+    assert servers[3].tree == servers[0].tree == {"index.php": ("0o644", b"first")}

@@ -16,8 +16,7 @@ from holdfast.errors import KINDS, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from holdfast.repository import Repository
-    from holdfast.sites.plan import Plan
+    from holdfast.cli.sites import Opened
     from holdfast.sites.sync import Report, Syncer
 
 __all__ = ["sync_command"]
@@ -63,8 +62,7 @@ def sync_command(
     _check_options(watch=watch, interval=interval, once=accept_deletes or rejoin or forget is not None or status)
     site = opened(session, file, template)
     check_plan(site.plan)
-    repository = site.stores.all[0].repository
-    with _syncer(site.plan, repository, session) as syncer:
+    with _syncer(site, session) as syncer:
         if status:
             return _status(session, syncer)
         if rejoin:
@@ -82,12 +80,14 @@ def _check_options(*, watch: bool, interval: float | None, once: bool) -> None:
 
 
 @contextmanager
-def _syncer(plan: Plan, repository: Repository, session: Session) -> Iterator[Syncer]:
+def _syncer(site: Opened, session: Session) -> Iterator[Syncer]:
     from holdfast.sites.agreed import Agreed
     from holdfast.sites.sync import Syncer
 
-    with Agreed(Path(plan.state) / "sync") as agreed:
-        yield Syncer(repository, plan, agreed, told=_teller(session))
+    first, *others = site.stores.all
+    with Agreed(Path(site.plan.state) / "sync") as agreed:
+        opening = {store.url: (lambda store=store: store.repository) for store in others}
+        yield Syncer(first.repository, site.plan, agreed, others=opening, told=_teller(session))
 
 
 def _teller(session: Session) -> Callable[[str], None]:
@@ -111,8 +111,12 @@ def _once(session: Session, syncer: Syncer, *, accept_deletes: bool, forget: str
         print_json(report)
     else:
         print_lines(_lines(report))
-    kind = "integrity" if report.wrong else "conflict" if report.held else None
-    return KINDS[kind][0] if kind else 0
+    kinds = [
+        kind
+        for kind, found in (("integrity", report.wrong), ("conflict", report.held), ("unreachable", report.behind))
+        if found
+    ]
+    return KINDS[kinds[0]][0] if kinds else 0
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -123,6 +127,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"not synced: {path}: {why}"
     for what, why in report.wrong.items():
         yield f"REFUSED {what}: {why}"
+    for url, why in report.behind.items():
+        yield f"behind: {url}: {why}"
     if report.held:
         yield f"{len(report.held)} deletions are held back, {report.held[0]} first: --accept-deletes lets them go"
 

@@ -21,6 +21,7 @@ from holdfast.mount.table import mounts
 from holdfast.sites.laying import Laying
 from holdfast.sites.logs import Logs
 from holdfast.sites.merging import Author, Disk, decide, join
+from holdfast.sites.mirroring import Mirror
 from holdfast.sites.ownlog import OwnLog
 from holdfast.sites.recording import STEP, Recorder
 from holdfast.sites.scope import scope_of
@@ -54,7 +55,10 @@ SILENT: Final = 30 * _DAY
 
 @dataclass(slots=True)
 class Report:
-    """What one cycle did: paths published and laid, deletions held back, what was kept, and what could not be synced, with why."""
+    """What one cycle did: paths published and laid, deletions held back, what was kept, and what could not be synced, with why.
+
+    ``wrong`` are logs and paths whose bytes are not what they must be, ``behind`` other stores that lack something of this server's log.
+    """
 
     node: str
     published: list[str] = field(default_factory=list)
@@ -63,6 +67,7 @@ class Report:
     kept: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
+    behind: dict[str, str] = field(default_factory=dict)
     unsettled: bool = False
 
     @property
@@ -105,10 +110,19 @@ def check_plan(plan: Plan) -> None:
 
 
 class Syncer:
-    """One webroot, one store. ``told`` hears of everything that happens, in sentences."""
+    """One webroot, through the first store of its site; its log goes to the ``others`` too, which are opened when they are needed.
+
+    ``told`` hears of everything that happens, in sentences.
+    """
 
     def __init__(
-        self, repository: Repository, plan: Plan, agreed: Agreed, *, told: Callable[[str], None] = lambda _: None
+        self,
+        repository: Repository,
+        plan: Plan,
+        agreed: Agreed,
+        *,
+        others: Mapping[str, Callable[[], Repository]] | None = None,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         promises = repository.store.promises()
         if not (promises.create and promises.replace):
@@ -121,6 +135,7 @@ class Syncer:
         self.agreed = agreed
         self.logs = Logs(repository, plan.site)
         self.own = OwnLog(self.logs, agreed.node, self._now)
+        self._mirrors = [Mirror(self.logs, agreed.node, url, opened) for url, opened in (others or {}).items()]
         self.webroot = Webroot(plan.webroot)
         self.folders: list[str] = []
         self._told = told
@@ -162,7 +177,7 @@ class Syncer:
         if changed or look or not self._begun:
             self._begun = True
             self._sync(report, accept_deletes=accept_deletes)
-        self._keep_house(tidy=changed or bool(report.published))
+        self._keep_house(report, tidy=changed or bool(report.published))
         return report
 
     def _sync(self, report: Report, *, accept_deletes: bool) -> None:
@@ -277,7 +292,7 @@ class Syncer:
 
     # the log
 
-    def _keep_house(self, *, tidy: bool) -> None:
+    def _keep_house(self, report: Report, *, tidy: bool) -> None:
         """Show that this server lives, and keep its log small."""
         now, log = self._now(), self.own.log
         if log is None or datetime.fromisoformat(log.head.at).timestamp() < now / _MICRO - _HOUR:
@@ -285,6 +300,10 @@ class Syncer:
             self._let_go()
         if tidy:
             self.own.tidy(now - REMEMBERED)
+        for mirror in self._mirrors:
+            why = mirror.bring()
+            if why is not None:
+                report.behind[mirror.url] = why
 
     def _let_go(self) -> None:
         """Remove the logs of servers that are silent for long, where this one has all that they said."""

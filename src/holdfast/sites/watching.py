@@ -72,7 +72,7 @@ def once(syncer: Syncer, *, accept_deletes: bool = False) -> Report:
         total.published += report.published
         total.laid += report.laid
         total.kept += report.kept
-        total.held, total.skipped, total.wrong = report.held, report.skipped, report.wrong
+        total.held, total.skipped, total.wrong, total.behind = report.held, report.skipped, report.wrong, report.behind
     total.unsettled = report.unsettled
     return total
 
@@ -132,7 +132,7 @@ class _Watching:
             {f"{len(report.held)} deletions are held back: asset site sync --accept-deletes"} if report.held else set()
         )
         skipped = {f"not synced: {path}: {why}" for path, why in report.skipped.items()}
-        self._tell(held | skipped | {f"{what}: {why}" for what, why in report.wrong.items()})
+        self._tell(held | skipped | {f"{what}: {why}" for what, why in (report.wrong | report.behind).items()})
 
     def _tell(self, trouble: set[str]) -> None:
         for sentence in sorted(trouble - self._trouble):
