@@ -46,6 +46,7 @@ class Server:
     changed: dict[str, int] = field(default_factory=dict)
     base: dict[str, Change] = field(default_factory=dict)
     pending: dict[str, Change] = field(default_factory=dict)
+    saying: dict[str, Change] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     since: int = 0
     joining: bool = True
@@ -105,11 +106,19 @@ class Server:
                 self.base[path] = change
         self.pending = {}
         self.hear({self.name})
+        own = self.view[self.name]
+        for path, change in self.saying.items():
+            known = self.base.get(path)
+            if path in own and own[path].rank == change.rank and (known is None or known.rank < change.rank):
+                self.base[path] = change
+        self.saying = {}
         winners = join(self.view.values())
         disk = Disk({path: content_of(what) for path, what in self.disk.items()}, dict(self.changed))
         author = Author(self.name, self.time, self.since, self.joining, accept_deletes=True)
         began = self.time
         outcome = decide(self.base, disk, winners, author)
+        reach()
+        self.saying = {path: change for path, change in outcome.publish.items() if path in outcome.accept}
         reach()
         mine = self.view.get(self.name, {})
         others = {name: log for name, log in self.view.items() if name != self.name}
@@ -118,6 +127,7 @@ class Server:
             self.world.logs[self.name] = log
         reach()
         self.base |= outcome.accept
+        self.saying = {}
         reach()
         meanwhile()
         self.pending = {path: deed.change for path, deed in outcome.apply.items()}

@@ -17,7 +17,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("write"), st.integers(0, 3), st.sampled_from(PATHS)),
     st.tuples(st.just("remove"), st.integers(0, 3), st.sampled_from(PATHS)),
     st.tuples(st.just("hear"), st.integers(0, 3), st.integers(0, 3)),
-    st.tuples(st.just("cycle"), st.integers(0, 3), st.none() | st.integers(0, 8)),
+    st.tuples(st.just("cycle"), st.integers(0, 3), st.none() | st.integers(0, 9)),
     st.tuples(st.just("raced"), st.integers(0, 3), st.sampled_from(PATHS)),
     st.tuples(st.just("lost-state"), st.integers(0, 3), st.none()),
     st.tuples(st.just("lost-log"), st.integers(0, 3), st.none()),
@@ -43,7 +43,7 @@ def play(count: int, events: list) -> tuple[World, list[Server]]:
             text = f"{server.name} {number} raced"
             server.cycle(None, lambda server=server, path=detail, text=text: server.write(path, text))
         elif what == "lost-state":
-            server.base, server.pending, server.joining, server.since = {}, {}, True, 0
+            server.base, server.pending, server.saying, server.joining, server.since = {}, {}, {}, True, 0
         elif what == "lost-log":
             world.logs.pop(server.name, None)
     return world, servers

@@ -1,7 +1,8 @@
 """What this web server last agreed to, kept on this machine: the base of each path, and what it was about to do.
 
-An SQLite file in the state folder, for this program alone. A change is noted as *pending* before its file is laid, and as agreed
-after: so a process that was killed between the two does not take what it laid itself for somebody's edit.
+An SQLite file in the state folder, for this program alone. A change is noted as *saying* before it is published, as *pending* before
+its file is laid, and as agreed after: so a process that was killed between the two takes neither what it said nor what it laid itself
+for another's.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = ["Agreed"]
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS base (path TEXT PRIMARY KEY, change BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pending (path TEXT PRIMARY KEY, change BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS saying (path TEXT PRIMARY KEY, change BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fingerprints (path TEXT PRIMARY KEY, mode, size, mtime, ctime, inode, content BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
@@ -44,6 +46,7 @@ class Agreed:
         self.folder = folder
         self.base: dict[str, Change] = {}
         self.pending: dict[str, Change] = {}
+        self.saying: dict[str, Change] = {}
         self._prints: dict[str, tuple[Fingerprint, Content]] = {}
         self._lock = -1
         self._database: sqlite3.Connection | None = None
@@ -92,6 +95,7 @@ class Agreed:
             self.say(node=self.node)
         self.base = self._changes("base")
         self.pending = self._changes("pending")
+        self.saying = self._changes("saying")
         rows = self._database.execute("SELECT path, mode, size, mtime, ctime, inode, content FROM fingerprints")
         for name, *numbers, content in rows:
             found = change_of(decode_change(content)).content
@@ -139,18 +143,26 @@ class Agreed:
 
     def intend(self, changes: Mapping[str, Change]) -> None:
         """Note what is about to be laid; nothing, once it is done."""
-        if not changes and not self.pending:
-            return
-        self.pending = dict(changes)
-        self._many("DELETE FROM pending", [()])
-        self._many("INSERT OR REPLACE INTO pending VALUES (?, ?)", _rows(changes))
+        if changes or self.pending:
+            self.pending = dict(changes)
+            self._note("pending", changes)
+
+    def say_next(self, changes: Mapping[str, Change]) -> None:
+        """Note what is about to be published; nothing, once it is done."""
+        if changes or self.saying:
+            self.saying = dict(changes)
+            self._note("saying", changes)
+
+    def _note(self, table: str, changes: Mapping[str, Change]) -> None:
+        self._many(f"DELETE FROM {table}", [()])  # noqa: S608 - a name of ours
+        self._many(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", _rows(changes))  # noqa: S608
 
     def rejoin(self) -> None:
         """Forget everything that was agreed, but not who this server is."""
-        for table in ("base", "pending", "fingerprints"):
+        for table in ("base", "pending", "saying", "fingerprints"):
             self._many(f"DELETE FROM {table}", [()])  # noqa: S608 - a name of ours
         self._many("DELETE FROM facts WHERE name != 'node'", [()])
-        self.base, self.pending, self._prints = {}, {}, {}
+        self.base, self.pending, self.saying, self._prints = {}, {}, {}, {}
 
     # fingerprints
 

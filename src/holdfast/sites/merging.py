@@ -86,15 +86,20 @@ def decide(base: Mapping[str, Change], disk: Disk, winners: Mapping[str, Change]
         outcome.held = sorted(path for path, each in base.items() if each.content is not None)
         return outcome
     deletes: dict[str, Change] = {}
-    for path in base.keys() | disk.entries.keys() | winners.keys():
+    entries = disk.entries
+    for path in base.keys() | entries.keys() | winners.keys():
+        known, winner = base.get(path), winners.get(path)
+        if known is winner and known is not None and _same(entries.get(path), known.content):
+            continue  # nearly all of them, nearly always
         if not disk.unknown(path):
-            _decide(path, base.get(path), disk, winners.get(path), author, outcome, deletes)
+            _decide(path, known, disk, winner, author, outcome, deletes)
     if not author.accept_deletes and _too_many(base, deletes):
         outcome.held = sorted(deletes)
     else:
         outcome.publish.update(deletes)
         outcome.accept.update(deletes)
-    _part(disk, winners, author, outcome)
+    if outcome.publish or outcome.accept or outcome.apply:  # else it was settled before
+        _part(disk, winners, author, outcome)
     return outcome
 
 
@@ -213,7 +218,9 @@ def _is_leaf(content: Content | None) -> bool:
 def _same(one: Content | None, other: Content | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one.identity == other.identity
+    return (
+        one.digest == other.digest and one.mode == other.mode and one.kind == other.kind and one.target == other.target
+    )
 
 
 def _worth(there: Content | None, change: Change) -> bool:

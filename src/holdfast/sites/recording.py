@@ -164,10 +164,9 @@ class Recorder:
 def victims(packs: Sequence[PackRecord], alive: Mapping[str, int]) -> frozenset[str]:
     """Which packs are to be written anew; ``alive`` is how many of each one's bytes are still needed."""
     small = [each for each in packs if each.size < _SMALL]
-    chosen = [each for each in packs if not alive.get(each.name)]
-    chosen += [each for each in packs if each.size >= _SMALL and 0 < alive.get(each.name, 0) < _WORTH * each.size]
+    chosen = [each for each in packs if each.size >= _SMALL and alive.get(each.name, 0) < _WORTH * each.size]
     if len(small) >= _MANY:
-        chosen += [each for each in small if alive.get(each.name)]
+        chosen += small
     taken: set[str] = set()
     total = 0
     for each in chosen:

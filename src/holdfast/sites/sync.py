@@ -1,8 +1,8 @@
 """Keeps a webroot like those of the other web servers of its site: one look at everything, as often as it is asked.
 
 The order, in which nothing is lost wherever the process is killed: read the logs, look at the disk, decide
-(:mod:`holdfast.sites.merging`) → publish this server's changes → note as agreed what the disk shows → note what is about to be laid →
-lay it → note it as agreed. What a process that was killed had laid is recognised by that note.
+(:mod:`holdfast.sites.merging`) → note what is about to be said → publish it → note as agreed what the disk shows → note what is about
+to be laid → lay it → note it as agreed. What a process that was killed had said or laid is recognised by those notes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
+    from holdfast.formats.sync import PackRecord
     from holdfast.repository import Repository
     from holdfast.sites.agreed import Agreed
     from holdfast.sites.changes import Change
@@ -142,6 +143,7 @@ class Syncer:
         self._owner = _owner(plan.web_user)
         self._offset: tuple[float, float] | None = None
         self._begun = False
+        self._joined: tuple[dict[str, tuple[PackRecord, ...]], frozenset[str], dict[str, Change]] | None = None
 
     # time
 
@@ -188,7 +190,7 @@ class Syncer:
         report.unsettled = bool(look.unsettled)
         self._recover(look)
         self._trim(scope, began)
-        winners = {path: each for path, each in join(self.logs.changes().values()).items() if scope.has(path)}
+        winners = self._winners(scope)
         author = Author(
             self.agreed.node,
             began,
@@ -203,8 +205,24 @@ class Syncer:
         self._publish(outcome, report)
         reach("sync.agreeing")
         self.agreed.agree(outcome.accept)
+        self.agreed.say_next({})
         self._lay(outcome, look, report)
         self.agreed.say(since=began, **({} if look.unsettled else {"joined": 1}))
+
+    def _winners(self, scope: Scope) -> dict[str, Change]:
+        """The newest of each path in scope; as long as no log is another one, what it was."""
+        heads = {node: log.head.packs for node, log in self.logs.known.items()}
+        if self._joined is None or self._joined[:2] != (heads, scope.paths):
+            joined = join(self.logs.changes().values())
+            self._joined = heads, scope.paths, {path: each for path, each in joined.items() if scope.has(path)}
+        winners = self._joined[2]
+        same = [
+            path
+            for path, each in winners.items()
+            if (known := self.agreed.base.get(path)) is not each and known == each
+        ]
+        winners.update({path: self.agreed.base[path] for path in same})  # one object, found equal at a glance
+        return winners
 
     def _look(self, scope: Scope) -> Look:
         look = self.webroot.look(scope, self.agreed.known)
@@ -215,7 +233,11 @@ class Syncer:
         return look
 
     def _recover(self, look: Look) -> None:
-        """What a process laid that was killed before it could say so."""
+        """What a process said or laid that was killed before it could note it."""
+        own = {} if self.own.log is None else self.own.log.changes
+        said = {path: each for path, each in self.agreed.saying.items() if path in own and own[path].rank == each.rank}
+        self.agreed.agree(_newer(said, self.agreed.base))
+        self.agreed.say_next({})
         found, left = {}, {}
         for path, change in self.agreed.pending.items():
             there = look.entries.get(path)
@@ -235,6 +257,7 @@ class Syncer:
     def _publish(self, outcome: Outcome, report: Report) -> None:
         if not outcome.publish:
             return
+        self.agreed.say_next({path: each for path, each in outcome.publish.items() if path in outcome.accept})
         recorder = Recorder()
         self.own.write(recorder.drafts(outcome.publish, self._bytes))
         for path in recorder.skipped:  # it changed meanwhile: it is looked at again
@@ -354,6 +377,11 @@ def _nearness(place: tuple[str, Placed] | None) -> tuple[str, str, int]:
     node, placed = place
     pieces = placed.record.pieces
     return (node, pieces[0].pack, pieces[0].offset) if pieces else (node, "", 0)
+
+
+def _newer(changes: Mapping[str, Change], base: Mapping[str, Change]) -> dict[str, Change]:
+    """Those that are newer than what was agreed."""
+    return {path: each for path, each in changes.items() if path not in base or base[path].rank < each.rank}
 
 
 def _owner(web_user: str) -> Owner | None:
