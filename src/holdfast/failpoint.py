@@ -58,6 +58,7 @@ POINTS = (
     "site.restore-brought",
     "site.restore-aside",
     "site.restore-placed",
+    "site.purged",
     "evict.announced",
     "evict.doomed",
     "evict.forgotten",

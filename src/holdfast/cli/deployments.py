@@ -1,4 +1,4 @@
-"""``asset site deploy`` and ``detach``: the media of a backup into their buckets, and the end of a deployment."""
+"""``asset site deploy``: the media of a backup into their buckets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import click
 from holdfast.cli.options import Session, command, dry_run
 from holdfast.cli.output import human_size, print_json, print_lines
 from holdfast.cli.sites import opened, site_options
-from holdfast.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.sites.deploy import DeployReport
     from holdfast.sites.offload import Decision
 
-__all__ = ["deploy_command", "detach_command"]
+__all__ = ["deploy_command"]
 
 
 @command("deploy", transfers=True)
@@ -101,26 +100,3 @@ def _told(report: DeployReport, *, dry: bool) -> Iterator[str]:
             yield f"{'':12} what was there is kept as {each.safety}"
     done = "nothing was done" if dry else f"online in {report.seconds:.1f} s"
     yield f"{report.site} from {report.spec}: {done}"
-
-
-@command("detach")
-@site_options
-@click.option("--offline", is_flag=True, help="The deployment is over: no web server has its media mounted any more.")
-def detach_command(session: Session, *, file: str | None, template: str | None, offline: bool) -> None:
-    """End a deployment, so that another one may be made.
-
-    Examples:
-      asset site detach --offline
-    """
-    from holdfast.sites.deploy import take_offline
-
-    if not offline:
-        raise UnsupportedError(
-            "this release ends deployments only", subject="detach", hint="--offline; asset unmount unmounts a directory"
-        )
-    site = opened(session, file, template)
-    record = take_offline(site.plan, site.site.settings, site.stores)
-    if session.json:
-        print_json({"site": site.plan.site, "id": record.id, "state": record.state, "last_write": record.last_write})
-    else:
-        print_lines([f"the deployment of {site.plan.site} from {record.spec} is over"])

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import click
 
+from holdfast.cli.attachments import attach_command, detach_command, purge_command, status_command
 from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
-from holdfast.cli.deployments import deploy_command, detach_command
+from holdfast.cli.deployments import deploy_command
 from holdfast.cli.examining import doctor_command
 from holdfast.cli.options import Session, command, group
 from holdfast.cli.output import plain, print_json, print_lines
@@ -234,6 +235,9 @@ for _each in (
     import_command,
     export_command,
     deploy_command,
+    attach_command,
+    status_command,
+    purge_command,
     detach_command,
     sync_command,
     replicate_command,

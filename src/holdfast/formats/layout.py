@@ -43,6 +43,8 @@ __all__ = [
     "media_key",
     "meta_key",
     "name_of_versions_key",
+    "node_key",
+    "nodes_prefix",
     "pack_key",
     "pages_key",
     "part_record",
@@ -225,6 +227,16 @@ def deployment_key(site: str) -> str:
 def media_key(site: str, bucket: str) -> str:
     """What a deployment put into a bucket of media; overwritten by whoever holds the site's lease on deploying."""
     return f"{OWN}/sites/{encode_name(site)}/media/{encode_name(bucket)}"
+
+
+def nodes_prefix(site: str) -> str:
+    """What the states of a site's web servers lie under."""
+    return f"{OWN}/sites/{encode_name(site)}/nodes"
+
+
+def node_key(site: str, node: str) -> str:
+    """What a web server said last of its media; overwritten by that server alone."""
+    return f"{nodes_prefix(site)}/{encode_name(node)}"
 
 
 def lease_key(site: str, work: str) -> str:

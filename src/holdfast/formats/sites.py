@@ -19,6 +19,7 @@ __all__ = [
     "LeaseRecord",
     "MediaRecord",
     "MediaRow",
+    "NodeRecord",
     "decode_lease",
     "decode_record",
     "encode_lease",
@@ -89,7 +90,18 @@ class DeploymentRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     last_write: float = 0.0
 
 
-AnyRecord = BucketMark | MediaRecord | DeploymentRecord
+class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a web server said of its media: ``directories`` is directory → MOUNTED, or why not; ``left`` once it has detached."""
+
+    format: int
+    node: str
+    deployment: str
+    at: str
+    directories: dict[str, str] = {}
+    left: bool = False
+
+
+AnyRecord = BucketMark | MediaRecord | DeploymentRecord | NodeRecord
 Record = TypeVar("Record", bound=AnyRecord)
 
 

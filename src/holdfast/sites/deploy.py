@@ -26,12 +26,13 @@ from holdfast.sites.history import chosen
 from holdfast.sites.journal import Journal
 from holdfast.sites.lease import Lease
 from holdfast.sites.media import Media
+from holdfast.sites.nodes import nodes_of, publish
 from holdfast.sites.offload import Agreed, Decision, Wanted, branch_of, decide_bucket
 from holdfast.sites.restore import bring
 from holdfast.sites.retention import time_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
     from holdfast.model.manifest import Entry
@@ -138,11 +139,12 @@ def deploy(
             guard.lease = None
 
 
-def take_offline(plan: Plan, settings: SiteSettings, stores: Stores) -> DeploymentRecord:
-    """Say that the site's deployment is over: no web server has its media mounted any more.
+def take_offline(plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Collection[str] = ()) -> DeploymentRecord:
+    """Say that the site's deployment is over: no web server has its media mounted any more; those that are ``gone`` are not asked.
 
     Raises:
         NotFoundError: there is none.
+        ConflictError: a web server says that it is attached.
         BusyError: one is under way.
     """
     repository = stores.all[0].repository
@@ -150,6 +152,17 @@ def take_offline(plan: Plan, settings: SiteSettings, stores: Stores) -> Deployme
         record = deployment_of(repository, plan.site)
         if record is None:
             raise NotFoundError(f"{plan.site} has no deployment", subject=plan.site)
+        attached = sorted(
+            node for node, (said, _) in nodes_of(repository, plan.site).items() if not said.left and node not in gone
+        )
+        if attached and record.state == "online":
+            raise ConflictError(
+                f"the media of {plan.site} are mounted on {', '.join(attached)}",
+                subject=plan.site,
+                hint="there: asset site detach; of a server that will not come back: --gone NAME",
+            )
+        for node in gone:
+            publish(repository, plan.site, node, record.id, {})
         media = [Media(stores.all[0], plan.site, bucket, "") for bucket in record.buckets]
         last = max((each.last_write() for each in media), default=0.0)
         over = changed(record, state="offline", last_write=max(last, record.last_write))
@@ -318,7 +331,8 @@ class _Deployment:
         if decision.remove:
             media.remove(decision.remove)
             journal.did(f"remove {decision.bucket}")
-        if decision.write or decision.remove or decision.mark:
+        recorded = media.recorded()
+        if decision.write or decision.remove or recorded is None or recorded.spec != self.wish["spec"]:
             media.record(f"{self.name}:{self.version}", content.files, content.others)
             journal.did(f"record {decision.bucket}")
 

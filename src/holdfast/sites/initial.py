@@ -52,6 +52,8 @@ exclude = []
 # How long a web server that died keeps the others from its work; and the least time between two backups of one period.
 lease = "2m"
 gap = "0s"
+# How many bytes the buckets together may hold, as the provider's contract says: 250G. `asset site status` tells how much is used. 0: unknown.
+quota = 0
 
 # How long copies of buckets keep what was deleted or overwritten; so many deletions at once are not believed without your word.
 keep_deleted = "30d"

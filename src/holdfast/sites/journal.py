@@ -41,6 +41,11 @@ class Journal:
         """Whether an earlier run of this very work was not finished."""
         return self._told.get("id") == identity and self._told.get("wish") == dict(wish)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an earlier run was not finished."""
+        return bool(self._told.get("id"))
+
     def fact(self, name: str) -> str | None:
         """What was noted under a name."""
         found = self._told.get("facts", {}).get(name)

@@ -94,6 +94,12 @@ class Media:
         digests = self._repository.engine.run(found, listed)
         return BucketSeen(self.bucket, self.directory, owner, self._mark(), dict(zip(listed, digests, strict=True)))
 
+    def recorded(self) -> MediaRecord | None:
+        """What the last deployment put into it, as the site's store tells."""
+        key = media_key(self.site, self.bucket)
+        found = read_or_none(self._repository.store, key)
+        return decode_record(found.data, MediaRecord, key) if found is not None else None
+
     def last_write(self) -> float:
         """When the youngest of its objects was written, in seconds by the store's clock; 0 where there is none."""
         return max((info.modified for info in self.half.listed().values()), default=0.0)
@@ -209,9 +215,8 @@ class Media:
         self._repository.store.put(media_key(self.site, self.bucket), encode_record(record))
 
     def _known(self) -> dict[str, MediaRow]:
-        key = media_key(self.site, self.bucket)
-        found = read_or_none(self._repository.store, key)
-        return decode_record(found.data, MediaRecord, key).objects if found is not None else {}
+        record = self.recorded()
+        return record.objects if record is not None else {}
 
     def _mark(self) -> str | None:
         try:

@@ -11,14 +11,15 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from holdfast.disk import exchange
 from holdfast.errors import ConflictError, LocalError
 from holdfast.model.digest import Hasher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import Self
 
 __all__ = ["Below", "Met"]
@@ -152,19 +153,40 @@ class Below:
         with self._parent(path) as (here, name), other._parent(to, make=True) as (there, new):
             os.rename(name, new, src_dir_fd=here, dst_dir_fd=there)
 
+    def exchange(self, path: str, other: Below, to: str) -> None:
+        """Exchange two names of the same file system at once; where it cannot, one after the other, and both are there in the end."""
+        with self._parent(path) as (here, name), other._parent(to) as (there, new):
+            one, two = Path(f"/proc/self/fd/{here}/{name}"), Path(f"/proc/self/fd/{there}/{new}")
+            if not exchange(one, two):
+                spare = f".{new}.part"
+                os.rename(new, spare, src_dir_fd=there, dst_dir_fd=there)
+                os.rename(name, new, src_dir_fd=here, dst_dir_fd=there)
+                os.rename(spare, name, src_dir_fd=there, dst_dir_fd=here)
+
+    def remove(self, path: str, like: os.stat_result) -> bool:
+        """Remove a file that is still as it was seen; False where it is not."""
+        with self._parent(path) as (descriptor, name):
+            now = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            same = ("st_ino", "st_dev", "st_size", "st_mtime_ns", "st_ctime_ns")
+            if any(getattr(now, field) != getattr(like, field) for field in same):
+                return False
+            os.unlink(name, dir_fd=descriptor)
+        return True
+
     def remove_directory(self, path: str) -> None:
         """Remove an empty directory."""
         with self._parent(path) as (descriptor, name):
             os.rmdir(name, dir_fd=descriptor)
 
-    def digest(self, path: str) -> str:
-        """The digest of a regular file."""
+    def digest(self, path: str, beside: Callable[[bytes], object] = lambda _: None) -> str:
+        """The digest of a regular file; ``beside`` gets its bytes as well."""
         hasher = Hasher()
         with self._parent(path) as (descriptor, name):
             opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=descriptor)
             with open(opened, "rb", buffering=0) as file:
                 while data := file.read(_STEP):
                     hasher.update(data)
+                    beside(data)
         return hasher.hexdigest()
 
     def walk(self, path: str = "", *, skip: Callable[[str, str], bool] = lambda _path, _name: False) -> Iterator[Met]:

@@ -13,6 +13,7 @@ import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.config.keys import parse_size
 from holdfast.errors import LocalError, UsageError, nearest
 from holdfast.sites.directories import split_list
 from holdfast.sites.operations import read_copies, read_max_delete, read_notify, read_run, seconds
@@ -209,6 +210,13 @@ def _texts(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def _size(value: Any) -> int:
+    try:
+        return parse_size(value)
+    except UsageError as error:
+        raise ValueError(error.message) from None
+
+
 def _patience(value: Any) -> float:
     patience = seconds(value)
     if patience < 10:
@@ -306,6 +314,7 @@ _KEYS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "state": ("state", _absolute),
     "lease": ("lease", _patience),
     "gap": ("gap", seconds),
+    "quota": ("quota", _size),
     "stores": ("stores", _stores),
     "before_backup": ("before_backup", _commands),
     "after_restore": ("after_restore", _commands),

@@ -128,6 +128,7 @@ class SiteSettings:
     keep: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     lease: float = 120.0
     gap: float = 0.0
+    quota: int = 0
     copies: tuple[CopySettings, ...] = ()
     keep_deleted: float = 30 * 86400.0
     max_delete: MaxDelete = field(default_factory=MaxDelete)
