@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import configparser
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 
 import click
+import pytest
 import yaml
 
 from holdfast.cli.program import program
+from holdfast.config import KEYS
 from holdfast.server.providers import Provider, read_providers
 from holdfast.server.settings import ServerSettings, load_settings
 
@@ -45,14 +51,76 @@ def test_settings__every_one_is_in_the_file() -> None:
             assert (list(default) if isinstance(default, tuple) else default) == value, name
 
 
-def test_unit() -> None:
-    """The unit starts the server with that file, as a user of its own, without rights that it does not need."""
+def unit_named(name: str) -> configparser.ConfigParser:
+    """A unit of systemd, by its sections."""
     unit = configparser.ConfigParser(strict=True, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment]
-    unit.read_string(
-        "\n".join(x for x in (DEPLOY / "holdfast-server.service").read_text().splitlines() if x[:1] != "#")
-    )
-    service = unit["Service"]
+    unit.read_string("\n".join(x for x in (DEPLOY / name).read_text().splitlines() if x[:1] != "#"))
+    return unit
+
+
+def variables() -> dict[str, str]:
+    """What the file of one mount says, in force or commented out."""
+    lines = re.findall(r"^(?:# )?([A-Z_]+)=(.+)$", (DEPLOY / "mount.env").read_text(), flags=re.MULTILINE)
+    assert len(dict(lines)) == len(lines)
+    return dict(lines)
+
+
+def filled(line: str) -> list[str]:
+    """The words of a command as systemd makes them of a unit's line, for /mnt/bert."""
+    for name, value in (variables() | {"OPTIONS": "-o allow_other"}).items():
+        line = line.replace(f"${{{name}}}", value).replace(f"${name}", value)
+    words = shlex.split(line.replace("%f", "/mnt/bert").replace("%i", "mnt-bert"))
+    assert not [word for word in words if "$" in word or "%" in word]
+    assert words[0] == "/opt/holdfast/bin/asset"
+    return words[1:]
+
+
+def told(words: list[str]) -> dict:
+    """What ``asset`` understands of these words."""
+    context = click.Context(program)
+    command = program.get_command(context, words[0])
+    assert command is not None
+    return command.make_context(words[0], words[1:], parent=context, obj=None, resilient_parsing=True).params
+
+
+@pytest.mark.parametrize(("name", "mounter"), [("holdfast-version@", None), ("holdfast-bucket@", "rclone")])
+def test_units_of_mounts(name: str, mounter: str | None) -> None:
+    """A unit of a mount mounts what its file says, waits until that is there, unmounts it, and hides it from nobody."""
+    service = unit_named(f"{name}.service")["Service"]
+    mounted, unmounted = told(filled(service["ExecStart"])), told(filled(service["ExecStop"]))
+    assert (mounted["source"], mounted["directory"], mounted["mounter"]) == ("nlp/bert:1", "/mnt/bert", mounter)
+    assert mounted["options"] == ("allow_other",)
+    assert not mounted["foreground"]
+    assert (unmounted["directory"], unmounted["wait"]) == ("/mnt/bert", mounter is not None)
+    assert (service["Type"], service["GuessMainPID"]) == ("forking", "no")
+    assert service["EnvironmentFile"] == "/etc/holdfast/mounts/%i.env"
+    own_mounts = {"PrivateTmp", "PrivateMounts", "PrivateDevices", "ProtectSystem", "ProtectHome", "MountFlags"}
+    own_mounts |= {"ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths", "ProtectKernelTunables", "DynamicUser"}
+    assert own_mounts.isdisjoint(service)
+    assert set(variables()) >= set(re.findall(r"\$\{?([A-Z]+)", " ".join(service.values())))
+
+
+def test_variables_of_mounts() -> None:
+    """Each variable of the file of a mount is one of the units', of the settings, or of a cloud's own tools."""
+    known = {"SOURCE", "MOUNTER", "OPTIONS", "HOLDFAST_PROFILE", "AWS_PROFILE"}
+    assert set(variables()) <= known | {name for key in KEYS.values() for name in key.environment}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+@pytest.mark.parametrize("name", ["holdfast-version@", "holdfast-bucket@", "holdfast-server"])
+def test_units__systemd_reads_them(name: str, tmp_path: Path) -> None:
+    """systemd itself has nothing to say against a unit, with a program that is there."""
+    text = (DEPLOY / f"{name}.service").read_text().replace("/opt/holdfast/bin/asset", sys.executable)
+    unit = tmp_path / f"{name.replace('@', '@mnt-bert')}.service"
+    unit.write_text(text)
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "holdfast" in line]) == (0, [])
+
+
+def test_unit() -> None:
+    """The unit starts the server with that file, as a user of its own, without rights that it does not need."""
+    service = unit_named("holdfast-server.service")["Service"]
     program_path, word, *words = service["ExecStart"].split()
     assert (program_path.rpartition("/")[2], word) == ("asset", "server")
     assert parsed(words)["config"] == "/etc/holdfast/server.toml"

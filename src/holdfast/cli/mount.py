@@ -27,7 +27,7 @@ __all__ = ["mount_command", "mounts_command", "unmount_command"]
 @click.argument("directory", metavar="DIR", type=click.Path())
 @click.option("--with", "mounter", metavar="MOUNTER", help="Mount a bucket: rclone, s3fs, goofys, geesefs or mount-s3.")
 @click.option(
-    "-o", "options", multiple=True, metavar="OPTION", help="ro, allow_other, needs=..., or the mounter's own."
+    "-o", "options", multiple=True, metavar="OPTION", help="ro, noexec, allow_other, needs=..., or the mounter's own."
 )
 @click.option("--writable", is_flag=True, help="Let it be changed; asset push DIR publishes the changes.")
 @click.option("--follow", is_flag=True, help="Show newer versions as they come.")
@@ -82,6 +82,7 @@ def _mount_version(
         settings=session.settings,
         follow=follow,
         allow_other="allow_other" in words,
+        noexec="noexec" in words,
         foreground=(lambda record: _print_mounted(session, record)) if foreground else None,
     )
     if not foreground:
@@ -95,9 +96,9 @@ def _version_words(source: str, options: Sequence[str]) -> set[str]:
         hint = "--with rclone, s3fs, goofys, geesefs or mount-s3"
         raise UsageError(f"{source} is a bucket: it needs --with MOUNTER", subject=source, hint=hint)
     words = {word for option in options for word in option.split(",") if word}
-    if other := sorted(words - {"ro", "allow_other"}):
+    if other := sorted(words - {"ro", "noexec", "allow_other"}):
         raise UsageError(
-            f"-o {other[0]} is for --with MOUNTER", subject="-o", hint="a version takes ro and allow_other"
+            f"-o {other[0]} is for --with MOUNTER", subject="-o", hint="a version takes ro, noexec and allow_other"
         )
     return words
 
@@ -106,8 +107,9 @@ def _mount_writable(session: Session, source: str, directory: str, options: Sequ
     from holdfast.mount import writable
 
     words = _version_words(source, options)
-    if "ro" in words:
-        raise UsageError("--writable does not go with -o ro", subject="-o", hint="leave one of them out")
+    if refused := sorted(words - {"allow_other"}):
+        message = f"--writable does not go with -o {refused[0]}"
+        raise UsageError(message, subject="-o", hint="leave one of them out")
     others = "allow_other" in words
     _print_mounted(session, writable.mount(session.repository, session.settings, source, directory, others=others))
     return 0

@@ -38,18 +38,19 @@ TYPE: Final = "fuse.holdfast"
 #: Where the helper is looked for, whatever PATH says.
 HELPERS: Final = ("/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3")
 
-_READ_ONLY, _NO_SUID, _NO_DEVICES = 1, 2, 4
+_READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_PROGRAMS = 1, 2, 4, 8
 _NO_FOLLOW = 8
 #: What fusermount3 says of what the kernel said.
 _SAID: Final = {"busy": errno.EBUSY, "not mounted": errno.EINVAL, "not found": errno.EINVAL}
 
 
 class MountOptions(NamedTuple):
-    """How a version is mounted; ``owner`` is a uid and a gid."""
+    """How a version is mounted; ``owner`` is a uid and a gid. With ``noexec`` no program in it is run."""
 
     source: str
     owner: tuple[int, int]
     allow_other: bool = False
+    noexec: bool = False
 
 
 def mount(directory: Path, options: MountOptions) -> int:
@@ -73,7 +74,7 @@ def _mount_as_root(directory: Path, options: MountOptions) -> int:
         ) from error
     words = [f"fd={device}", "rootmode=40000", f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
     words += ["default_permissions"] + ["allow_other"] * options.allow_other
-    flags = _READ_ONLY | _NO_SUID | _NO_DEVICES
+    flags = _READ_ONLY | _NO_SUID | _NO_DEVICES | (_NO_PROGRAMS if options.noexec else 0)
     arguments = _bytes(options.source), os.fsencode(directory), TYPE.encode(), ctypes.c_ulong(flags)
     try:
         _call("mount", directory, *arguments, ",".join(words).encode())
@@ -116,7 +117,7 @@ def _mount_by_helper(directory: Path, options: MountOptions) -> int:
 def _helper_words(directory: Path, options: MountOptions) -> list[str]:
     source = re.sub(r"([\\,])", r"\\\1", options.source)
     words = ["ro", "nosuid", "nodev", "default_permissions", f"fsname={source}", "subtype=holdfast"]
-    words += ["allow_other"] * options.allow_other
+    words += ["allow_other"] * options.allow_other + ["noexec"] * options.noexec
     return ["-o", ",".join(words), "--", str(directory)]
 
 

@@ -41,6 +41,7 @@ def mount_version(
     registry: Registry | None = None,
     follow: bool = False,
     allow_other: bool = False,
+    noexec: bool = False,
     foreground: Callable[[Record], None] | None = None,
 ) -> Record:
     """Mount a version, read-only, and return once it is there. What a spec names is settled now, unless it is followed.
@@ -52,6 +53,7 @@ def mount_version(
         registry: where the record lies instead.
         follow: show a newer version once there is one.
         allow_other: other users may read it, as far as its files' rights let them.
+        noexec: no program in it may be run.
         foreground: called once it is mounted; the mount ends before this returns, or with Ctrl-C.
 
     Raises:
@@ -77,7 +79,7 @@ def mount_version(
         "mount": uuid4().hex,
         "others": allow_other,
     }
-    order = Order(_VIEW, arguments, owner=(os.getuid(), os.getgid()), allow_other=allow_other)
+    order = Order(_VIEW, arguments, owner=(os.getuid(), os.getgid()), allow_other=allow_other, noexec=noexec)
     return start(registry, Path(path), str(parsed), order, foreground=foreground)
 
 

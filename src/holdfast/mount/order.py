@@ -30,6 +30,7 @@ class Order:
     arguments: dict[str, Any] = field(default_factory=dict)
     owner: tuple[int, int] = (0, 0)
     allow_other: bool = False
+    noexec: bool = False
     opens: Opens | None = None
     deadline: float = 45.0
     read_ahead: int = 1024

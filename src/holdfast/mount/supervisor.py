@@ -147,7 +147,9 @@ class Supervisor:
 
     def _attach(self, worker: _Worker) -> None:
         """Mount, and agree with the kernel on how to speak."""
-        options = device.MountOptions(self._source, self._order.owner, self._order.allow_other)
+        options = device.MountOptions(
+            self._source, self._order.owner, allow_other=self._order.allow_other, noexec=self._order.noexec
+        )
         self._device = device.mount(self._directory, options)
         opens = self._order.opens or chosen(*worker.totals, privileged=os.geteuid() == 0)
         try:
