@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.sites.values import StoreSettings
     from holdfast.store.base import Store
 
-__all__ = ["bucket_settings", "buckets_of_media", "open_bucket", "place_of_bucket", "settings_of"]
+__all__ = ["bucket_settings", "buckets_of_media", "open_bucket", "settings_of"]
 
 
 def bucket_settings(store: StoreSettings, bucket: str) -> StoreSettings:
@@ -50,11 +50,6 @@ def buckets_of_media(plan: Plan) -> tuple[str, ...]:
             hint="media are in every backup then; persist_assets_to_cloud = 1 puts them into buckets",
         )
     return buckets
-
-
-def place_of_bucket(store: StoreSettings) -> str:
-    """What tells one bucket from every other: two providers may have buckets of one name."""
-    return f"{store.url.rstrip('/')}@{store.endpoint}" if store.endpoint else store.url.rstrip("/")
 
 
 def open_bucket(store: StoreSettings) -> Store:

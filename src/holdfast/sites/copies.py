@@ -27,10 +27,11 @@ from holdfast.errors import (
 )
 from holdfast.formats.layout import SITE_MARK, copied_trash
 from holdfast.formats.sites import BucketMark, decode_record
-from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket, place_of_bucket, settings_of
+from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket, settings_of
 from holdfast.sites.lease import Lease
 from holdfast.sites.replicating import Orders, Replica, Replicated, lag_of
 from holdfast.sites.sides import Half
+from holdfast.sites.stores import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,7 +172,7 @@ class Copies:
             open_bucket(copy.store),
             bucket,
             engine=self._engine,
-            place=place_of_bucket(settings),
+            place=place_of(settings),
             two_way=copy.two_way,
             alive=alive,
         )

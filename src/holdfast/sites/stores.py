@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.repository import Repository
     from holdfast.sites.values import StoreSettings
 
-__all__ = ["SiteStore", "Stores", "store_settings", "versions_of"]
+__all__ = ["SiteStore", "Stores", "place_of", "store_settings", "versions_of"]
 
 #: What would stand in the way of keys that are given.
 _BESIDE_KEYS: Final = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -49,8 +49,8 @@ class SiteStore:
 
     @property
     def place(self) -> str:
-        """What tells it from every other: two providers may have buckets of one name."""
-        return f"{self.url}@{self.settings.endpoint}" if self.settings.endpoint else self.url
+        """What tells it from every other."""
+        return place_of(self.settings)
 
     @property
     def repository(self) -> Repository:
@@ -110,6 +110,12 @@ def versions_of(repository: Repository, name: str) -> tuple[str, ...]:
     except AssetNotFoundError:
         repository.store.list_level(name)
         return ()
+
+
+def place_of(store: StoreSettings) -> str:
+    """What tells one store or bucket from every other: two providers may have buckets of one name."""
+    url = store.url.rstrip("/")
+    return f"{url}@{store.endpoint}" if store.endpoint else url
 
 
 def store_settings(store: StoreSettings) -> Settings:
