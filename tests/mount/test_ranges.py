@@ -182,6 +182,26 @@ def test_wholes__admitted(tmp_path):
     os.close(other.open(digest))
 
 
+def test_wholes__marked(tmp_path, monkeypatch):
+    """A large file that was verified on this boot and not written to since is used by other processes as it is."""
+    data = DICE.randbytes(2_000_000)
+    digest = digest_of(data)
+    assert Wholes(Ranges.open(tmp_path, None)).admit(digest, len(data), lambda path: path.write_bytes(data))
+    os.close(Wholes(Ranges.open(tmp_path, None)).open(digest))
+    monkeypatch.setattr("holdfast.cache.wholes.boot", lambda: "another")
+    assert Wholes(Ranges.open(tmp_path, None)).open(digest) is None
+    monkeypatch.undo()
+    (path,) = (tmp_path / FOLDER / "files").rglob("*" + digest[2:])
+    status = path.stat()
+    path.chmod(0o600)
+    path.write_bytes(b"b" + data[1:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    path.chmod(0o400)
+    other = Wholes(Ranges.open(tmp_path, None))
+    assert other.open(digest) is None
+    assert not other.verify(digest)
+
+
 def test_wholes__not_it(tmp_path):
     """What does not have the digest gets no name."""
     wholes = Wholes(Ranges.open(tmp_path, None))

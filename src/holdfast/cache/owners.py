@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["UNKNOWN", "birth", "is_dead", "is_visible", "machine", "owner"]
+__all__ = ["UNKNOWN", "birth", "boot", "is_dead", "is_visible", "machine", "owner"]
 
 #: What stands for the start of a process that is alive and does not tell.
 UNKNOWN: Final = "0"
@@ -39,6 +39,14 @@ def machine() -> str:
     with suppress(OSError):
         namespace = "~" + os.readlink("/proc/self/ns/pid").strip("pid:[]")
     return socket.gethostname().replace(".", "-") + namespace
+
+
+@cache
+def boot() -> str:
+    """This boot of the machine; empty where the system does not tell."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def is_visible(name: str) -> bool:

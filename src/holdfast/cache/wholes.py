@@ -1,7 +1,8 @@
 """Whole files on this machine, by digest, as plain bytes: what the kernel may read itself, and files of layouts without chunks.
 
 They lie in the folder of the ranges, and go as they do. A file gets its name once all of it was verified, and can be written by nobody from
-then on; another process verifies it once more before its first use, for a disk may forget. Whatever was written to since is not used.
+then on. Whatever was written to since is not used. Of a large one a mark tells other processes that it was verified on this boot of the machine
+and which file that was; every other one each process verifies before its first use, for a disk may forget.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import itertools
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from holdfast.cache.owners import owner
+from holdfast.cache.owners import boot, owner
 from holdfast.errors import IntegrityError
 from holdfast.model.digest import Hasher
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Wholes"]
 
 _STEP: Final = 1024 * 1024
+#: Files from this size on have a mark: to verify a smaller one costs no more than a mark would.
+_MARKED: Final = 1024 * 1024
 _count: Final = itertools.count(1)
 
 
@@ -34,14 +37,15 @@ class Wholes:
     def __init__(self, ranges: Ranges) -> None:
         self._ranges = ranges
         self._folder = ranges.folder / "files"
-        self._verified: set[tuple[int, ...]] = set()
+        self._marks = ranges.folder / "verified"
+        self._verified: set[_Identity] = set()
 
     def open(self, digest: str) -> int | None:
-        """A descriptor, open for reading, of a file that this process has verified and nobody wrote to since; the caller closes it."""
+        """A descriptor, open for reading, of a file that was verified and nobody wrote to since; the caller closes it."""
         descriptor = self._descriptor(digest)
         if descriptor is None:
             return None
-        if _identity(descriptor) in self._verified:
+        if self._is_verified(digest, _identity(descriptor)):
             return descriptor
         os.close(descriptor)
         return None
@@ -65,10 +69,10 @@ class Wholes:
             return False
         try:
             identity = _identity(descriptor)
-            if identity in self._verified:
+            if self._is_verified(digest, identity):
                 return True
             if _digest(descriptor) == digest and _identity(descriptor) == identity:
-                self._verified.add(identity)
+                self._mark(digest, identity)
                 return True
         except OSError:
             pass
@@ -115,9 +119,28 @@ class Wholes:
             path = self._path(digest)
             self._ranges.make_folder(path.parent)
             part.replace(path)
-            self._verified.add(_identity(descriptor))
+            self._mark(digest, _identity(descriptor))
         finally:
             os.close(descriptor)
+
+    def _is_verified(self, digest: str, identity: _Identity) -> bool:
+        if identity not in self._verified and identity.size >= _MARKED:
+            with suppress(OSError):
+                if self._mark_of(digest).read_bytes() == identity.text():
+                    self._verified.add(identity)
+        return identity in self._verified
+
+    def _mark(self, digest: str, identity: _Identity) -> None:
+        """The file was verified: this process knows, and of a large one so do others."""
+        self._verified.add(identity)
+        if identity.size >= _MARKED and boot():
+            mark = self._mark_of(digest)
+            with suppress(OSError):  # costs others another look
+                self._ranges.make_folder(mark.parent)
+                mark.write_bytes(identity.text())
+
+    def _mark_of(self, digest: str) -> Path:
+        return self._marks / digest[:2] / digest
 
     def _descriptor(self, digest: str) -> int | None:
         """The file, if it is there and may be used: our own, and written by nobody."""
@@ -135,10 +158,22 @@ class Wholes:
         return self._folder / digest[:2] / digest
 
 
-def _identity(descriptor: int) -> tuple[int, ...]:
+class _Identity(NamedTuple):
     """What changes when a file is another, or was written to."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    def text(self) -> bytes:
+        """As a mark holds it: true on this boot of the machine only."""
+        return f"{boot()} {self.device} {self.inode} {self.size} {self.changed}\n".encode()
+
+
+def _identity(descriptor: int) -> _Identity:
     status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
+    return _Identity(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
 def _digest(descriptor: int) -> str:

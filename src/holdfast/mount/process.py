@@ -10,20 +10,10 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from holdfast.cache.owners import birth
+from holdfast.cache.owners import birth, boot
 
-__all__ = ["Process", "boot"]
-
-
-@cache
-def boot() -> str:
-    """This boot of the machine; empty where the system does not tell."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""
+__all__ = ["Process"]
 
 
 @dataclass(frozen=True, slots=True)
