@@ -277,6 +277,7 @@ def test_unsent(tmp_path: Path) -> None:
     cached(tmp_path / "cache", "unknown", None)
     cache, aside = str(tmp_path / "cache"), str(tmp_path / "aside")
     assert unsent.queued(cache, "s3://media/p") == ["a", "sub/b"]
+    assert unsent.unsettled(cache, "s3://media/p") == ["a", "sub/b", "sub/torn", "unknown"]
     assert unsent.queued(str(tmp_path / "none"), "s3://media/p") == []
     assert unsent.set_aside(cache, "s3://media/p", aside) == ["sub/torn", "unknown"]
     assert unsent.set_aside(cache, "s3://media/p", aside) == []

@@ -24,7 +24,7 @@ __all__ = ["mount_command", "mounts_command", "unmount_command"]
 
 @command("mount")
 @click.argument("source", metavar="SOURCE")
-@click.argument("directory", metavar="DIR", type=click.Path())
+@click.argument("directory", metavar="DIR")
 @click.option("--with", "mounter", metavar="MOUNTER", help="Mount a bucket: rclone, s3fs, goofys, geesefs or mount-s3.")
 @click.option(
     "-o", "options", multiple=True, metavar="OPTION", help="ro, noexec, allow_other, needs=..., or the mounter's own."
@@ -176,7 +176,7 @@ def mounts_command(session: Session) -> None:
 
 
 @command("unmount")
-@click.argument("directory", metavar="[DIR]", required=False, type=click.Path())
+@click.argument("directory", metavar="[DIR]", required=False)
 @click.option("--wait", is_flag=True, help="Wait until nobody uses it and all is sent; says who does.")
 @click.option("--discard", is_flag=True, help="Unmount though it is in use, and give up what was not sent or pushed.")
 @click.option("--all", "everything", is_flag=True, help="Unmount everything that this user has mounted.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.disk import local_errors
-from holdfast.mount.live.unsent import queued, set_aside_now
+from holdfast.mount.live.unsent import set_aside_now, unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Plan:
 def waiting(record: Record) -> list[str]:
     """What was written to a live mount and is not in its bucket yet, by its path below the mount."""
     plan = Plan.of(record)
-    return sorted({*queued(plan.cache, record.settings.source), *set_aside_now(plan.aside)})
+    return sorted({*unsettled(plan.cache, record.settings.source), *set_aside_now(plan.aside)})
 
 
 def write_private(folder: str, files: Mapping[str, str], environment: Mapping[str, str]) -> None:

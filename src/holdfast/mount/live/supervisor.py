@@ -300,7 +300,7 @@ class Supervisor:
         deadline = time.monotonic() + _DRAIN
         self._put(state="unmounting", health="waiting until what was written is sent")
         while self._worker is not None and self._worker.ended is None and time.monotonic() < deadline:
-            if self.record.requested("discard") or not self._queued():
+            if self.record.requested("discard") or not unsent.unsettled(self.plan.cache, self.record.settings.source):
                 return
             time.sleep(_TICK)
 

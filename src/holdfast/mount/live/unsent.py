@@ -20,7 +20,7 @@ from holdfast.mount.live.templates import REMOTE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["open_files", "put_back", "queued", "set_aside", "set_aside_now"]
+__all__ = ["open_files", "put_back", "queued", "set_aside", "set_aside_now", "unsettled"]
 
 #: Below rclone's cache folder: what it knows of each file, and the files.
 _RECORDS, _FILES = "vfsMeta", "vfs"
@@ -29,6 +29,12 @@ _RECORDS, _FILES = "vfsMeta", "vfs"
 def queued(cache: str, source: str) -> list[str]:
     """The files in a mount's cache that wait to be sent, by their path below the mount; empty for mounters that keep none."""
     return sorted(path for path, is_dirty in _known(cache, source) if is_dirty)
+
+
+def unsettled(cache: str, source: str) -> list[str]:
+    """What must not be thrown away with a cache: what waits to be sent, and files of which the mounter's record does not tell."""
+    doubtful = {path for path, is_dirty in _known(cache, source) if is_dirty is not False}
+    return sorted(doubtful.union(_unknown(_top(cache, _FILES, source), _top(cache, _RECORDS, source))))
 
 
 def open_files(directory: str) -> list[str]:
