@@ -58,6 +58,8 @@ POINTS = (
     "site.restore-brought",
     "site.restore-aside",
     "site.restore-placed",
+    "site.aside-made",
+    "site.aside-exchanged",
     "site.purged",
     "evict.announced",
     "evict.doomed",

@@ -36,6 +36,7 @@ __all__ = [
     "make_bucket",
     "processes",
     "program",
+    "s3_client",
     "s3_env",
     "wait_until",
 ]
@@ -250,8 +251,9 @@ def s3_env(port: int, access_key: str, secret_key: str) -> dict[str, str]:
     }
 
 
-def make_bucket(env: Mapping[str, str], bucket: str) -> None:
-    """Make a bucket on the S3 server that ``env`` describes, by botocore."""
+@contextmanager
+def s3_client(env: Mapping[str, str]) -> Iterator[Any]:
+    """A botocore client of the S3 server that ``env`` describes."""
     import botocore.config
     import botocore.session
 
@@ -264,6 +266,12 @@ def make_bucket(env: Mapping[str, str], bucket: str) -> None:
         config=botocore.config.Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30),
     )
     try:
-        client.create_bucket(Bucket=bucket)
+        yield client
     finally:
         client.close()
+
+
+def make_bucket(env: Mapping[str, str], bucket: str) -> None:
+    """Make a bucket on the S3 server that ``env`` describes, by botocore."""
+    with s3_client(env) as client:
+        client.create_bucket(Bucket=bucket)

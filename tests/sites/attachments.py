@@ -92,6 +92,10 @@ class Fleet:
         keys = [info.key for info in store.list("") if not info.key.startswith(".holdfast/")]
         return {key: bytes(store.get(key).data) for key in keys}
 
+    def fresh(self) -> str:
+        """A name that no server has."""
+        return f"web{len(self.servers)}"
+
     def server(self, name: str, *, empty: bool = False, persist: int = 1, text: str = "") -> WebServer:
         """A web server; its webroot holds the application, unless it is to be empty."""
         place = self.folder / name

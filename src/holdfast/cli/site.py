@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -54,22 +55,35 @@ def site_command(context: click.Context) -> None:
 @click.option("--webroot", metavar="DIR", default="/var/www/html", help="Where the application lies.")
 @click.option("--application", type=click.Choice(_APPLICATIONS), default="none", help="Which application it is.")
 @click.option("--systemd", metavar="DIR", help="Write systemd's units for a site.toml that is there into DIR instead.")
+@click.option("--policies", is_flag=True, help="Print S3 policies for a site.toml that is there, one for each role.")
 def init_command(
-    session: Session, *, file: str | None, site_url: str | None, webroot: str, application: str, systemd: str | None
+    session: Session,
+    *,
+    file: str | None,
+    site_url: str | None,
+    webroot: str,
+    application: str,
+    systemd: str | None,
+    policies: bool,
 ) -> None:
     """Write a site.toml with every setting explained.
 
     It is readable by its owner only, and never written over another. --store names the first store. With --systemd, a service that
-    runs asset site run is written, and a timer for each of its jobs: enable the one or the others.
+    runs asset site run is written, and a timer for each of its jobs: enable the one or the others. With --policies nothing is written:
+    each policy is for a key pair of its own, so that a web server that is broken into cannot harm the backups.
 
     Examples:
       asset site init --site-url www.example.com --store s3://example-holdfast/site
       asset site init --systemd /etc/systemd/system --file /etc/holdfast/site.toml
+      asset site init --policies
       asset site init --site-url www.example.com --application joomla --webroot /srv/joomla --store file:///backup
     """
     from holdfast.sites.initial import initial_text, write_private
     from holdfast.sites.loading import DEFAULT_FILE
 
+    if policies:
+        _print_policies(session, file)
+        return
     if systemd is not None:
         _write_units(session, file, Path(systemd))
         return
@@ -82,6 +96,18 @@ def init_command(
         print_json({"file": str(path)})
     else:
         print_lines([f"{path} is written; asset site check --file {path} judges it"])
+
+
+def _print_policies(session: Session, file: str | None) -> None:
+    from holdfast.sites.loading import load_site
+    from holdfast.sites.policies import ROLES, policies
+
+    found = policies(load_site(file, None).plan)
+    if session.json:
+        print_json(found)
+    else:
+        for role, policy in found.items():
+            print_lines([f"# {role}: {ROLES[role]}", json.dumps(policy, indent=2), ""])
 
 
 def _write_units(session: Session, file: str | None, folder: Path) -> None:

@@ -161,10 +161,10 @@ class _Attach:
             record = media.recorded()
             rows = record.objects if record is not None else {}
             wanted = {key: Wanted(row.size, row.digest) for key, row in rows.items()}
-            seen = media.look(wanted)
-            if seen.owner != "ours" or seen.marked != self.plan.site:
-                whose = "belongs to " + seen.owner if seen.owner != "ours" else f"carries the mark of {seen.marked}"
-                raise ConflictError(f"bucket {place.bucket} {whose}", subject=place.bucket, hint="deploy again")
+            seen = media.look(wanted, is_ours=True)
+            if seen.marked != self.plan.site:
+                whose = f"the mark of {seen.marked}" if seen.marked else "no mark of a site"
+                raise ConflictError(f"bucket {place.bucket} carries {whose}", subject=place.bucket, hint="deploy again")
             checked = judge_bucket(wanted, seen.objects, served=served, accept=accept)
             if checked.problem is not None:
                 raise IntegrityError(
@@ -285,7 +285,7 @@ class _Attach:
         for _ in range(2):
             record = media.recorded()
             rows = record.objects if record is not None else {}
-            seen = media.look({key: Wanted(row.size, row.digest) for key, row in rows.items()})
+            seen = media.look({key: Wanted(row.size, row.digest) for key, row in rows.items()}, is_ours=True)
             wrong = self._wrong(place, seen.objects)
             if not wrong:
                 return

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConflictError, LocalError
+from holdfast.failpoint import reach
 from holdfast.sites.attaching import aside_name, directory_of
 from holdfast.sites.paths import Below
 
@@ -100,7 +101,9 @@ def move_aside(spot: Spot, name: str) -> str:
         held.make(name, stat.S_IMODE(status.st_mode))
         if os.geteuid() == 0:
             held.own(name, status.st_uid, status.st_gid)
+        reach("site.aside-made")
         _exchange(root, spot, held, name)
+        reach("site.aside-exchanged")
     return f"{spot.held}/{name}"
 
 

@@ -74,9 +74,12 @@ class Media:
         """The bucket as one that nobody else writes to now."""
         return Half(self.store, self._repository.engine, shared=False)
 
-    def look(self, wanted: Mapping[str, Wanted]) -> BucketSeen:
-        """The bucket as it is; objects whose digest is not known are read where that can matter."""
-        owner = self._owner()
+    def look(self, wanted: Mapping[str, Wanted], *, is_ours: bool = False) -> BucketSeen:
+        """The bucket as it is; objects whose digest is not known are read where that can matter.
+
+        ``is_ours``: whose it is was found out by a deployment, and takes rights that a web server need not have.
+        """
+        owner = "ours" if is_ours else self._owner()
         if owner != "ours":
             return BucketSeen(self.bucket, self.directory, owner)
         listed = self.half.listed()
