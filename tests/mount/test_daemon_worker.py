@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from holdfast.mount.restarts import Patience
 from tests.mount.versions import mounts, needs_fuse  # noqa: F401
 
 if TYPE_CHECKING:
@@ -227,6 +228,52 @@ def test_worker__that_does_not_open(mounts, source, tmp_path):  # noqa: F811
     assert 1.0 < time.monotonic() - before < 20
     mounts.unmount(mounts.record)
     assert os.listdir(place) == []
+
+
+@pytest.mark.parametrize("healed", [True, False])
+def test_worker__whose_reads_hang_for_good(mounts, source, tmp_path, healed):  # noqa: F811
+    """Where reads that never come back hold all threads of a worker, those reads end in EIO, and another worker takes over and reads."""
+    for number in range(100):
+        os.link(source / "1", source / f"{number}-bad")
+    view, given = ("open_hanging_once", {"mark": tmp_path / "mark"}) if healed else ("open_folder", {})
+    place = mounts.mount(view, folder=source, hang="bad", deadline=1.5, **given)
+    worker = mounts.record.state.worker.pid
+    failed = []
+
+    def read(number: int) -> None:
+        try:
+            (place / f"{number}-bad").read_bytes()
+        except OSError as error:
+            failed.append(error.errno)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(100)]
+    for thread in threads:
+        thread.start()
+    another_worker(mounts, worker)
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert set(failed) == {errno.EIO}
+    assert len(failed) >= 72
+    assert (place / "5").read_bytes() == CONTENT[5:505]
+    if healed:
+        assert (place / "99-bad").read_bytes() == CONTENT[1:501]
+    assert "hung" in [event.event for event in mounts.record.events()]
+    until(lambda: mounts.record.state.restarts == 1)
+    assert mounts.record.state.state == "mounted"
+
+
+def test_patience__of_a_worker():
+    """A worker gives way once it can begin no read and not a byte came for a deadline; while bytes come, or threads come back, it does not."""
+    patience = Patience(10.0)
+
+    def ends(now: float, fetched: int = 0, *, exhausted: bool = True) -> bool:
+        return patience.ends(now, exhausted=exhausted, fetched=fetched)
+
+    assert not any(ends(now, exhausted=False) for now in range(100))
+    assert not any(ends(100 + now, fetched=now) for now in range(100))
+    assert not ends(205, exhausted=False, fetched=99)
+    assert [now for now in range(300, 325) if ends(now, fetched=99)] == [310, 320]
 
 
 def test_worker__that_dies_of_a_request(mounts, source):  # noqa: F811

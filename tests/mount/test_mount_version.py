@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +21,6 @@ from tests.mount.conftest import mounted_below, processes_naming
 from tests.mount.test_daemon_worker import until
 from tests.mount.test_fuse_tree import shown
 from tests.mount.versions import ROOT, needs_fuse
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = needs_fuse
 
@@ -210,3 +207,72 @@ def test_mount__below_changes(shop):
     subprocess.run(["umount", top], check=True)
     until(lambda: processes_naming(shop.folder) == [])
     assert record.state.state == "unmounted"
+
+
+class Guest:
+    """Somebody else than who mounts, who stands in the folder of the shop: what a command of his says."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.folder = shop.folder
+        self.folder.chmod(0o711)
+
+    def run(self, *words: object) -> tuple[int, bytes, str]:
+        """Exit code, output and messages."""
+        as_guest = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"]
+        done = subprocess.run(
+            [*as_guest, *map(str, words)], capture_output=True, check=False, timeout=60, cwd=self.folder
+        )
+        return done.returncode, done.stdout, done.stderr.decode()
+
+
+def test_mount__for_other_users(shop):
+    """With -o allow_other other users read what its modes let them, also after a worker was replaced; without, they do not come into it."""
+    (shop.source / "secret").write_bytes(b"secret")
+    (shop.source / "secret").chmod(0o600)
+    shop.repository.push(shop.source, "nlp/bert")
+    guest, place = Guest(shop), Path(shop.place.name)
+    assert shop.asset("mount", "nlp/bert", shop.place)[0] == 0
+    code, _, errors = guest.run("cat", place / "sub" / "7")
+    assert code == 1
+    assert "Permission denied" in errors
+    assert shop.asset("unmount", shop.place)[0] == 0
+    assert shop.asset("mount", "nlp/bert", shop.place, "-o", "allow_other,noexec")[0] == 0
+    for number in (7, 8):
+        assert guest.run("cat", place / "sub" / f"{number}") == (0, b"%d" % number, "")
+        assert guest.run("sha256sum", place / "big")[0] == 0
+        assert "Permission denied" in guest.run("cat", place / "secret")[2]
+        assert "Read-only file system" in guest.run("touch", place / "sub" / "new")[2]
+        assert (shop.place / "secret").read_bytes() == b"secret"
+        worker = shop.mounts()[0]["worker_pid"]
+        os.kill(worker, signal.SIGKILL)
+        until(lambda worker=worker: shop.mounts()[0]["worker_pid"] not in (None, worker))
+    assert shop.asset("unmount", shop.place)[0] == 0
+
+
+def test_mount__for_other_users_of_a_cache_that_others_write(shop):
+    """A mount for other users is refused where others could write what they are shown, and nothing is left behind."""
+    shop.asset("mount", "nlp/bert", shop.place)
+    shop.asset("unmount", shop.place)
+    (state,) = (shop.folder / "cache").rglob("ranges-1")
+    state.parent.chmod(0o777)
+    code, _, errors = shop.asset("mount", "nlp/bert", shop.place, "-o", "allow_other")
+    assert code == 1
+    assert str(state.parent) in errors
+    assert "Traceback" not in errors
+    assert mounted_below(shop.folder) == []
+    assert shop.mounts() == []
+
+
+def test_mount__programs_in_it(shop):
+    """With -o noexec no program in the mount is run; without, it is."""
+    (shop.source / "run").write_text("#!/bin/sh\necho ran\n")
+    (shop.source / "run").chmod(0o755)
+    shop.repository.push(shop.source, "nlp/bert")
+    for words in ([], ["-o", "noexec"]):
+        assert shop.asset("mount", "nlp/bert", shop.place, *words)[0] == 0
+        if words:
+            with pytest.raises(PermissionError):
+                subprocess.run([shop.place / "run"], check=True)
+        else:
+            assert subprocess.run([shop.place / "run"], check=True, capture_output=True).stdout == b"ran\n"
+        assert shop.asset("unmount", shop.place)[0] == 0

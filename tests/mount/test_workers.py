@@ -77,7 +77,13 @@ def test_workers__the_lost_are_replaced(go_on):
         pool.submit(lambda: go_on.wait(30), urgent=True)
         time.sleep(0.005)
     assert pool._threads <= workers._AT_ONCE + workers._LOST
+    time.sleep(0.3)
+    assert pool.is_exhausted
     go_on.set()
+    end = time.monotonic() + 10
+    while pool.is_exhausted:
+        assert time.monotonic() < end
+        time.sleep(0.01)
     pool.close()
 
 

@@ -168,3 +168,12 @@ class _Poisoned(FolderView):
 def open_poisoned(arguments: dict):
     """Ends the process whenever a path that ends in ``poison`` is read."""
     return _Poisoned(**arguments)
+
+
+def open_hanging_once(arguments: dict) -> FolderView:
+    """Reads of what ends in ``hang`` hang for ever in the first process that opens it, and in no later one."""
+    mark = Path(arguments.pop("mark"))
+    if mark.exists():
+        arguments.pop("hang")
+    mark.touch()
+    return FolderView(**arguments)

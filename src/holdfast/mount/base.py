@@ -45,7 +45,8 @@ class Item(NamedTuple):
 class View(Protocol):
     """A tree that can be looked at.
 
-    It may have more, which is asked for by name: ``totals`` (bytes and files), ``bytes_fetched`` (a count), ``listen(tell)``, which gives it
+    It may have more, which is asked for by name: ``totals`` (bytes and files), ``bytes_fetched`` (a count), ``is_exhausted`` (no thread is left
+    that could read), ``listen(tell)``, which gives it
     somebody to tell what goes wrong, and ``watch(changed)``, which gives it somebody to tell the names in the root that show something else by now.
     """
 

@@ -1,7 +1,7 @@
 """What a supervisor and its worker say to each other: JSON messages on a socket pair, some with descriptors.
 
 To the worker: ``order`` (what to serve), ``go`` (begin; with the device and the memory of open files). From it: ``ready``, ``error``,
-``alive`` (its counts, twice a second), ``event`` (a sentence for the log). A message that does not fit is no message: the other side has died.
+``alive`` (its counts, twice a second), ``hung`` (it can do no more, and another is to take over), ``event`` (a sentence for the log). A message that does not fit is no message: the other side has died.
 """
 
 from __future__ import annotations

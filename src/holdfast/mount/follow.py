@@ -139,6 +139,11 @@ class FollowingView:
         """Bytes that came from the store."""
         return self._fetched + sum(view.bytes_fetched for view in [*self._views.values()])
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the threads that read one of its versions are used up by reads that do not come back."""
+        return any(view.is_exhausted for view in [*self._views.values()])
+
     def lookup(self, parent: int, name: bytes) -> Attributes | None:
         """See the protocol."""
         return self._of(parent).lookup(parent, name)

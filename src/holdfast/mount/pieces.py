@@ -155,6 +155,11 @@ class Pieces:
 
         self._workers.submit(quietly, urgent=False)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the threads that read are used up by reads that do not come back."""
+        return self._workers.is_exhausted
+
     def close(self) -> None:
         """Read no more."""
         self._workers.close()

@@ -3,7 +3,7 @@
 A thread that is to read bytes first wakes another one to wait in its place; one that is held up by anything else is replaced after a
 moment. So a slow read holds up neither lookups nor other reads, and requests that are answered from memory, one after the
 other, never change threads, which would cost more than they do. Reads beyond a bound wait in a queue. What takes longer than
-the deadline is answered with EIO in its place, whatever holds it up. Replies are written as header and bytes, without a copy.
+the deadline is answered with EIO in its place, whatever holds it up; where that has used up the threads that read, the server says so. Replies are written as header and bytes, without a copy.
 
 The kernel is told nothing twice: a reply to what was answered already is refused by it, which is not an error here.
 
@@ -86,6 +86,8 @@ class Server:
         self._under_way: dict[int, tuple[float, int]] = {} if unanswered is None else unanswered
         self._left = [] if unanswered is None else unanswered.left
         self._interrupted: set[int] = set()
+        # Requests that were answered in their threads' place, and hold them still: when each came.
+        self._abandoned: dict[int, float] = {}
         self._requests = self._reads = self._bytes = self._late = 0
         #: Set once the file system is unmounted or aborted.
         self.ended = threading.Event()
@@ -98,6 +100,12 @@ class Server:
         with self._lock:
             self._lead_by_another()
         threading.Thread(target=self._watch, name="holdfast-watch", daemon=True).start()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether as many reads as may be under way are past their deadline, and their threads have not come back."""
+        over = time.monotonic() - self._deadline
+        return sum(since < over for since in self._abandoned.copy().values()) >= _READERS
 
     def counts(self) -> Counts:
         """What was done so far."""
@@ -163,6 +171,8 @@ class Server:
         while waiting is not None:
             if waiting.unique in self._under_way:  # else it was late while it waited
                 self._answer(waiting)
+            else:
+                self._abandoned.pop(waiting.unique, None)
             with self._lock:
                 waiting = self._queue.popleft() if self._queue else None
                 if waiting is None:
@@ -179,7 +189,8 @@ class Server:
         self._send(request.unique, request.opcode, reply)
 
     def _send(self, unique: int, opcode: int, reply: Reply) -> None:
-        self._under_way.pop(unique, None)
+        if self._under_way.pop(unique, None) is None:
+            self._abandoned.pop(unique, None)
         if reply is None:
             return
         try:
@@ -212,18 +223,20 @@ class Server:
         """Answer what is past its deadline, and what a thread waits for that is being killed."""
         over = time.monotonic() - self._deadline
         for unique, (since, _) in self._under_way.copy().items():
-            if since < over and self._answer_in_place(unique, errno.EIO):
+            if since < over and self._answer_in_place(unique, since, errno.EIO):
                 self._late += 1
         for unique in self._interrupted.copy():
-            _, asker = self._under_way.get(unique, (0.0, 0))
+            since, asker = self._under_way.get(unique, (0.0, 0))
             if asker and not _is_killed(asker):
                 continue
-            self._answer_in_place(unique, errno.EINTR)
+            self._answer_in_place(unique, since, errno.EINTR)
             self._interrupted.discard(unique)
 
-    def _answer_in_place(self, unique: int, error: int) -> bool:
-        """Answer a request that is under way; False: it was answered meanwhile."""
+    def _answer_in_place(self, unique: int, since: float, error: int) -> bool:
+        """Answer a request that is under way since then; False: it was answered meanwhile."""
+        self._abandoned[unique] = since  # first: its thread may come back at any moment
         if self._under_way.pop(unique, None) is None:
+            self._abandoned.pop(unique, None)
             return False
         with suppress(OSError):
             os.writev(self._device, (wire.error_reply(unique, error),))

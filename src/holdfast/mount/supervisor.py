@@ -249,6 +249,8 @@ class Supervisor:
             self._reports.counts(worker.pid, message["alive"])
         elif "event" in message:
             self._reports.event("worker", str(message["event"]))
+        elif "hung" in message:
+            self._replace_hung(worker)
         elif "error" in message:
             worker.error = message["error"]
         elif "ready" in message:
@@ -326,6 +328,15 @@ class Supervisor:
         if self._successor is None and self._worker is not None and self._worker.stage == "serving":
             self._reports.event("upgrade", "a new worker is started")
             self._successor = self._begin()
+
+    def _replace_hung(self, worker: _Worker) -> None:
+        """Have a worker, whose reads do not come back, replaced by one with threads that are free; it serves what it can until that is ready."""
+        if worker is self._worker and self._successor is None:
+            self._reports.event(
+                "hung", f"worker {worker.pid} waits for reads that do not come back, and can begin no more"
+            )
+            self._restarts.replaced()
+            self._replace()
 
     def _unmount(self) -> None:
         """Unmount; what is still open may be read to its end, for a while."""

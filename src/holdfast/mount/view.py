@@ -112,6 +112,11 @@ class VersionView:
         """Bytes that came from the store, but for the root."""
         return sum(source.fetched for source in self._sources)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the threads that read from a store are used up by reads that do not come back."""
+        return any(source.is_exhausted for source in self._sources)
+
     def listen(self, tell: Callable[[str], None]) -> None:
         """Tell somebody, in a sentence, whatever keeps a right answer from being given."""
         self._events.listen(tell)

@@ -52,13 +52,20 @@ class StoredFiles:
         from holdfast.transfer.download import Download
         from holdfast.transfer.engine import Engine
 
-        engine = Engine(_JOBS, progress=_Moved(moved))
+        came: list[int] = []
+
+        def told(count: int) -> None:
+            came.append(count)
+            self._count(count)
+            moved(count)
+
+        engine = Engine(_JOBS, progress=_Moved(told))
         download = Download(self._store, engine, path, path.with_name(path.name + ".scratch"))
         plain = replace(entry, mode=None, mtime=None)
         try:
             download.files(plan_objects(*self._of, [plain]), Manifest((plain,), single=True))
         finally:
-            self._count(download.outcome.bytes)
+            self._count(download.outcome.bytes - sum(came))
 
     def data(self, entry: Entry) -> bytes:
         """A small file, verified.
@@ -145,6 +152,11 @@ class WholeFiles:
             if job.data is not None:
                 return job.data
         raise LocalError(f"{entry.path}: what was read is removed at once", subject=entry.path, hint=_HINT)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the threads that read are used up by reads that do not come back."""
+        return self._workers.is_exhausted
 
     def close(self) -> None:
         """Read no more."""

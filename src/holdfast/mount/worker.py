@@ -29,6 +29,7 @@ from holdfast.mount.handles import Handles
 from holdfast.mount.operations import Operations, no_open, plain_open
 from holdfast.mount.order import Order
 from holdfast.mount.passing import Passing
+from holdfast.mount.restarts import Patience
 from holdfast.mount.serving import Server
 from holdfast.mount.unanswered import SIZE as UNANSWERED
 from holdfast.mount.unanswered import Unanswered
@@ -67,9 +68,13 @@ def main(arguments: list[str]) -> int:
     server = _server(end, order, view, told[0]["go"], told[1])
     beats.counts = lambda: [*server.counts(), getattr(view, "bytes_fetched", 0)]
     server.start()
+    patience = Patience(order.deadline)
     while not server.ended.is_set():
         if select.select([end], [], [], control.BEAT)[0] and control.receive(end) is None:
             break
+        exhausted = server.is_exhausted or getattr(view, "is_exhausted", False)
+        if patience.ends(time.monotonic(), exhausted=exhausted, fetched=getattr(view, "bytes_fetched", 0)):
+            control.send(end, {"hung": True})
     with suppress(Exception):
         view.close()
     return 0

@@ -48,6 +48,12 @@ class Workers:
                 self._threads += 1
                 threading.Thread(target=self._run, name="holdfast-reader", daemon=True).start()
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether so many threads are lost that no more are started in place of others."""
+        with self._wanted:
+            return self._lost() >= _LOST
+
     def _lost(self) -> int:
         late = time.monotonic() - self._late
         return sum(since < late for since, _ in self._begun.values())
