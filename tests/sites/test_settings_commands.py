@@ -52,10 +52,10 @@ def test_check__explains_each_rule(site):
 
 
 def test_check__json(site):
-    """check --json is one document of ok, errors, warnings and plan."""
+    """check --json is one document of ok, errors, warnings, plan and advice."""
     site.write("persist_assets_to_cloud = 1\n")
     document = site.site("check")
-    assert set(document) == {"ok", "errors", "warnings", "plan"}
+    assert set(document) == {"ok", "errors", "warnings", "plan", "advice"}
     assert document["plan"]["mounts"][0]["buckets"] == ["www-example-com-assets-images"]
     site.write('persist_assets_to_cloud = 1\nbuild = "virgin"\n')
     ended = site("site", "check", "--json")

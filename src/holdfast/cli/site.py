@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from holdfast.cli.advising import advice_lines, print_plugin
 from holdfast.cli.attachments import attach_command, detach_command, purge_command, status_command
 from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from holdfast.sites.loading import Site
     from holdfast.sites.plan import Plan, Resolved
+    from holdfast.sites.strategies import Advice
     from holdfast.sites.values import CopySettings
 
 __all__ = ["shown_plan", "site_command"]
@@ -142,7 +144,8 @@ def check_command(session: Session, *, file: str | None, template: str | None) -
     """Judge every rule of a site's settings, and touch nothing.
 
     Where media are to be mounted and every other rule agrees, the newest backup of the period that the site is built from is looked at,
-    too; a store that does not answer is a warning.
+    too; a store that does not answer is a warning. Then it is said which way to treat media fits: a plugin, sync, or mounts, by how many
+    files there are and how they grow, with an estimate of what a month of each would cost.
 
     Examples:
       asset site check
@@ -152,10 +155,13 @@ def check_command(session: Session, *, file: str | None, template: str | None) -
 
     site = load_site(file, template)
     resolved = _looked_up(session, site, site.resolve())
+    advice = None if resolved.plan is None else _advice(session, resolved.plan)
     if session.json:
-        print_json(_document(resolved))
+        print_json(_document(resolved) | {"advice": plain(advice)})
     else:
         print_lines(_explained(resolved))
+        if advice is not None:
+            print_lines(advice_lines(advice))
     return 0 if resolved.plan is not None else KINDS["usage"][0]
 
 
@@ -175,6 +181,15 @@ def _looked_up(session: Session, site: Site, resolved: Resolved) -> Resolved:
     except HoldfastError as error:
         warning = Problem(site.settings.called("build"), f"the backup could not be looked at: {error.message}")
         return replace(resolved, warnings=(*resolved.warnings, warning))
+
+
+def _advice(session: Session, plan: Plan) -> Advice:
+    from holdfast.sites.sizing import media_facts
+    from holdfast.sites.stores import Stores
+    from holdfast.sites.strategies import advise
+
+    stores = Stores(plan.stores, progress=session.progress, jobs=session.jobs, limit_rate=session.limit_rate)
+    return advise(plan, media_facts(plan, stores))
 
 
 def _document(resolved: Resolved) -> dict[str, object]:
@@ -198,15 +213,24 @@ def _explained(resolved: Resolved) -> Iterator[str]:
 
 @command("show")
 @site_options
-def show_command(session: Session, *, file: str | None, template: str | None) -> None:
+@click.option("--plugin", metavar="NAME", help="Print the settings of an offload plugin: wordpress or joomla.")
+def show_command(session: Session, *, file: str | None, template: str | None, plugin: str | None) -> None:
     """Print what a site's settings come to.
+
+    With --plugin, they are printed as the settings of a plugin with which the application itself puts its media into the bucket that a
+    deployment would fill. Keys are not among them.
 
     Examples:
       asset site show --json
+      asset site show --plugin wordpress > offload.php
     """
     from holdfast.sites.loading import load_site
 
-    shown = shown_plan(load_site(file, template).plan)
+    site = load_site(file, template)
+    if plugin is not None:
+        print_plugin(session, site, plugin)
+        return
+    shown = shown_plan(site.plan)
     if session.json:
         print_json(shown)
     else:

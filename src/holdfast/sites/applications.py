@@ -14,13 +14,17 @@ __all__ = ["APPLICATIONS", "Application"]
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """``media`` is mounted where nothing else is said; ``marks`` are paths by which its backups are known."""
+    """``media`` is mounted where nothing else is said; ``marks`` are paths by which its backups are known.
+
+    ``plugin`` is one of its own that puts media into a bucket, so that nothing needs to be mounted.
+    """
 
     name: str
     media: tuple[str, ...] = ()
     config_file: str | None = None
     local: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    plugin: str | None = None
 
 
 _SCRATCH: Final = ("logs", "tmp", "cache")
@@ -32,6 +36,7 @@ _ALL: Final = (
         config_file="configuration.php",
         local=(*_SCRATCH, "administrator/logs", "administrator/cache"),
         marks=("administrator/index.php", "includes/app.php"),
+        plugin="Akeeba Amazon S3 Filesystem",
     ),
     Application(
         "wordpress",
@@ -39,6 +44,7 @@ _ALL: Final = (
         config_file="wp-config.php",
         local=(*_SCRATCH, "wp-content/cache"),
         marks=("wp-load.php", "wp-includes/version.php"),
+        plugin="WP Offload Media",
     ),
     Application(
         "drupal",
@@ -46,6 +52,7 @@ _ALL: Final = (
         config_file="sites/default/settings.php",
         local=_SCRATCH,
         marks=("core/lib/Drupal.php", "core/core.services.yml"),
+        plugin="S3 File System (s3fs)",
     ),
     Application(
         "moodle",
@@ -53,6 +60,7 @@ _ALL: Final = (
         config_file="config.php",
         local=(*_SCRATCH, "moodledata/cache", "moodledata/localcache", "moodledata/temp", "moodledata/sessions"),
         marks=("lib/moodlelib.php", "version.php"),
+        plugin="Alternative File System (objectfs)",
     ),
 )
 #: By name.
