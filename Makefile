@@ -9,10 +9,10 @@ BENCH ?= --million
 COMPILE := $(PYTHON) -m compileall -q src tests bench
 FUZZ ?= 60
 
-.PHONY: help setup services demo test check bench soak fuzz format lock clean
+.PHONY: help setup services demo test test-site check bench soak fuzz format lock clean
 
 help:  ## list these commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 setup:  ## make .venv with everything that checks and tests need
 	@tools/bootstrap dev
@@ -28,6 +28,9 @@ demo:  ## push, list, fetch and verify an asset (needs the runtime packages only
 
 test: services  ## the whole test suite, lowest layer first
 	$(PYTHON) -m pytest $(SUITES) $(TESTARGS)
+
+test-site: services  ## the seed's workflow on 2,000 images
+	HOLDFAST_TEST_IMAGES=2000 $(PYTHON) -m pytest tests/sites/test_walk.py $(TESTARGS)
 
 check: setup  ## format, lint, types, import layers, documentation
 	$(PYTHON) -m ruff format --check .

@@ -68,8 +68,10 @@ class WebServer(SiteRunner):
 class Fleet:
     """A site on a server, its build machine, and its web servers."""
 
-    def __init__(self, service: Service, folder: Path, *, mounter: str = "rclone", text: str = "") -> None:
-        self.service, self.folder, self.mounter, self.text = service, folder, mounter, text
+    def __init__(
+        self, service: Service, folder: Path, *, mounter: str = "rclone", text: str = "", user: str = ME
+    ) -> None:
+        self.service, self.folder, self.mounter, self.text, self.user = service, folder, mounter, text, user
         self.name = f"a{uuid.uuid4().hex[:10]}.example.com"
         self.store_url = service.fresh_store()
         self.variables = dict(service.env)
@@ -115,7 +117,7 @@ class Fleet:
             f'site_url = "{self.name}"',
             f"persist_assets_to_cloud = {persist}",
             f'mounter = "{self.mounter}"',
-            f'web_user = "{ME}"',
+            f'web_user = "{self.user}"',
             self.text,
             text,
         ]

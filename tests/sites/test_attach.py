@@ -210,6 +210,24 @@ def test_attach__links_planted_in_the_path(ceph, tmp_path):
         assert mounted_at(str(empty)) is None
 
 
+def test_attach__whole_webroot(ceph, tmp_path):
+    """A whole webroot without anything that stays local is mounted in place of the webroot, and can be written over."""
+    require_fuse()
+    text = 'directories_to_mount = "WHOLE-WEBROOT"\n'
+    with fleet_of(ceph, tmp_path, text=text + 'application = "none"\n') as fleet:
+        web = fleet.server("web1")
+        before = files_of(web.webroot)
+        web.site("attach")
+        assert web.mounted() == [str(web.webroot)]
+        there = {path: data for path, data in files_of(web.webroot).items() if not path.startswith(".holdfast/")}
+        assert there == before
+        (web.webroot / "index.php").write_bytes(b"a new page")
+        assert set(os.listdir(web.folder)) >= {"www", ".www.held"}
+        web.site("detach")
+        assert files_of(web.webroot) == before
+        assert fleet.media("webroot")["index.php"] == b"a new page"
+
+
 def test_attach__linked_webroot(shared):
     """A webroot whose own path has a link is refused, with the path to write instead."""
     web = shared.server(shared.fresh())
