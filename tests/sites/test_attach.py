@@ -228,6 +228,17 @@ def test_attach__whole_webroot(ceph, tmp_path):
         assert fleet.media("webroot")["index.php"] == b"a new page"
 
 
+def test_attach__what_is_not_mounted_yet(shared):
+    """Merged directories, and a whole webroot of an application that keeps something on each machine, are refused by name, and nothing is touched."""
+    name = shared.fresh()
+    web = shared.server(name, text='directories_to_mount = "merge=images2"')
+    before = files_of(web.webroot)
+    assert "merged of 2 buckets" in web.fails(1, "attach")["message"]
+    shared.settings(web, text='directories_to_mount = "WHOLE-WEBROOT"')
+    assert "configuration.php" in web.fails(1, "attach")["message"]
+    assert (files_of(web.webroot), web.mounted()) == (before, [])
+
+
 def test_attach__linked_webroot(shared):
     """A webroot whose own path has a link is refused, with the path to write instead."""
     web = shared.server(shared.fresh())

@@ -46,6 +46,15 @@ def test_units__of_a_site():
     assert (timer["OnUnitActiveSec"], timer["Persistent"]) == ("600", "yes")
 
 
+def test_units__that_attach():
+    """Where media are mounted a unit mounts them after a boot, before the web server, and leaves the mounts alone when it is over."""
+    found = units("www-example-com", "/etc/site.toml", "/opt/hf/bin/asset", {}, mounts=True)
+    unit = parsed(found["holdfast-site-www-example-com-attach.service"])
+    assert words(unit) == ["/opt/hf/bin/asset", "site", "attach", "--file", "/etc/site.toml"]
+    assert "nginx.service" in unit["Unit"]["Before"]
+    assert (unit["Service"]["KillMode"], unit["Service"]["RemainAfterExit"]) == ("process", "yes")
+
+
 def test_calendar__has_every_period():
     """Every period that is scheduled has its times in systemd's words."""
     assert set(_CALENDAR) == set(PERIOD_SECONDS)

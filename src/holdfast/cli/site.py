@@ -123,7 +123,11 @@ def _write_units(session: Session, file: str | None, folder: Path) -> None:
     site = load_site(file, None)
     program, jobs = Path(sys.executable).parent / "asset", jobs_of(site.plan)
     texts = units(
-        site.plan.site, str(site.origin.resolve()), str(program), {name: job.when for name, job in jobs.items()}
+        site.plan.site,
+        str(site.origin.resolve()),
+        str(program),
+        {name: job.when for name, job in jobs.items()},
+        mounts=bool(site.plan.mounts),
     )
     for name in texts:
         if (folder / name).exists():

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.config import load
-from holdfast.errors import BusyError
+from holdfast.errors import BusyError, UnsupportedError, UsageError
 from holdfast.model.result import NoProgress
 from holdfast.mount.registry import Registry
 from holdfast.sites.agreed import Agreed
 from holdfast.sites.backup import Guarded, back_up
 from holdfast.sites.copies import Copies, orders_of
+from holdfast.sites.nodes import node_name
 from holdfast.sites.notices import FAILED, OK, Observation
 from holdfast.sites.places import look
 from holdfast.sites.schedule import patience
+from holdfast.sites.standing import status
 from holdfast.sites.stores import Stores
 from holdfast.sites.sync import Syncer
 from holdfast.sites.watching import once
@@ -163,6 +165,27 @@ def _look_at_mounts(context: Context) -> Outcome:
     return Outcome((*seen, Observation("job", "mounts", OK)))
 
 
+def _standing(plan: Plan) -> Iterable[Job]:
+    if plan.mounts and plan.run.mounts:
+        yield Job("status", _LOOK, _tell_status, ("job", "status"))
+
+
+def _tell_status(context: Context) -> Outcome:
+    """Tell the other web servers what is mounted here, by reading through it; the reads are other processes, and none is waited for long."""
+    plan = context.plan
+    stores = Stores(plan.stores, progress=_Stoppable(context.alive))
+    try:
+        report = status(plan, context.settings, stores, node_name(plan.state))
+    except (UnsupportedError, UsageError) as error:  # what is never mounted on this server
+        return Outcome((Observation("job", "status", OK, error.message),))
+    known = [each for each in report.directories if each.bytes is not None]
+    gauges: dict[Gauge, float] = {
+        ("bucket_bytes", (("bucket", each.bucket),)): float(each.bytes or 0) for each in known
+    }
+    gauges |= {("held_bytes", (("directory", each.directory),)): float(each.held_bytes) for each in report.directories}
+    return Outcome((Observation("job", "status", OK),), gauges)
+
+
 def _places(mount: MountPlan) -> tuple[str, ...]:
     return mount.branches or (mount.place,)
 
@@ -207,6 +230,7 @@ MAKERS: Final[dict[str, Callable[[Plan], Iterable[Job]]]] = {
     "replicate": _copies,
     "sync": _syncs,
     "mounts": _mounts,
+    "status": _standing,
     "stores": _stores,
 }
 

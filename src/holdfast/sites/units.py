@@ -47,12 +47,22 @@ WantedBy=timers.target
 """
 
 
-def units(site: str, file: str, program: str, jobs: Mapping[str, str | float]) -> dict[str, str]:
-    """The units of a site whose settings are in ``file``; ``program`` is the path of ``asset``, ``jobs`` name → when."""
+def units(
+    site: str, file: str, program: str, jobs: Mapping[str, str | float], *, mounts: bool = False
+) -> dict[str, str]:
+    """The units of a site whose settings are in ``file``; ``program`` is the path of ``asset``, ``jobs`` name → when.
+
+    ``mounts``: there is also one that mounts its media after a boot, before the web server starts. It must end with none of the mounts.
+    """
     name = f"holdfast-site-{site}"
     command = f"ExecStart={_word(program)} site run --file {_word(file)}"
     stays = f"Type=exec\n{command}\nRestart=on-failure\nRestartSec=5\nTimeoutStopSec=90\n"
     found = {f"{name}.service": _SERVICE.format(what=f"The site {site}", body=stays) + _INSTALL}
+    if mounts:
+        attach = f"ExecStart={_word(program)} site attach --file {_word(file)}"
+        body = f"Type=oneshot\nRemainAfterExit=yes\nKillMode=process\n{attach}\nRestart=on-failure\nRestartSec=15\n"
+        text = _SERVICE.format(what=f"Media of the site {site}", body=body) + _INSTALL
+        found[f"{name}-attach.service"] = text.replace(_ORDER, f"{_ORDER}Before={_WEB}\n", 1)
     for job, when in jobs.items():
         what, unit = f"The site {site}: {job}", f"{name}-{job.replace(' ', '-')}"
         once = f"Type=oneshot\n{command} --job {_word(job)}\n"
@@ -61,6 +71,8 @@ def units(site: str, file: str, program: str, jobs: Mapping[str, str | float]) -
     return found
 
 
+_ORDER: Final = "After=network-online.target\n"
+_WEB: Final = "nginx.service apache2.service httpd.service lighttpd.service"
 _INSTALL: Final = """
 [Install]
 WantedBy=multi-user.target
