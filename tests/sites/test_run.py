@@ -84,7 +84,7 @@ def settled(runner: Runner) -> None:
 def test_jobs__of_a_site(copied, site):
     """A site has a job for each period, its copies, its mounts and its stores; one without buckets has its backups."""
     names = [f"backup {period}" for period in ("hourly", "daily", "weekly", "monthly", "bimonthly")]
-    assert list(jobs_of(plan_of(copied)[0])) == [*names, "replicate", "mounts", "stores"]
+    assert list(jobs_of(plan_of(copied)[0])) == [*names, "replicate", "mounts", "status", "stores"]
     site.write(after='[run]\nbackups = ["daily"]\n')
     assert list(jobs_of(plan_of(site)[0])) == ["backup daily"]
 
@@ -269,7 +269,7 @@ def test_run__one_job(copied):
     assert [each["level"] for each in told(copied) if each["name"] == "all"] == ["ERROR"]
     assert "replicate" in copied.fails(2, "run", "--job", "replicat")["hint"]
     listed = copied.site("run", "--list")
-    assert [each["job"] for each in listed][-3:] == ["replicate", "mounts", "stores"]
+    assert [each["job"] for each in listed][-4:] == ["replicate", "mounts", "status", "stores"]
 
 
 def test_run__backups(site):
