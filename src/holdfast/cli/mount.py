@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.completion import complete_directory, complete_mounted, complete_mounter, complete_spec
 from holdfast.cli.options import Session, command
 from holdfast.cli.output import human_time, plain, print_json, print_lines, print_table
 from holdfast.errors import HoldfastError, NotFoundError, UnsupportedError, UsageError
@@ -23,9 +24,15 @@ __all__ = ["mount_command", "mounts_command", "unmount_command"]
 
 
 @command("mount")
-@click.argument("source", metavar="SOURCE")
-@click.argument("directory", metavar="DIR")
-@click.option("--with", "mounter", metavar="MOUNTER", help="Mount a bucket: rclone, s3fs, goofys, geesefs or mount-s3.")
+@click.argument("source", metavar="SOURCE", shell_complete=complete_spec)
+@click.argument("directory", metavar="DIR", shell_complete=complete_directory)
+@click.option(
+    "--with",
+    "mounter",
+    metavar="MOUNTER",
+    shell_complete=complete_mounter,
+    help="Mount a bucket: rclone, s3fs, goofys, geesefs or mount-s3.",
+)
 @click.option(
     "-o", "options", multiple=True, metavar="OPTION", help="ro, noexec, allow_other, needs=..., or the mounter's own."
 )
@@ -176,7 +183,7 @@ def mounts_command(session: Session) -> None:
 
 
 @command("unmount")
-@click.argument("directory", metavar="[DIR]", required=False)
+@click.argument("directory", metavar="[DIR]", required=False, shell_complete=complete_mounted)
 @click.option("--wait", is_flag=True, help="Wait until nobody uses it and all is sent; says who does.")
 @click.option("--discard", is_flag=True, help="Unmount though it is in use, and give up what was not sent or pushed.")
 @click.option("--all", "everything", is_flag=True, help="Unmount everything that this user has mounted.")
