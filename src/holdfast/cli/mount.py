@@ -56,6 +56,9 @@ def mount_command(
     must be installed. It returns once it is mounted; a supervisor stays, which replaces a program that dies or hangs. While no bucket is
     mounted, DIR cannot be written. With --writable changes lie above the version, and are found again at the next mount of the asset there.
 
+    Of a version -o takes noexec and allow_other; of a bucket the mounter's own options, too. Other users come into a mount only with -o allow_other.
+    So that it is there when the machine starts, write a line with the type fuse.holdfast into /etc/fstab, or use a unit of deploy/.
+
     Examples:
       asset mount nlp/bert:1 /mnt/bert
       asset mount nlp/bert /mnt/bert --writable
@@ -153,6 +156,9 @@ def mounts_command(session: Session) -> None:
 
     Mounts are found again after a reboot or a crash, as dead ones, until they are mounted again or unmounted. No mount is touched.
 
+    HEALTH says what is wrong, RESTARTS how often what serves it was replaced. What happened is in events.log, in the mount's folder below
+    ~/.local/state/holdfast/mounts.
+
     Examples:
       asset mounts
       asset mounts --json
@@ -191,7 +197,8 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
     """Unmount a directory, and end its supervisor.
 
     What was written is sent to the bucket first. A directory that is in use stays mounted, and who uses it is named; so does a version with
-    changes that were not pushed, which are named. What a crash or a reboot left is cleaned up.
+    changes that were not pushed, which are named: push them (asset push DIR), or give them up with --discard. What a crash or a reboot left is
+    cleaned up. A dead mount of another program is none of asset's: umount -l takes it away.
 
     Examples:
       asset unmount /srv/media
