@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from holdfast.mount.registry import MountSettings, Registry
+
 
 def completed(asset, line: str, **environ: str | None) -> list[str]:
     """The answers to a line whose last word is being typed."""
@@ -43,6 +45,20 @@ def test_complete__names_and_versions(pushed) -> None:
     assert completed(pushed, "asset fetch nl") == ["nlp/bert"]
     assert completed(pushed, "asset fetch nlp/bert:") == ["nlp/bert:stable", "nlp/bert:0.1", "nlp/bert:0.0"]
     assert completed(pushed, "asset fetch nlp/bert:0.1") == ["nlp/bert:0.1"]
+
+
+def test_complete__mounts(pushed, tmp_path) -> None:
+    """A mount's source is completed as a spec, its directory by the shell, its mounter from those there are; unmounting, what is mounted."""
+    assert completed(pushed, "asset mount nlp/bert:0.1") == ["nlp/bert:0.1"]
+    assert completed(pushed, "asset mount nlp/bert /mn") == ["/mn"]
+    assert completed(pushed, "asset mount s3://b /mnt --with g") == ["goofys", "geesefs"]
+    state = tmp_path / "state"
+    registry = Registry(state / "holdfast" / "mounts")
+    for name in ("one", "other"):
+        with registry.claimed(MountSettings(str(tmp_path / name), "nlp/bert", "version", {})):
+            pass
+    assert completed(pushed, f"asset unmount {tmp_path}/on", XDG_STATE_HOME=str(state)) == [f"{tmp_path}/one"]
+    assert completed(pushed, "asset unmount /elsewhere", XDG_STATE_HOME=str(state)) == [""]
 
 
 def test_complete__silent_on_errors(asset) -> None:

@@ -154,9 +154,11 @@ def test_writable__worker_killed(shell):
     shell.ok("unmount", shell.dir, "--discard")
 
 
-@pytest.mark.parametrize("words", [["--follow"], ["--foreground"], ["-o", "ro"], ["--with", "rclone"]])
+@pytest.mark.parametrize(
+    "words", [["--follow"], ["--foreground"], ["-o", "ro"], ["-o", "noexec"], ["--with", "rclone"]]
+)
 def test_writable__with_what_it_does_not_go(shell, words):
-    """--writable with --follow, --foreground, -o ro or a mounter is exit 2, and nothing is mounted."""
+    """--writable with --follow, --foreground, -o ro, -o noexec or a mounter is exit 2, and nothing is mounted."""
     source = "s3://bucket" if "--with" in words else "nlp/n"
     assert shell.refused(2, "mount", source, shell.dir, "--writable", *words)["kind"] == "usage"
     assert shell.json("mounts") == []

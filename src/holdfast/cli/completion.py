@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
 
 from holdfast.cli.options import Session, command
 from holdfast.cli.output import print_lines
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from holdfast.repository import Repository
 
-__all__ = ["complete_name", "complete_spec", "completion_command"]
+__all__ = [
+    "complete_directory",
+    "complete_mounted",
+    "complete_mounter",
+    "complete_name",
+    "complete_spec",
+    "completion_command",
+]
 
 #: Seconds that a person who pressed a key waits at most.
 _PATIENCE = 1.0
@@ -84,6 +91,29 @@ def complete_spec(context: click.Context, parameter: click.Parameter, incomplete
     if not colon:
         return _answered(context, lambda repository: _names(repository, incomplete))
     return _answered(context, lambda repository: _specs(repository, name, version))
+
+
+def complete_directory(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Directories, as the shell finds them itself: one that may be a hung mount is not looked at here."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def complete_mounted(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Where this user has mounted something, as the records tell; no mount is touched."""
+    session = context.find_object(Session) or Session()
+    with contextlib.suppress(Exception):
+        from holdfast.mount.live.mounting import registry_of
+
+        places = [record.settings.dir for record in registry_of(session.settings).records()]
+        return [place for place in places if place.startswith(incomplete)]
+    return []
+
+
+def complete_mounter(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Programs that mount a live bucket."""
+    from holdfast.mount.live.templates import MOUNTERS
+
+    return [name for name in MOUNTERS if name.startswith(incomplete)]
 
 
 def _names(repository: Repository, incomplete: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.completion import complete_directory, complete_mounted, complete_mounter, complete_spec
 from holdfast.cli.options import Session, command
 from holdfast.cli.output import human_time, plain, print_json, print_lines, print_table
 from holdfast.errors import HoldfastError, NotFoundError, UnsupportedError, UsageError
@@ -23,9 +24,15 @@ __all__ = ["mount_command", "mounts_command", "unmount_command"]
 
 
 @command("mount")
-@click.argument("source", metavar="SOURCE")
-@click.argument("directory", metavar="DIR")
-@click.option("--with", "mounter", metavar="MOUNTER", help="Mount a bucket: rclone, s3fs, goofys, geesefs or mount-s3.")
+@click.argument("source", metavar="SOURCE", shell_complete=complete_spec)
+@click.argument("directory", metavar="DIR", shell_complete=complete_directory)
+@click.option(
+    "--with",
+    "mounter",
+    metavar="MOUNTER",
+    shell_complete=complete_mounter,
+    help="Mount a bucket: rclone, s3fs, goofys, geesefs or mount-s3.",
+)
 @click.option(
     "-o", "options", multiple=True, metavar="OPTION", help="ro, noexec, allow_other, needs=..., or the mounter's own."
 )
@@ -48,6 +55,9 @@ def mount_command(
     SOURCE is a spec, which is there at once and read as it is looked at; or with --with s3://bucket or s3://bucket/prefix, whose mounter
     must be installed. It returns once it is mounted; a supervisor stays, which replaces a program that dies or hangs. While no bucket is
     mounted, DIR cannot be written. With --writable changes lie above the version, and are found again at the next mount of the asset there.
+
+    Of a version -o takes noexec and allow_other; of a bucket the mounter's own options, too. Other users come into a mount only with -o allow_other.
+    So that it is there when the machine starts, write a line with the type fuse.holdfast into /etc/fstab, or use a unit of deploy/.
 
     Examples:
       asset mount nlp/bert:1 /mnt/bert
@@ -146,6 +156,9 @@ def mounts_command(session: Session) -> None:
 
     Mounts are found again after a reboot or a crash, as dead ones, until they are mounted again or unmounted. No mount is touched.
 
+    HEALTH says what is wrong, RESTARTS how often what serves it was replaced. What happened is in events.log, in the mount's folder below
+    ~/.local/state/holdfast/mounts.
+
     Examples:
       asset mounts
       asset mounts --json
@@ -176,7 +189,7 @@ def mounts_command(session: Session) -> None:
 
 
 @command("unmount")
-@click.argument("directory", metavar="[DIR]", required=False)
+@click.argument("directory", metavar="[DIR]", required=False, shell_complete=complete_mounted)
 @click.option("--wait", is_flag=True, help="Wait until nobody uses it and all is sent; says who does.")
 @click.option("--discard", is_flag=True, help="Unmount though it is in use, and give up what was not sent or pushed.")
 @click.option("--all", "everything", is_flag=True, help="Unmount everything that this user has mounted.")
@@ -184,7 +197,8 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
     """Unmount a directory, and end its supervisor.
 
     What was written is sent to the bucket first. A directory that is in use stays mounted, and who uses it is named; so does a version with
-    changes that were not pushed, which are named. What a crash or a reboot left is cleaned up.
+    changes that were not pushed, which are named: push them (asset push DIR), or give them up with --discard. What a crash or a reboot left is
+    cleaned up. A dead mount of another program is none of asset's: umount -l takes it away.
 
     Examples:
       asset unmount /srv/media

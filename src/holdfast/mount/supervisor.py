@@ -29,7 +29,7 @@ from holdfast.mount.order import Order, chosen
 from holdfast.mount.registry import MountSettings, Record
 from holdfast.mount.reporting import Reports
 from holdfast.mount.restarts import Restarts
-from holdfast.mount.table import detach
+from holdfast.mount.table import detach, mounted_at, place_of
 from holdfast.mount.unanswered import SIZE as UNANSWERED
 from holdfast.mount.wire import Opcode
 
@@ -96,6 +96,7 @@ class Supervisor:
         self._restart_at: float | None = None
         self._device = -1
         self._memory = -1
+        self._minor = -1
         self._agreed = Agreement(0, 0, can_skip_open=False, resends=False, passes=False)
         self._ends_at: float | None = None
         self._served_until = time.monotonic()
@@ -160,6 +161,8 @@ class Supervisor:
             os.close(self._device)
             raise
         device.set_read_ahead(self._directory, self._order.read_ahead)
+        found = mounted_at(str(self._directory))
+        self._minor = -1 if found is None else found.device
         self._memory = os.memfd_create("holdfast-mount")
         os.ftruncate(self._memory, HANDLES + UNANSWERED)  # it takes what is used of it
 
@@ -342,12 +345,13 @@ class Supervisor:
         """Unmount; what is still open may be read to its end, for a while."""
         if self._ends_at is not None:
             return
+        place = place_of(self._minor, str(self._directory))
         try:
-            device.unmount(self._directory)
+            device.unmount(Path(place))
         except BusyError:
             self._reports.event("unmounting", "files are in use")
             self._reports.state("unmounting")
-            detach(str(self._directory))
+            detach(place)
         except LocalError as error:
             self._reports.event("unmounting", str(error))
         self._ends_at = time.monotonic() + _GRACE

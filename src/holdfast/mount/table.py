@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Mounted", "abort", "detach", "mounted_at", "mounts", "restrict", "stacked_at"]
+__all__ = ["Mounted", "abort", "detach", "mounted_at", "mounts", "place_of", "restrict", "stacked_at"]
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
@@ -64,6 +64,12 @@ def mounts(table: str | None = None) -> list[Mounted]:
 def mounted_at(directory: str) -> Mounted | None:
     """What is mounted at this very directory, uppermost."""
     return next((each for each in reversed(mounts()) if each.dir == directory), None)
+
+
+def place_of(device: int, directory: str) -> str:
+    """Where the file system of a device is mounted: at this directory, or where that was moved to with a directory above it."""
+    places = [each.dir for each in mounts() if each.device == device]
+    return directory if directory in places or not places else places[-1]
 
 
 def stacked_at(directory: str) -> list[Mounted]:
