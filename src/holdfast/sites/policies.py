@@ -23,7 +23,7 @@ ROLES: Final = {
     "deploy": "the build machine: asset site deploy, detach --offline",
     "web": "every web server: asset site attach, status, purge, detach, and its mounter",
     "backup": "who makes backups: asset site backup, restore, drill",
-    "replicate": "who copies the buckets: asset site replicate, beside its own key pair at the other provider",
+    "replicate": "who copies the buckets: asset site replicate, here and at the other provider",
 }
 _READ: Final = ("s3:GetObject",)
 _WRITE: Final = (*_READ, "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
@@ -38,15 +38,15 @@ def policies(plan: Plan) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: the first store of the site is none on S3.
     """
-    parts = urlsplit(plan.stores[0].url)
-    if parts.scheme != "s3":
+    if urlsplit(plan.stores[0].url).scheme != "s3":
         raise UsageError(
             f"{plan.stores[0].url} is no bucket on S3", subject=plan.stores[0].url, hint="policies are for S3 only"
         )
-    store, prefix = parts.netloc, parts.path.strip("/")
+    stores = _places([store.url for store in plan.stores])
+    copies = _places([copy.store.url for copy in plan.copies]) if plan.mounts else []
     media = [bucket for mount in plan.mounts for bucket in mount.buckets]
     own = f"{OWN}/sites/{encode_name(plan.site)}"
-    common = [_statement(_LIST, [_bucket(store)])]
+    common = [_statement(_LIST, [_bucket(bucket) for bucket, _ in stores])]
     if media:
         common.append(_statement(_LIST, [_bucket(bucket) for bucket in media]))
     inside = [f"{_bucket(bucket)}/*" for bucket in media]
@@ -56,25 +56,33 @@ def policies(plan: Plan) -> dict[str, dict[str, Any]]:
             *_each(("s3:ListAllMyBuckets",), ["*"] if media else []),
             *_each(_MAKE, [_bucket(bucket) for bucket in media]),
             *_each(_CHANGE, inside),
-            _statement(_WRITE, [_key(store, prefix, "*")]),
-            _statement(("s3:DeleteObject",), [_key(store, prefix, f"{OWN}/probe/*")]),
+            _statement(_WRITE, _keys(stores, "*")),
+            _statement(("s3:DeleteObject",), _keys(stores, f"{OWN}/probe/*")),
         ],
         "web": [
             *_each(_CHANGE, inside),
-            _statement(_READ, [_key(store, prefix, "*")]),
-            _statement(_CHANGE, [_key(store, prefix, key) for key in kept]),
+            _statement(_READ, _keys(stores, "*")),
+            _statement(_CHANGE, _keys(stores, *kept)),
         ],
         "backup": [
-            _statement(_WRITE, [_key(store, prefix, "*")]),
-            _statement(("s3:DeleteObject",), [_key(store, prefix, f"{OWN}/probe/*")]),
+            _statement(_WRITE, _keys(stores, "*")),
+            _statement(("s3:DeleteObject",), _keys(stores, f"{OWN}/probe/*")),
         ],
         "replicate": [
             *_each(_CHANGE, inside),
-            _statement(_READ, [_key(store, prefix, "*")]),
-            _statement(_CHANGE, [_key(store, prefix, key) for key in (f"{own}/leases/*", f"{OWN}/probe/*")]),
+            *_each(_LIST, [_bucket(bucket) for bucket, _ in copies]),
+            *_each(_CHANGE, _keys(copies, "*")),
+            _statement(_READ, _keys(stores[:1], f"{OWN}/*")),
+            _statement(_CHANGE, _keys(stores[:1], f"{own}/leases/*", f"{OWN}/probe/*")),
         ],
     }
     return {role: {"Version": "2012-10-17", "Statement": [*common, *found]} for role, found in statements.items()}
+
+
+def _places(urls: Sequence[str]) -> list[tuple[str, str]]:
+    """Bucket and prefix of each that lies on S3."""
+    parts = [urlsplit(url) for url in urls]
+    return [(each.netloc, each.path.strip("/")) for each in parts if each.scheme == "s3"]
 
 
 def _each(actions: Sequence[str], resources: Sequence[str]) -> list[dict[str, Any]]:
@@ -90,5 +98,15 @@ def _bucket(name: str) -> str:
     return f"arn:aws:s3:::{name}"
 
 
-def _key(bucket: str, prefix: str, key: str) -> str:
-    return f"{_bucket(bucket)}/{prefix}/{key}" if prefix else f"{_bucket(bucket)}/{key}"
+def _keys(places: Sequence[tuple[str, str]], *keys: str) -> list[str]:
+    """These keys in each place."""
+    return [
+        f"{_bucket(bucket)}/{_literal(prefix)}/{key}" if prefix else f"{_bucket(bucket)}/{key}"
+        for bucket, prefix in places
+        for key in keys
+    ]
+
+
+def _literal(prefix: str) -> str:
+    """A prefix in which nothing is a pattern or a variable of a policy: ``a*`` would be the keys of all that begins so."""
+    return "".join(f"${{{each}}}" if each in "*?$" else each for each in prefix)
