@@ -55,7 +55,6 @@ def mount_command(
     SOURCE is a spec, which is there at once and read as it is looked at; or with --with s3://bucket or s3://bucket/prefix, whose mounter
     must be installed. It returns once it is mounted; a supervisor stays, which replaces a program that dies or hangs. While no bucket is
     mounted, DIR cannot be written. With --writable changes lie above the version, and are found again at the next mount of the asset there.
-
     Of a version -o takes noexec and allow_other; of a bucket the mounter's own options, too. Other users come into a mount only with -o allow_other.
     So that it is there when the machine starts, write a line with the type fuse.holdfast into /etc/fstab, or use a unit of deploy/.
 
@@ -155,7 +154,6 @@ def mounts_command(session: Session) -> None:
     """List what this user has mounted, and how it is.
 
     Mounts are found again after a reboot or a crash, as dead ones, until they are mounted again or unmounted. No mount is touched.
-
     HEALTH says what is wrong, RESTARTS how often what serves it was replaced. What happened is in events.log, in the mount's folder below
     ~/.local/state/holdfast/mounts.
 

@@ -43,6 +43,9 @@ _APPLICATIONS: Final = ("none", "joomla", "wordpress", "drupal", "moodle")
 def site_command(context: click.Context) -> None:
     """A website's webroot: its backups, and its media in buckets.
 
+    What belongs to a site stands in its site.toml (asset site init writes one). Media directories can live in buckets that are
+    mounted in place on every web server; the webroot itself is kept in backups, and can be kept alike between servers.
+
     Examples:
       asset site init --site-url www.example.com --store s3://example-holdfast/site
       asset site check
