@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -254,6 +256,48 @@ def test_push__a_file_is_open_for_writing(desk):
     assert desk.repository.show("n:0.2").parent == "0.1"
     assert (desk.fetched("0.2") / "log").read_bytes() == b"first, second"
     assert desk.edits.read().base.version == "0.2"
+
+
+@needs_root
+@pytest.mark.parametrize("how", ["namespace", "bind"])
+def test_push__a_file_is_open_for_writing_elsewhere(desk, tmp_path, how):
+    """Who writes by way of another mount of it, as a container or a service does, is waited for like everybody else; nothing of his is lost."""
+    desk.mount()
+    there = tmp_path / "bound" if how == "bind" else desk.dir
+    if how == "bind":
+        there.mkdir()
+        subprocess.run(["mount", "--bind", desk.dir, there], check=True)
+    around = ["unshare", "--mount", "--propagation", "private"] if how == "namespace" else []
+    script = f"exec 3> {there}/log; printf first >&3; echo begun; read word; printf ', second' >&3 && echo written"
+    with subprocess.Popen(
+        [*around, "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "begun\n"
+        time.sleep(2.1)  # a file of this moment would be taken along for its time alone
+        assert desk.push().version == "0.1"
+        with pytest.raises(BusyError, match="is in use"):
+            desk.unmount()
+        assert writer.communicate("go on\n")[0] == "written\n"
+    assert (desk.dir / "log").read_bytes() == b"first, second"
+    assert desk.push().version == "0.2"
+    assert (desk.fetched("0.2") / "log").read_bytes() == b"first, second"
+    with suppress(OSError):  # what lies elsewhere is of before, and takes nothing more that would be lost
+        (there / "late").write_bytes(b"late")
+        assert (desk.dir / "late").read_bytes() == b"late"
+
+
+@needs_root
+def test_push__a_removed_file_is_still_open(desk):
+    """While a file that was removed is still open, the mount stays, and the next push moves it."""
+    desk.mount()
+    with (desk.dir / "d" / "b").open("rb") as file:
+        (desk.dir / "d" / "b").unlink()
+        assert desk.push().version == "0.1"
+        assert file.read() == TREE["d/b"]
+        assert not (desk.dir / "d" / "b").exists()
+    assert not desk.push().created
+    assert desk.edits.read().base.version == "0.1"
+    assert desk.status() == ([], [], [], [])
 
 
 @needs_root

@@ -308,7 +308,7 @@ def _unmount(repository: Repository, edits: Edits, record: EditsRecord) -> Chang
     if found := holders(record.directory):
         raise _in_use(record, "; ".join(map(str, found[:5])))
     if record.kind == "overlayfs" and not overlay.freeze(record.path, record.kind):
-        raise _in_use(record, "files in it are open for writing")
+        raise _in_use(record, overlay.HELD)
     try:
         changes = _lost(repository, edits, record, discard=False)
         overlay.unmount(record.path, record.kind)

@@ -4,7 +4,7 @@ The order, each step of which is gone on with where a process was killed in it:
 
 1. The push notes what it read, and the number that it claims (``edits.noted``). From here on the changes may be a version.
 2. The version is whole: it is mounted beside (``edits.mounted``), and writers in the directory are held (``edits.held``). While a file is open
-   for writing they cannot be: then the mount stays as it is, with all changes, and the next command tries again.
+   for writing, by way of whatever mount, they cannot be: then the mount stays as it is, with all changes, and the next command tries again.
 3. What was changed after the push read it is linked into new folders (``edits.left``), and the record names these (``edits.moved``).
 4. The new overlay takes the place of the old one in the directory (``edits.replaced``), and the old folders go.
 
@@ -153,7 +153,7 @@ class Mover:
             reach("edits.mounted")
         if is_mounted and not self._hold(record):
             self._drop(layers)
-            why = "files in it are open for writing" if record.kind == "overlayfs" else "somebody is in it"
+            why = overlay.HELD if record.kind == "overlayfs" else "somebody is in it"
             self.repository.engine.progress.warn(
                 f"{directory} stays at {record.base.name}:{record.base.version} while {why};"
                 f" asset push {directory} moves it to {base.version} afterwards"

@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["KINDS", "Layers", "choose", "freeze", "mount_over", "replace", "thaw", "unmount"]
+__all__ = ["HELD", "KINDS", "Layers", "choose", "freeze", "mount_over", "replace", "thaw", "unmount"]
 
 #: What the changes of each are called in ``/proc/self/mountinfo``.
 KINDS: Final = {"overlayfs": "overlay", "fuse-overlayfs": "fuse.fuse-overlayfs"}
-_MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 429, 430, 431, 432, 442
+#: Why :func:`freeze` may not be possible now.
+HELD: Final = "files in it are open for writing, or were removed and are still open"
+_MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _FSPICK = 429, 430, 431, 432, 433
 _CLOEXEC = 1
-_SET_STRING, _CREATE = 1, 6
-_RDONLY, _NOSUID, _NODEV = 1, 2, 4
+_SET_FLAG, _SET_STRING, _CREATE, _RECONFIGURE = 0, 1, 6, 7
+_NOSUID, _NODEV = 2, 4
 _FROM_EMPTY_PATH, _BENEATH = 0x4, 0x200
-_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_AT_FDCWD = -100
 _DETACH = 2
 #: Files above are whole and on their own, so that any version may lie below them.
 _OPTIONS: Final = {"redirect_dir": "off", "metacopy": "off", "index": "off", "xino": "off"}
@@ -64,10 +66,6 @@ class Layers:
     def work(self) -> Path:
         """Where a file is put together before it is there."""
         return self.folder / "work"
-
-
-class _Attributes(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "namespace")]
 
 
 @cache
@@ -229,20 +227,28 @@ def _run(directory: Path, name: str, *arguments: str, folder: Path | None = None
 
 
 def freeze(directory: Path, kind: str) -> bool:
-    """Let nothing at a directory be written any more; False while something in it is open for writing, or where that cannot be done."""
-    return kind == "overlayfs" and _set_attributes(directory, _Attributes(set=_RDONLY))
+    """Let nothing of what is mounted at a directory be written any more, wherever else that is mounted too (in a container, by a bind).
+
+    False while something in it is open for writing, or removed and still open, or where that cannot be done.
+    """
+    return kind == "overlayfs" and _reconfigured(directory, "ro")
 
 
 def thaw(directory: Path, kind: str) -> None:
     """Let it be written again."""
     if kind == "overlayfs":
-        _set_attributes(directory, _Attributes(clear=_RDONLY))
+        _reconfigured(directory, "rw")
 
 
-def _set_attributes(directory: Path, attributes: _Attributes) -> bool:
-    arguments = (os.fsencode(directory), 0, ctypes.byref(attributes), ctypes.sizeof(attributes))
+def _reconfigured(directory: Path, flag: str) -> bool:
+    """Set a flag of the file system, which all of its mounts have in common; False where somebody is in the way."""
     try:
-        _call(_MOUNT_SETATTR, _AT_FDCWD, *arguments)
+        picked = _call(_FSPICK, _AT_FDCWD, os.fsencode(directory), _CLOEXEC)
+        try:
+            _call(_FSCONFIG, picked, _SET_FLAG, flag.encode(), None, 0)
+            _call(_FSCONFIG, picked, _RECONFIGURE, None, None, 0)
+        finally:
+            os.close(picked)
     except OSError as error:
         if error.errno == errno.EBUSY:
             return False
