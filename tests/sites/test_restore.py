@@ -254,6 +254,31 @@ def test_restore__absolute_directories(site):
     assert (private / "paper.pdf").read_text() == "paper"
 
 
+def test_restore__link_in_place_of_an_absolute_directory(site):
+    """No link is followed between absolute_roots and a directory: neither is anything behind one moved or written, nor is it backed up."""
+    theirs, others = site.folder / "roots/theirs", site.folder / "others"
+    private = theirs / "shared/private"
+    private.mkdir(parents=True)
+    (private / "paper.pdf").write_text("paper")
+    (others / "private").mkdir(parents=True)
+    (others / "private/shadow").write_text("secret")
+    site.write(f'directories_to_mount = "{private}"\nabsolute_roots = ["{site.folder}/roots"]\n')
+    backed(site)
+    for planted, target in ((private, others / "private"), (theirs / "shared", others)):
+        planted.rename(f"{planted}.old")
+        planted.symlink_to(target)
+        assert "is a link" in site.fails(1, "restore", "hourly")["message"]
+        assert "is a link" in site.fails(1, "backup", "--period", "hourly")["message"]
+        planted.unlink()
+        (theirs / f"{planted}.old").rename(planted)
+    assert files_of(others) == {"private/shadow": b"secret"}
+    assert sorted(os.listdir(others)) == ["private"]
+    (private / "paper.pdf").write_text("changed")
+    told = site.site("restore", "hourly")
+    assert (private / "paper.pdf").read_text() == "paper"
+    assert (site.folder / told["aside"] / "paper.pdf").read_text() == "changed"
+
+
 @pytest.mark.parametrize("point", [p for p in POINTS if "restore" in p])
 def test_restore__killed(site, point):
     """Killed at any step, the same restore run again completes it, and every byte that was there is in the webroot or aside."""

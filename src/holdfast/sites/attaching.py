@@ -24,6 +24,7 @@ __all__ = [
     "Checked",
     "Spot",
     "aside_name",
+    "below_root",
     "directory_of",
     "judge_bucket",
     "not_ready",
@@ -78,11 +79,21 @@ def spot_of(mount: MountPlan, webroot: str, roots: Iterable[str]) -> Spot:
         return Spot(above or "/", name, _beside(webroot))
     if not mount.directory.startswith("/"):
         return Spot(webroot, mount.directory, _beside(webroot))
-    inside = [root.rstrip("/") for root in roots if mount.directory.startswith(root.rstrip("/") + "/")]
+    root, path = below_root(mount.directory, roots)
+    return Spot(root, path, _beside(root))
+
+
+def below_root(directory: str, roots: Iterable[str]) -> tuple[str, str]:
+    """The operator's folder in which an absolute directory lies, and its path below that.
+
+    Raises:
+        UsageError: it lies in none of the roots.
+    """
+    inside = [root.rstrip("/") for root in roots if directory.startswith(root.rstrip("/") + "/")]
     if not inside:
-        raise UsageError(f"{mount.directory} lies in none of absolute_roots", subject=mount.directory)
+        raise UsageError(f"{directory} lies in none of absolute_roots", subject=directory)
     root = max(inside, key=len)
-    return Spot(root, mount.directory[len(root) + 1 :], _beside(root))
+    return root, directory[len(root) + 1 :]
 
 
 def _beside(folder: str) -> str:

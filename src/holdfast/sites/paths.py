@@ -2,7 +2,8 @@
 
 Whoever may write into a webroot can plant ``images -> /etc`` at any moment. So no path below is ever handed to the system whole:
 each directory is opened in the one above it, must be a directory, and must lie on the folder's own file system, unless the caller
-says otherwise. The folder itself is the operator's, and its own path may have links.
+says otherwise. The folder itself is the operator's, and its own path may have links; one that lies below such a folder is reached as
+its insides are.
 """
 
 from __future__ import annotations
@@ -48,21 +49,41 @@ class Met:
 
 
 class Below:
-    """The insides of one folder; paths are relative, with slashes. Used in a ``with`` block."""
+    """The insides of one folder; paths are relative, with slashes. Used in a ``with`` block.
 
-    def __init__(self, root: Path | str) -> None:
+    ``path`` leads from an operator's folder to one that others may replace: no piece of it is followed where it is a link.
+    """
+
+    def __init__(self, root: Path | str, path: str = "") -> None:
         self.root = str(root)
         try:
             self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise LocalError(f"{error.strerror}: {self.root}", subject=self.root) from error
+        for piece in path.split("/") if path else ():
+            self._enter(piece)
         self._device = os.fstat(self._descriptor).st_dev
+
+    def _enter(self, piece: str) -> None:
+        above = self._descriptor
+        try:
+            self._descriptor = os.open(piece, _DIRECTORY, dir_fd=above)
+        except OSError as error:
+            raise self._refused(piece, error) from error
+        finally:
+            os.close(above)
+        self.root = f"{self.root.rstrip('/')}/{piece}"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+    @property
+    def status(self) -> os.stat_result:
+        """The stat of the folder itself."""
+        return os.fstat(self._descriptor)
 
     @contextmanager
     def directory(self, path: str, *, make: bool = False) -> Iterator[int]:

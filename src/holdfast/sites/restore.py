@@ -24,6 +24,7 @@ from holdfast.errors import ConflictError, HoldfastError, IntegrityError, UsageE
 from holdfast.failpoint import reach
 from holdfast.model.spec import AssetSpec
 from holdfast.repository import local_manifest
+from holdfast.sites.attaching import below_root
 from holdfast.sites.backup import OUTSIDE, OWN, environment
 from holdfast.sites.commands import run_commands
 from holdfast.sites.history import chosen
@@ -160,7 +161,7 @@ def restore(
                 change(work.copy, store, name, version)
             reach("site.restore-brought")
             report = RestoreReport(plan.site, f"{name}:{version}", version, store.url, plan.webroot, 0)
-            report = _InPlace(plan, work.copy, path, dry_run=dry_run).run(report)
+            report = _InPlace(plan, work.copy, path, settings.absolute_roots, dry_run=dry_run).run(report)
             extra = work.copy / OWN
             if not dry_run and settings.after_restore:
                 extra.mkdir(exist_ok=True)
@@ -173,34 +174,78 @@ def restore(
 
 @dataclass
 class _Roots:
-    """One folder that is restored: the webroot, or a directory of media outside of it."""
+    """One folder that is restored: the webroot, or a directory of media outside of it, at ``path`` below an operator's folder ``top``.
+
+    Whoever may write between the two can plant a link there, so the one is only ever reached from the other.
+    """
 
     copy: Path
-    root: Path
+    top: str
+    path: str = ""
     scope: str | None = None
     skip: Exclusion = field(default_factory=lambda: Exclusion(()))
+
+    @property
+    def root(self) -> str:
+        """Where it lies, for the table of mounts: links in the operator's own part are followed."""
+        top = os.path.realpath(self.top)
+        return f"{top.rstrip('/')}/{self.path}" if self.path else top
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a folder, or anything in its place."""
+        if not self.path:
+            return os.path.exists(self.top)
+        with Below(self.top) as top:
+            return top.look(self.path) is not None
+
+    def opened(self) -> Below:
+        """Its insides."""
+        return Below(self.top, self.path)
+
+    def make(self) -> None:
+        """Make it, where it is not there."""
+        if self.is_there:
+            return
+        if not self.path:
+            os.mkdir(self.top)
+        else:
+            with Below(self.top) as top:
+                top.make(self.path)
+
+    def beside(self) -> tuple[str, str]:
+        """A new folder beside it, for its owner only; as an operator's folder and the path below that."""
+        stamp = f"aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+        above, _, name = (self.path or self.top.rstrip("/")).rpartition("/")
+        top, inner = (self.top, f"{above}/" if above else "") if self.path else (above or "/", "")
+        with Below(top) as folder:
+            folder.make(f"{inner}.{name}.{stamp}", 0o700)
+        return top, f"{inner}.{name}.{stamp}"
 
 
 class _InPlace:
     """A restore in place, from a copy that lies beside the webroot."""
 
-    def __init__(self, plan: Plan, copy: Path, path: str | None, *, dry_run: bool) -> None:
+    def __init__(self, plan: Plan, copy: Path, path: str | None, tops: Sequence[str], *, dry_run: bool) -> None:
         self.plan = plan
         self.copy = copy
         self.path = path
+        self.tops = tops
         self.dry_run = dry_run
         self.skipped: list[str] = []
 
     def run(self, report: RestoreReport) -> RestoreReport:
         """Every folder of it."""
         patterns = (*self.plan.patterns, f"/{OWN}", f"/{OUTSIDE}*")
-        roots = [_Roots(self.copy, Path(self.plan.webroot), self.path, Exclusion(patterns))]
+        roots = [_Roots(self.copy, self.plan.webroot, "", self.path, Exclusion(patterns))]
         if self.path is None:
             outside = {
                 name: unquote(name.removeprefix(OUTSIDE)) for name in os.listdir(self.copy) if name.startswith(OUTSIDE)
             }
             roots += [
-                _Roots(self.copy / name, Path(at)) for name, at in sorted(outside.items()) if at in self.plan.outside
+                _Roots(self.copy / name, *below_root(at, self.tops))
+                for name, at in sorted(outside.items())
+                if at in self.plan.outside
             ]
         judged = [(each, *self._judge(each)) for each in roots]
         for each, changes, same, files in judged:
@@ -220,9 +265,9 @@ class _InPlace:
     def _judge(self, roots: _Roots) -> tuple[list[Change], int, int]:
         """What is to change in one folder, before anything is touched."""
         wanted = self._wanted(roots, local_manifest(roots.copy))
-        points = below(mount_points(), str(roots.root.resolve()))
+        points = below(mount_points(), roots.root)
         for point in points:
-            inner = os.path.relpath(point, roots.root.resolve())
+            inner = os.path.relpath(point, roots.root)
             inside = [path for path in wanted if f"{path}/".startswith(f"{inner}/")] if inner != "." else []
             if inside:
                 raise ConflictError(
@@ -230,7 +275,7 @@ class _InPlace:
                     subject=inside[0],
                     hint="media that live in a bucket are not restored from a backup; asset site detach unmounts",
                 )
-        if not roots.root.exists():
+        if not roots.is_there:
             return decide(wanted, {})[0], 0, len(wanted)
         present, pinned = _present(roots, wanted)
         changes, same = decide(wanted, present, pinned)
@@ -258,18 +303,12 @@ class _InPlace:
 
     def _apply(self, roots: _Roots, changes: list[Change]) -> str | None:
         """Do it; where what was there went."""
-        roots.root.mkdir(exist_ok=True)
-        owner = roots.root.stat()
-        place = (
-            roots.root.parent
-            / f".{roots.root.name}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
-        )
-        moves = any(change.what == "aside" for change in changes)
-        if moves:
-            place.mkdir(mode=0o700)
-        with Below(roots.root) as root, Below(roots.copy) as copy:
-            if moves:
-                with Below(place) as aside:
+        roots.make()
+        place = roots.beside() if any(change.what == "aside" for change in changes) else None
+        with roots.opened() as root, Below(roots.copy) as copy:
+            owner = root.status
+            if place is not None:
+                with Below(*place) as aside:
                     for change in changes:
                         if change.what == "aside":
                             root.move(change.path, aside, change.path)
@@ -279,7 +318,7 @@ class _InPlace:
                 if change.what != "aside":
                     self._put(root, copy, change, owner)
             root.sync()
-        return str(place) if moves else None
+        return "/".join(each.rstrip("/") for each in place) if place is not None else None
 
     def _put(self, root: Below, copy: Below, change: Change, owner: os.stat_result) -> None:
         status = copy.look(change.path)
@@ -287,11 +326,13 @@ class _InPlace:
             raise IntegrityError(f"{change.path} is gone from the copy", subject=change.path)
         if change.what == "make":
             root.make(change.path, stat.S_IMODE(status.st_mode))
+            if os.geteuid() == 0:
+                root.own(change.path, owner.st_uid, owner.st_gid)
         else:
+            if os.geteuid() == 0:  # before it is where others could put something else in its place
+                copy.own(change.path, owner.st_uid, owner.st_gid)
             copy.move(change.path, root, change.path)
             reach("site.restore-placed")
-        if os.geteuid() == 0:
-            root.own(change.path, owner.st_uid, owner.st_gid)
 
 
 def _present(roots: _Roots, wanted: dict[str, Entry]) -> tuple[dict[str, Present], set[str]]:
@@ -308,7 +349,7 @@ def _present(roots: _Roots, wanted: dict[str, Entry]) -> tuple[dict[str, Present
             return True
         return False
 
-    with Below(roots.root) as root:
+    with roots.opened() as root:
         for met in root.walk(skip=skip):
             if roots.scope is not None and roots.scope.startswith(f"{met.path}/") and met.kind == "dir":
                 pinned.add(met.path)
