@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,43 @@ def test_unmount__by_somebody_else(mounts, source, tmp_path):  # noqa: F811
     subprocess.run(["umount", place], check=True)
     until(lambda: processes_naming(tmp_path) == [])
     assert mounts.record.state.state == "unmounted"
+
+
+@needs_fuse
+def test_start__the_starter_is_killed(mounts, source, tmp_path):  # noqa: F811
+    """Where the command that mounts is killed before it is told, nothing is mounted, and no dead mount stays."""
+    place, mark = tmp_path / "mounted", tmp_path / "mark"
+    place.mkdir()
+    script = f"""
+from pathlib import Path
+from holdfast.mount.daemon import start
+from holdfast.mount.order import Order
+from holdfast.mount.registry import Registry
+order = Order("tests.mount.views:open_late", {{"folder": {str(source)!r}, "mark": {str(mark)!r}, "seconds": 1.0}})
+start(Registry(Path({str(mounts.registry.folder)!r})), Path({str(place)!r}), "nlp/x:1", order)
+"""
+    with subprocess.Popen([sys.executable, "-c", script]) as starter:
+        until(mark.exists)
+        starter.kill()
+    until(lambda: not processes_naming(tmp_path))
+    assert mounted_below(tmp_path) == []
+    assert os.listdir(place) == []
+    assert mounts.registry.records()[0].state.state == "unmounted"
+
+
+@needs_fuse
+def test_supervisor__where_no_worker_can_be_started(mounts, source):  # noqa: F811
+    """Where the machine lets no worker be started, requests wait; once it does, all is well again."""
+    place = mounts.mount(folder=source)
+    state = mounts.record.state
+    before = resource.prlimit(state.supervisor.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(state.supervisor.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    os.kill(state.worker.pid, signal.SIGKILL)
+    time.sleep(0.5)  # in which it tries
+    resource.prlimit(state.supervisor.pid, resource.RLIMIT_NOFILE, before)
+    assert (place / "file").read_bytes() == b"content"
+    assert mounts.record.state.supervisor == state.supervisor
+    until(lambda: mounts.record.state.state == "mounted")
 
 
 @needs_fuse

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -306,6 +307,32 @@ def test_reads__that_are_slow(mounts, source):  # noqa: F811
     for thread in threads:
         thread.join()
     assert took < 3.0
+
+
+def test_reads__where_no_thread_can_be_started(mounts, source):  # noqa: F811
+    """Where the machine has no more threads for a worker, reads go on with those that it has, and nobody hangs."""
+    place = mounts.mount(folder=source, slow="1", seconds=0.1)
+    worker = mounts.record.state.worker.pid
+    limit = _memory_of(worker) + 4_000_000  # a thread asks for more
+    resource.prlimit(worker, resource.RLIMIT_AS, (limit, limit))
+    found = {}
+    names = [f"1{number}" for number in range(40)]
+    threads = [
+        threading.Thread(target=lambda name=name: found.update({name: (place / name).read_bytes()}), daemon=True)
+        for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found == {name: CONTENT[int(name) : int(name) + 500] for name in names}
+    assert mounts.record.state.worker.pid == worker
+
+
+def _memory_of(pid: int) -> int:
+    """The addresses that a process has taken, in bytes."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def test_reads__past_their_deadline(mounts, source):  # noqa: F811

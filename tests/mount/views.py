@@ -140,6 +140,13 @@ def open_nothing(arguments: dict):
     raise VersionNotFoundError("there is no version 9 of a/b", subject="a/b:9", hint="asset versions a/b")
 
 
+def open_late(arguments: dict):
+    """Opens after so many ``seconds``, once there is the ``mark``."""
+    Path(arguments["mark"]).touch()
+    time.sleep(arguments["seconds"])
+    return FolderView(Path(arguments["folder"]))
+
+
 def open_dying(arguments: dict):
     """Ends the process at once, from the second time on."""
     mark = Path(arguments["mark"])

@@ -98,7 +98,8 @@ class Server:
             with suppress(OSError):
                 os.writev(self._device, (wire.error_reply(unique, errno.EIO),))
         with self._lock:
-            self._lead_by_another()
+            if not self._lead_by_another():
+                raise RuntimeError("no thread can be started")  # which ends the worker
         threading.Thread(target=self._watch, name="holdfast-watch", daemon=True).start()
 
     @property
@@ -112,16 +113,20 @@ class Server:
         return Counts(self._requests, self._reads, self._bytes, self._late)
 
     def _lead_by_another(self) -> bool:
-        """Let another thread wait for requests; the lock is held. False: there are as many as there may be."""
+        """Let another thread wait for requests; the lock is held. False: there are as many as there may be, or the machine has no more."""
         if self._parked:
             self._leader, wake = self._parked.pop()
             wake.release()
             return True
         if self._threads >= _THREADS:
             return False
+        before, self._leader = self._leader, self._threads + 1
+        try:
+            threading.Thread(target=self._run, args=(self._leader,), name="holdfast-mount", daemon=True).start()
+        except RuntimeError:
+            self._leader = before  # else nobody would ever wait for requests again
+            return False
         self._threads += 1
-        self._leader = self._threads
-        threading.Thread(target=self._run, args=(self._threads,), name="holdfast-mount", daemon=True).start()
         return True
 
     def _run(self, me: int) -> None:
@@ -163,10 +168,16 @@ class Server:
     def _take_read(self, read: Request) -> None:
         """Answer a read, and those that wait for a thread, while another thread leads; or let it wait and go on leading."""
         with self._lock:
-            if self._reading >= _READERS or not self._lead_by_another():
+            leads = self._reading >= _READERS or not self._lead_by_another()
+            if leads and self._reading:
                 self._queue.append(read)
                 return
-            self._reading += 1
+            self._reading += not leads
+        if leads:  # for there is no other thread
+            self._busy = read.unique
+            self._answer(read)
+            self._busy = 0
+            return
         waiting: Request | None = read
         while waiting is not None:
             if waiting.unique in self._under_way:  # else it was late while it waited

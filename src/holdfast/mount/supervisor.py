@@ -43,6 +43,8 @@ _LOADING: Final = 30.0
 _SILENCE: Final = 5.0
 #: Seconds that what is open may stay open after SIGTERM.
 _GRACE: Final = 10.0
+#: Seconds until a worker is started where the machine has just refused one.
+_AGAIN: Final = 1.0
 _REQUEST: Final = 16384
 _PASSES: Final = "the kernel reads what is whole in the cache itself"
 _QUIET: Final = (Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT)
@@ -177,6 +179,14 @@ class Supervisor:
         control.send(ours, {"order": self._order.value()})
         return worker
 
+    def _begin_another(self) -> None:
+        """Start a worker in place of one that died; where the machine lets none be started, later."""
+        try:
+            self._worker = self._begin()
+        except OSError as error:
+            self._restart_at = time.monotonic() + _AGAIN
+            self._reports.event("restart", f"no worker can be started: {error.strerror}; again in {_AGAIN:.1f} s")
+
     def _go(self, worker: _Worker) -> None:
         """Let a worker serve; nobody else does."""
         if self._restarts.total or worker is self._successor:
@@ -236,7 +246,7 @@ class Supervisor:
             self._answer_with_errors()
         if self._worker is None and self._restart_at is not None and now >= self._restart_at:
             self._restart_at = None
-            self._worker = self._begin()
+            self._begin_another()
         self._reports.tick()
 
     def _hear(self, worker: _Worker) -> None:
@@ -274,7 +284,7 @@ class Supervisor:
             elif self._device < 0:
                 raise SystemExit(1)
             else:
-                self._unmount()
+                self.unmount()
 
     def _bury(self) -> None:
         """Learn which workers have ended, and see to the next."""
@@ -330,7 +340,10 @@ class Supervisor:
         """Start a worker with the code of today; it takes over once it is ready."""
         if self._successor is None and self._worker is not None and self._worker.stage == "serving":
             self._reports.event("upgrade", "a new worker is started")
-            self._successor = self._begin()
+            try:
+                self._successor = self._begin()
+            except OSError as error:
+                self._reports.event("upgrade failed", f"no worker can be started: {error.strerror}")
 
     def _replace_hung(self, worker: _Worker) -> None:
         """Have a worker, whose reads do not come back, replaced by one with threads that are free; it serves what it can until that is ready."""
@@ -341,7 +354,7 @@ class Supervisor:
             self._restarts.replaced()
             self._replace()
 
-    def _unmount(self) -> None:
+    def unmount(self) -> None:
         """Unmount; what is still open may be read to its end, for a while."""
         if self._ends_at is not None:
             return
@@ -416,6 +429,15 @@ def _ending(status: int) -> str:
     return f"exit {code}" if code >= 0 else f"signal {-code}"
 
 
+def _tell(starter: int, text: str) -> bool:
+    """Say something to the starter; False: it is gone."""
+    try:
+        os.write(starter, text.encode())
+    except OSError:
+        return False
+    return True
+
+
 def main(arguments: list[str]) -> int:
     """Mount what a record's folder says and serve it; the exit code."""
     folder, number, *words = arguments
@@ -427,19 +449,22 @@ def main(arguments: list[str]) -> int:
     os.chdir("/")
     settings = MountSettings(**json.loads((Path(folder) / "mount.json").read_text("utf-8")))
     reports = Reports(Record(Path(folder), settings))
-    with open(int(number), "w", encoding="utf-8", buffering=1) as starter:
-        starter.write(f"{os.getpid()}\n")
-        try:
-            supervisor = Supervisor(Path(settings.dir), settings.source, Order.of(settings.options), reports)
-            supervisor.mount()
-        except HoldfastError as error:
-            reports.event("failed", error.message)
-            reports.state("failed", error.message)
-            said = {"kind": error.kind, "message": error.message, "subject": error.subject, "hint": error.hint}
-            json.dump(said | {"name": type(error).__name__}, starter)
-            return error.exit_code
-        reports.event("mounted", f"{settings.source} is at {settings.dir}")
-        starter.write("{}")
+    starter = int(number)
+    _tell(starter, f"{os.getpid()}\n")
+    try:
+        supervisor = Supervisor(Path(settings.dir), settings.source, Order.of(settings.options), reports)
+        supervisor.mount()
+    except HoldfastError as error:
+        reports.event("failed", error.message)
+        reports.state("failed", error.message)
+        said = {"kind": error.kind, "message": error.message, "subject": error.subject, "hint": error.hint}
+        _tell(starter, json.dumps(said | {"name": type(error).__name__}))
+        return error.exit_code
+    reports.event("mounted", f"{settings.source} is at {settings.dir}")
+    if not _tell(starter, "{}"):
+        reports.event("unmounting", "the command that mounts was killed")
+        supervisor.unmount()
+    os.close(starter)
     supervisor.run()
     return 0
 

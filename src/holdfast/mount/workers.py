@@ -45,8 +45,14 @@ class Workers:
             self._wanted.notify()
             waiting = len(self._urgent) + min(len(self._ahead), max(0, _AHEAD - self._reading_ahead()))
             if waiting > self._idle and self._threads - min(self._lost(), _LOST) < _AT_ONCE:
-                self._threads += 1
-                threading.Thread(target=self._run, name="holdfast-reader", daemon=True).start()
+                try:
+                    threading.Thread(target=self._run, name="holdfast-reader", daemon=True).start()
+                    self._threads += 1
+                except (
+                    RuntimeError
+                ):  # the machine has no more; one that works takes the task, or the next call tries again
+                    if urgent and not self._threads:
+                        raise
 
     @property
     def is_exhausted(self) -> bool:
