@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-__all__ = ["Below", "Met"]
+__all__ = ["Below", "Met", "unlinked"]
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STEP: Final = 1024 * 1024
@@ -227,3 +227,9 @@ class Below:
     def sync(self) -> None:
         """Make the folder's own entries durable."""
         os.fsync(self._descriptor)
+
+
+def unlinked(root: str, path: str) -> Path:
+    """A directory below an operator's folder; LocalError where a link stands between them, which could show anybody's files."""
+    with Below(root, path):
+        return Path(root, path)
