@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from holdfast.cache.tree import Exclusion
 from holdfast.cache.work import open_work_dir
 from holdfast.catalog.swap import read_or_none, swap
-from holdfast.errors import ConflictError, NotFoundError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, NotFoundError, UsageError
 from holdfast.failpoint import reach
 from holdfast.formats.layout import deployment_key
 from holdfast.formats.records import changed, stamp
@@ -153,15 +153,8 @@ def take_offline(plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Co
         record = deployment_of(repository, plan.site)
         if record is None:
             raise NotFoundError(f"{plan.site} has no deployment", subject=plan.site)
-        attached = sorted(
-            node for node, (said, _) in nodes_of(repository, plan.site).items() if not said.left and node not in gone
-        )
-        if attached and record.state == "online":
-            raise ConflictError(
-                f"the media of {plan.site} are mounted on {', '.join(attached)}",
-                subject=plan.site,
-                hint="there: asset site detach; of a server that will not come back: --gone NAME",
-            )
+        if record.state == "online":
+            _refuse_attached(repository, plan.site, gone)
         for node in gone:
             publish(repository, plan.site, node, record.id, {})
         media = [Media(stores.all[0], plan.site, bucket, "") for bucket in record.buckets]
@@ -169,7 +162,25 @@ def take_offline(plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Co
         over = changed(record, state="offline", last_write=max(last, record.last_write))
         lease.confirm()
         _swap_record(repository, plan.site, over, of=record.id)
+        try:  # a server that said so since has seen it online; one that says so from now on sees that it is not
+            if record.state == "online":
+                _refuse_attached(repository, plan.site, gone)
+        except HoldfastError:
+            _swap_record(repository, plan.site, record, of=record.id)
+            raise
     return over
+
+
+def _refuse_attached(repository: Repository, site: str, gone: Collection[str]) -> None:
+    """Raise ConflictError where a web server says that it is attached, or being so, and is not ``gone``."""
+    said = nodes_of(repository, site)
+    attached = sorted(node for node, (record, _) in said.items() if not record.left and node not in gone)
+    if attached:
+        raise ConflictError(
+            f"the media of {site} are mounted on {', '.join(attached)}",
+            subject=site,
+            hint="there: asset site detach; of a server that will not come back: --gone NAME",
+        )
 
 
 def wanted_of(plan: Plan, mount: MountPlan, entries: Iterable[Entry]) -> list[Content] | None:
