@@ -274,9 +274,7 @@ class _Attach:
         empty = _emptiness(place)
         if empty is None:
             with Below(spot.root) as root:
-                root.make(spot.path, 0o755)
-                if self.owner is not None:
-                    root.own(spot.path, *self.owner)
+                root.make(spot.path, 0o755, self.owner)
             self.journal.did(f"make {place.directory}")
         elif not empty:
             record = place.record

@@ -158,9 +158,11 @@ class Below:
                 return None
             raise
 
-    def make(self, path: str, mode: int | None = None) -> None:
-        """Make a directory, and those above it."""
+    def make(self, path: str, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
+        """Make a directory, and those above it; given away by its descriptor, for its name may be another's by then."""
         with self.directory(path, make=True) as descriptor:
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             if mode is not None:
                 os.fchmod(descriptor, mode)
 
