@@ -285,6 +285,19 @@ def test_unsent(tmp_path: Path) -> None:
     assert (tmp_path / "aside/sub/torn").read_text() == "data"
 
 
+def test_set_aside__twice(tmp_path: Path) -> None:
+    """What was set aside and not put back yet is never written over by a later file of the same name."""
+    cache, aside = str(tmp_path / "cache"), str(tmp_path / "aside")
+    for data in ("first", "second", "second", "third"):
+        cached(tmp_path / "cache", "torn", "{", data)
+        unsent.set_aside(cache, "s3://media/p", aside)
+    assert {path: (tmp_path / "aside" / path).read_text() for path in unsent.set_aside_now(aside)} == {
+        "torn": "first",
+        "torn.2": "second",
+        "torn.3": "third",
+    }
+
+
 def test_put_back(tmp_path: Path) -> None:
     """What was set aside is written where it lacks, dropped where it is, and kept where another is or it is not whole."""
     aside, mounted = tmp_path / "aside", tmp_path / "mounted"

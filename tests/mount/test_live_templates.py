@@ -142,6 +142,7 @@ def test_options__taken_out() -> None:
     [
         *("", "=", "=1", "a b", "--config=x", "x=", "x=\n", "../x", "-"),
         *("suid", "dev", "nonempty", "allow-root", "daemon", "allow-non-empty"),
+        *("s3-sse-customer-key=x", "s3-sse-customer-key-base64=x", "rc-pass=x", "header-download=Authorization: x"),
         *("s3-secret-access-key=x", "passwd_file=/x", "s3-session-token=x", "password-command=x", "s3-access-key-id=x"),
         *(
             "ro=1",

@@ -121,6 +121,20 @@ def test_attach__killed(shared, point):
     assert {f"images/{path}": data for path, data in web.images().items()} == before
 
 
+def test_attach__killed_once_it_had_mounted(fleet):
+    """A server whose attach was killed once it had mounted keeps the deployment online; one whose attach mounted nothing does not."""
+    web = fleet.server("web0")
+    assert web.fake("attach", "--node", "web0", HOLDFAST_FAILPOINT="site.step#2").code == -signal.SIGKILL
+    assert web.mounted() == [f"{web.webroot}/images"]
+    assert "mounted on web0" in fleet.build.fails(4, "detach", "--offline")["message"]
+    web.site("detach")
+    web.held.mkdir(exist_ok=True)
+    web.held.chmod(0o755)
+    assert "you alone" in web.fails(4, "attach")["message"]
+    assert web.mounted() == []
+    assert fleet.build.site("detach", "--offline")["state"] == "offline"
+
+
 @pytest.mark.parametrize("step", range(1, 6))
 def test_attach__killed_while_a_webroot_is_filled(shared, step):
     """Killed at any step of filling an empty webroot and attaching it, the same run again completes both."""

@@ -10,6 +10,15 @@ import time
 
 import pytest
 
+import holdfast
+from holdfast.errors import ConflictError
+from holdfast.model.result import NoProgress
+from holdfast.sites.backup import Guarded
+from holdfast.sites.deploy import deploy, deployment_of
+from holdfast.sites.lease import Lease
+from holdfast.sites.loading import load_site
+from holdfast.sites.offload import Agreed
+from holdfast.sites.stores import Stores
 from tests.sites.conftest import FILES, files_of
 from tests.sites.test_backup import content
 
@@ -172,12 +181,57 @@ def test_deploy__killed(site, point):
     assert report["buckets"][0]["state"] in ("overwritten", "filled", "adopted")
 
 
-def after_lease(site, arguments):
-    """Run it until the lease of the dead is over; with the clock of the store, its object is made old."""
+def test_deploy__killed_and_written_to_since(site):
+    """What was written to a bucket after a killed deployment had made its safety copy is in one, too, before it goes."""
+    changed_later(site)
+    arguments = ("site", "deploy", "--from", "hourly", "--overwrite", BUCKET, "--accept-loss", "--json")
+    assert site(*arguments, HOLDFAST_FAILPOINT="site.step#2").code == -signal.SIGKILL
+    assert "safety" in (site.folder / "state/deploy.journal").read_text()
+    (site.folder / BUCKET / "late.jpg").write_text("late")
+    report = after_lease(site, arguments)["buckets"][0]
+    assert media(site) == IMAGES
+    assert content(site, name=report["safety"])["late.jpg"] == b"late"
+
+
+class Thief(NoProgress):
+    """Takes the lease of the deployment once files of the backup are fetched."""
+
+    def __init__(self, site):
+        self.site = site
+        self.taken = None
+
+    def finish(self):
+        """The holder was suspended for an hour."""
+        if self.taken is None:
+            make_leases_old(self.site)
+            repository = holdfast.open((self.site.folder / "one").as_uri())
+            self.taken = Lease.take(repository, "www-example-com", "deploy", seconds=600)
+
+
+def test_deploy__lease_lost(site):
+    """A deployment whose lease another took while it fetched the backup writes nothing more: not to the bucket, and not that it is online."""
+    ready(site)
+    thief = Thief(site)
+    guard, loaded = Guarded(thief), load_site(str(site.folder / "site.toml"), None)
+    stores = Stores(loaded.plan.stores, progress=guard)
+    with pytest.raises(ConflictError, match="was lost"):
+        deploy(loaded.plan, loaded.settings, stores, guard, "hourly", Agreed())
+    assert thief.taken is not None
+    assert media(site) == {}
+    assert deployment_of(stores.all[0].repository, "www-example-com").state == "preparing"
+
+
+def make_leases_old(site):
+    """With the clock of the store, whose objects are made old."""
     old = time.time() - 3600
     for path in (site.folder / "one").rglob("*"):
         if path.is_file() and "leases" in str(path):
             os.utime(path, (old, old))
+
+
+def after_lease(site, arguments):
+    """Run it once the lease of the dead is over."""
+    make_leases_old(site)
     return site.ok(*arguments).json
 
 

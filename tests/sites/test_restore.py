@@ -254,6 +254,18 @@ def test_restore__absolute_directories(site):
     assert (private / "paper.pdf").read_text() == "paper"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_restore__belongs_to_the_webroots_owner(site):
+    """Files and directories that root brings back belong to whom the webroot belongs to."""
+    os.chown(site.webroot, 65534, 65533)
+    backed(site)
+    shutil.rmtree(site.webroot / "images")
+    site.site("restore", "hourly")
+    for path in ("images", "images/deep", "images/deep/photo.jpg"):
+        status = (site.webroot / path).stat()
+        assert (status.st_uid, status.st_gid) == (65534, 65533)
+
+
 def test_restore__link_in_place_of_an_absolute_directory(site):
     """No link is followed between absolute_roots and a directory: neither is anything behind one moved or written, nor is it backed up."""
     theirs, others = site.folder / "roots/theirs", site.folder / "others"

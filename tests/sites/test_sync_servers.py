@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from holdfast.errors import BusyError, ConflictError, LocalError
-from holdfast.sites.webroot import QUIET
+from holdfast.sites.changes import Content, first
+from holdfast.sites.laying import Laying
+from holdfast.sites.merging import Deed
+from holdfast.sites.webroot import QUIET, Webroot
 from tests.sites.servers import ME, Server, servers_in, settle
 
 if TYPE_CHECKING:
@@ -591,3 +594,23 @@ def test_regions__killed_between_packs_and_head(tmp_path: Path):
     servers[0].sync()
     settle(*servers)
     assert servers[3].tree == servers[0].tree == {"index.php": ("0o644", b"first")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_mounted_since_the_look__is_not_written_through(tmp_path: Path):
+    """What was mounted below the webroot between the look and the write is neither written to nor read: the change is left for the next look."""
+    place = tmp_path / "www/images"
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
+    try:
+        (place / "theirs").write_text("theirs")
+        webroot = Webroot(str(tmp_path / "www"))
+        laying = Laying(webroot, "1a2b", tmp_path / "kept", None, lambda _path, _why: None)
+        laying.begin()
+        deed = Deed(first(Content("dir", 0o755)), None, keep=False)
+        assert laying.lay({"images/new": deed, "other": deed}, {}, lambda _path, _deed: iter(())) == ["other"]
+        laying.end()
+        assert os.listdir(place) == ["theirs"]
+        assert webroot.read("images/theirs", 6, 100) is None
+    finally:
+        subprocess.run(["umount", place], check=True)

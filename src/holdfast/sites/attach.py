@@ -22,7 +22,7 @@ from holdfast.mount.live.mounting import WAYS
 from holdfast.mount.live.worker import take_away
 from holdfast.mount.table import mounted_at
 from holdfast.sites.attached import in_turn, places_of, same_deployment, states
-from holdfast.sites.attaching import MOUNTED, Checked, judge_bucket, sample, unlike
+from holdfast.sites.attaching import MOUNTED, MOUNTING, Checked, judge_bucket, sample, unlike
 from holdfast.sites.deploy import deployment_of
 from holdfast.sites.held import Held, bring_back, fresh_name, held_in, is_empty, move_aside
 from holdfast.sites.journal import Journal
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from holdfast.formats.sites import DeploymentRecord
+    from holdfast.formats.sites import DeploymentRecord, NodeRecord
     from holdfast.sites.attached import Place
     from holdfast.sites.offload import Found
     from holdfast.sites.plan import Plan
@@ -119,7 +119,12 @@ def attach(
         run = _Attach(plan, settings, stores, node, places)
         run.judge(accept=accept)
         restored = run.fill(spec, at)
-        reports = [run.one(place) for place in places]
+        run.announce()
+        try:
+            reports = [run.one(place) for place in places]
+        except BaseException:
+            run.withdraw()
+            raise
         run.end()
     spent = round(time.monotonic() - begun, 3)
     return AttachReport(plan.site, node, run.deployment.id, tuple(reports), restored, spent)
@@ -134,6 +139,7 @@ class _Attach:
         self.deployment = self._online()
         self.journal = Journal(plan.state, "attach")
         self.checked: dict[str, Checked] = {}
+        self.before: NodeRecord | None = None
         self.owner = _owner(plan.web_user)
 
     def _online(self) -> DeploymentRecord:
@@ -151,7 +157,10 @@ class _Attach:
     def judge(self, *, accept: bool) -> None:
         """Look at every mounter and bucket, and at each directory's path, before anything is touched."""
         nodes = nodes_of(self.repository, self.plan.site).values()
-        served = any(record.deployment == self.deployment.id for record, _ in nodes)
+        served = any(
+            record.deployment == self.deployment.id and set(record.directories.values()) != {MOUNTING}
+            for record, _ in nodes
+        )
         for place in self.places:
             found(live.MOUNTERS[self.plan.mounter], place.settings.mount_path, place.settings.environ)
             if os.path.isdir(place.spot.root) and not place.is_ours:
@@ -200,6 +209,29 @@ class _Attach:
             self.journal.did("restore")
         return wanted
 
+    def announce(self) -> None:
+        """Say that this server mounts, before it does: no deployment is over while it may write to a bucket, though it be killed.
+
+        Raises:
+            ConflictError: the deployment has ended meanwhile.
+        """
+        site, found = self.plan.site, nodes_of(self.repository, self.plan.site).get(self.node)
+        self.before = None if found is None else found[0]
+        if self.before is None or self.before.left or self.before.deployment != self.deployment.id:
+            mounting = {place.directory: MOUNTING for place in self.places}
+            publish(self.repository, site, self.node, self.deployment.id, mounting)
+        now = deployment_of(self.repository, site)
+        if now is None or (now.id, now.state) != (self.deployment.id, "online"):
+            self.withdraw()
+            raise ConflictError(f"the deployment of {site} was taken offline at this moment", subject=site)
+
+    def withdraw(self) -> None:
+        """Say that nothing is mounted here after all, where that is so."""
+        with suppress(HoldfastError, OSError):
+            if not any(place.is_ours or mounted_at(place.spot.place) for place in self.places):
+                said = "" if self.before is None else self.before.deployment
+                publish(self.repository, self.plan.site, self.node, said, {})
+
     def one(self, place: Place) -> AttachedReport:
         """Mount one directory, whatever an earlier run left."""
         step = f"mount {place.directory}"
@@ -242,9 +274,7 @@ class _Attach:
         empty = _emptiness(place)
         if empty is None:
             with Below(spot.root) as root:
-                root.make(spot.path, 0o755)
-                if self.owner is not None:
-                    root.own(spot.path, *self.owner)
+                root.make(spot.path, 0o755, self.owner)
             self.journal.did(f"make {place.directory}")
         elif not empty:
             record = place.record

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOUNTED",
+    "MOUNTING",
     "Checked",
     "Spot",
     "aside_name",
@@ -35,6 +36,8 @@ __all__ = [
 
 #: What is said of a directory that is mounted and answers.
 MOUNTED: Final = "MOUNTED"
+#: What a server says of each directory before it mounts the first.
+MOUNTING: Final = "is being mounted"
 #: A bucket that lost so many of what was deployed is not believed, from so many objects on.
 _LOST_SHARE, _LOST_LEAST = 0.5, 10
 #: What stands between a directory's name and the moment, in the name of a moved-aside copy.

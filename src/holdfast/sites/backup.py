@@ -36,7 +36,7 @@ from holdfast.sites.commands import run_commands
 from holdfast.sites.lease import Lease
 from holdfast.sites.mounted import mismatches
 from holdfast.sites.names import asset_name
-from holdfast.sites.paths import Below
+from holdfast.sites.paths import unlinked
 from holdfast.sites.proof import prove_version
 from holdfast.sites.retention import plan_retention
 from holdfast.sites.stores import versions_of
@@ -44,7 +44,7 @@ from holdfast.sites.values import PERIODS
 from holdfast.store.filesystem import mount_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from holdfast.model.result import Progress, Pushed
     from holdfast.repository import Repository
@@ -345,7 +345,8 @@ class _Run:
         """Run the commands before; the folders that appear in the backup beside the webroot. What killed runs left is swept."""
         if not self.source.live:
             return {}
-        beside = {outside_name(path): _unlinked(path, self.settings.absolute_roots) for path in self.plan.outside}
+        tops = self.settings.absolute_roots
+        beside = {outside_name(path): unlinked(*below_root(path, tops)) for path in self.plan.outside}
         if self.settings.before_backup:
             extra = open_work_dir(place, secrets.token_hex(6)).path
             kept.callback(shutil.rmtree, extra, ignore_errors=True)
@@ -483,12 +484,6 @@ class _Run:
             None,
             reports,
         )
-
-
-def _unlinked(path: str, tops: Sequence[str]) -> Path:
-    """An absolute directory; LocalError where a link stands between the operator's folder and it, which could show anybody's files."""
-    with Below(*below_root(path, tops)):
-        return Path(path)
 
 
 def doomed_versions(repository: Repository, name: str, rules: dict[str, int]) -> list[str]:

@@ -81,15 +81,15 @@ class Copies:
                 "no place for copies is named", subject="copies", hint="[[copies]] with a url in the site's settings"
             )
 
-    def replicate(self, orders: Orders, *, only: str | None = None) -> list[Replicated]:
-        """Bring every copy, or those at the place ``only``, to the state of its bucket, and back what is new there.
+    def replicate(self, orders: Orders) -> list[Replicated]:
+        """Bring every copy to the state of its bucket, and back what is new there.
 
         Raises:
             BusyError: another server does it now.
         """
         found = []
         with self._leased(orders) as alive:
-            for copy in self._places(only):
+            for copy in self._plan.copies:
                 found += [self._one(copy, bucket, orders, alive) for bucket in self.buckets]
         return found
 
@@ -179,11 +179,6 @@ class Copies:
 
     def _first(self, bucket: str) -> Store:
         return open_bucket(bucket_settings(self._plan.stores[0], bucket))
-
-    def _places(self, only: str | None) -> Iterator[CopySettings]:
-        for copy in self._plan.copies:
-            if only is None or copy.store.url.rstrip("/") == only.rstrip("/"):
-                yield copy
 
     def _kept(self, copy: CopySettings, bucket: str) -> Iterator[Kept]:
         start = len(copied_trash(bucket)) + 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from holdfast.cache.tree import Exclusion
 from holdfast.cache.work import open_work_dir
 from holdfast.catalog.swap import read_or_none, swap
-from holdfast.errors import ConflictError, NotFoundError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, NotFoundError, UsageError
 from holdfast.failpoint import reach
 from holdfast.formats.layout import deployment_key
 from holdfast.formats.records import changed, stamp
@@ -33,6 +33,7 @@ from holdfast.sites.retention import time_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from holdfast.model.manifest import Entry
@@ -148,26 +149,38 @@ def take_offline(plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Co
         BusyError: one is under way.
     """
     repository = stores.all[0].repository
-    with Lease.take(repository, plan.site, "deploy", seconds=settings.lease):
+    with Lease.take(repository, plan.site, "deploy", seconds=settings.lease) as lease:
         record = deployment_of(repository, plan.site)
         if record is None:
             raise NotFoundError(f"{plan.site} has no deployment", subject=plan.site)
-        attached = sorted(
-            node for node, (said, _) in nodes_of(repository, plan.site).items() if not said.left and node not in gone
-        )
-        if attached and record.state == "online":
-            raise ConflictError(
-                f"the media of {plan.site} are mounted on {', '.join(attached)}",
-                subject=plan.site,
-                hint="there: asset site detach; of a server that will not come back: --gone NAME",
-            )
+        if record.state == "online":
+            _refuse_attached(repository, plan.site, gone)
         for node in gone:
             publish(repository, plan.site, node, record.id, {})
         media = [Media(stores.all[0], plan.site, bucket, "") for bucket in record.buckets]
         last = max((each.last_write() for each in media), default=0.0)
         over = changed(record, state="offline", last_write=max(last, record.last_write))
-        _swap_record(repository, plan.site, over)
+        lease.confirm()
+        _swap_record(repository, plan.site, over, of=record.id)
+        try:  # a server that said so since has seen it online; one that says so from now on sees that it is not
+            if record.state == "online":
+                _refuse_attached(repository, plan.site, gone)
+        except HoldfastError:
+            _swap_record(repository, plan.site, record, of=record.id)
+            raise
     return over
+
+
+def _refuse_attached(repository: Repository, site: str, gone: Collection[str]) -> None:
+    """Raise ConflictError where a web server says that it is attached, or being so, and is not ``gone``."""
+    said = nodes_of(repository, site)
+    attached = sorted(node for node, (record, _) in said.items() if not record.left and node not in gone)
+    if attached:
+        raise ConflictError(
+            f"the media of {site} are mounted on {', '.join(attached)}",
+            subject=site,
+            hint="there: asset site detach; of a server that will not come back: --gone NAME",
+        )
 
 
 def wanted_of(plan: Plan, mount: MountPlan, entries: Iterable[Entry]) -> list[Content] | None:
@@ -297,11 +310,13 @@ class _Deployment:
         record = DeploymentRecord(
             1, identity, "preparing", self.repository.who, now, spec, list(self.media), self._last_write()
         )
+        self._confirm()
         _swap_record(self.repository, self.plan.site, record)
         journal.did("announced")
         for decision in decisions:
             self._do_one(decision, journal)
-        _swap_record(self.repository, self.plan.site, changed(record, state="online"))
+        self._confirm()
+        _swap_record(self.repository, self.plan.site, changed(record, state="online"), of=identity)
         journal.did("online")
         journal.end()
         reports = tuple(self.report(each) for each in decisions)
@@ -313,8 +328,7 @@ class _Deployment:
 
     def _do_one(self, decision: Decision, journal: Journal) -> None:
         media, content = self.media[decision.bucket], self.contents[decision.bucket]
-        if self.guard.lease is not None:
-            self.guard.lease.confirm()
+        self._confirm()
         if decision.create:
             media.make()
             journal.did(f"create {decision.bucket}")
@@ -322,24 +336,35 @@ class _Deployment:
             media.mark()
             journal.did(f"mark {decision.bucket}")
         if decision.safety:
-            self._keep_safe(media, journal)
+            self._keep_safe(media, {*decision.write, *decision.remove}, journal)
         if content is None:
             return
         if decision.write:
             self._write(media, content, decision.write)
             journal.did(f"write {decision.bucket}")
         if decision.remove:
-            media.remove(decision.remove)
+            self._confirm()
+            media.remove(decision.remove, self._check)
             journal.did(f"remove {decision.bucket}")
         recorded = media.recorded()
         if decision.write or decision.remove or recorded is None or recorded.spec != self.wish["spec"]:
+            self._confirm()
             media.record(f"{self.name}:{self.version}", content.files, content.others)
             journal.did(f"record {decision.bucket}")
 
-    def _keep_safe(self, media: Media, journal: Journal) -> None:
-        """A copy of what is there, as a version, proven; of an earlier, killed run it is there already."""
+    def _confirm(self) -> None:
+        """Before every step: that may have taken long, and a bucket is only written by who has the lease."""
+        if self.guard.lease is not None:
+            self.guard.lease.confirm()
+
+    def _check(self) -> None:
+        if self.guard.lease is not None:
+            self.guard.lease.check()
+
+    def _keep_safe(self, media: Media, going: AbstractSet[str], journal: Journal) -> None:
+        """A copy of what is there, as a version, proven; of an earlier, killed run it is there already, unless somebody wrote since."""
         noted = journal.fact(f"safety {media.bucket}")
-        if noted is not None:
+        if noted is not None and self._is_kept(media, going, noted):
             self.safety[media.bucket] = noted
             return
         work = open_work_dir(self.repository.state / "sites" / "safety", secrets.token_hex(6))
@@ -363,12 +388,27 @@ class _Deployment:
         journal.note(f"safety {media.bucket}", str(report.spec))
         reach("site.step")
 
+    def _is_kept(self, media: Media, going: AbstractSet[str], spec: str) -> bool:
+        """Whether a version has all that would go from a bucket now."""
+        try:
+            kept = {entry.path: entry for entry in self.repository.files(spec) if entry.kind == "file"}
+        except NotFoundError:
+            return False
+        listed = media.half.listed()
+        for key in going & listed.keys():
+            if key not in kept or kept[key].size != listed[key].size:
+                return False
+            if media.half.digest(key, listed[key]) != kept[key].digest:
+                return False
+        return True
+
     def _write(self, media: Media, content: Content, keys: tuple[str, ...]) -> None:
         work = open_work_dir(self.repository.state / "sites" / "deploy", secrets.token_hex(6))
         try:
             bring(self.having, self.name, self.version, work.copy, content.within or None)
             folder = work.copy / content.within if content.within else work.copy
-            self.sent[media.bucket] = media.fill(Path(folder), keys, content.files)
+            self._confirm()
+            self.sent[media.bucket] = media.fill(Path(folder), keys, content.files, self._check)
         finally:
             shutil.rmtree(work.path, ignore_errors=True)
 
@@ -387,10 +427,16 @@ class _Deployment:
         )
 
 
-def _swap_record(repository: Repository, site: str, record: DeploymentRecord) -> None:
-    data = encode_record(record)
+def _swap_record(repository: Repository, site: str, record: DeploymentRecord, *, of: str | None = None) -> None:
+    """Write the record; ConflictError where it is to be ``of`` a deployment, and another was begun meanwhile."""
+    data, key = encode_record(record), deployment_key(site)
 
     def change(current: Object | None) -> bytes | None:
+        there = None if current is None else decode_record(current.data, DeploymentRecord, key)
+        if of is not None and (there is None or there.id != of):
+            raise ConflictError(
+                f"another deployment of {site} was begun meanwhile", subject=site, hint="asset site status tells which"
+            )
         return None if current is not None and bytes(current.data) == data else data
 
-    swap(repository.store, repository.clock, deployment_key(site), change)
+    swap(repository.store, repository.clock, key, change)

@@ -336,8 +336,8 @@ def _own_folder(name: str, root: int) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
 
 
-#: A link, a folder, or something that is not empty where something else is to be: it is looked at again.
-_IN_THE_WAY: Final = frozenset((errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP))
+#: A link, a folder, a mount, or something that is not empty where something else is to be: it is looked at again.
+_IN_THE_WAY: Final = frozenset((errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP, errno.EXDEV))
 
 
 def _is_there(folder: int, name: str, there: Content | None, before: Fingerprint | None) -> bool:

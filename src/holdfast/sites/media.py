@@ -28,7 +28,7 @@ from holdfast.store.base import Bulk
 from holdfast.store.settings import bucket_settings as described
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from _typeshed import ReadableBuffer
 
@@ -144,26 +144,35 @@ class Media:
         self._repository.engine.run(one, listed)
         return len(listed)
 
-    def fill(self, folder: Path, keys: Sequence[str], wanted: Mapping[str, Wanted]) -> int:
-        """Write these files of a folder, each as what is wanted, and prove each in the bucket; the bytes sent.
+    def fill(
+        self, folder: Path, keys: Sequence[str], wanted: Mapping[str, Wanted], alive: Callable[[], None] = lambda: None
+    ) -> int:
+        """Write these files of a folder, each as what is wanted, and prove each in the bucket; the bytes sent. ``alive`` stops it by raising.
 
         Raises:
             IntegrityError: a file is not what is wanted, or an object not what was sent.
         """
         sent: dict[str, _Sent] = {}
         small = [key for key in keys if wanted[key].size <= WHOLE]
-        self._fill_small(folder, small, wanted, sent)
+        self._fill_small(folder, small, wanted, sent, alive)
         for key in keys:
             if wanted[key].size > WHOLE:
+                alive()
                 self._fill_large(folder / key, key, wanted[key], sent)
         listed = self.half.listed()
         self._repository.engine.run(lambda key: self._prove(key, sent[key], listed.get(key)), keys)
         return sum(each.size for each in sent.values())
 
     def _fill_small(
-        self, folder: Path, keys: Sequence[str], wanted: Mapping[str, Wanted], sent: dict[str, _Sent]
+        self,
+        folder: Path,
+        keys: Sequence[str],
+        wanted: Mapping[str, Wanted],
+        sent: dict[str, _Sent],
+        alive: Callable[[], None],
     ) -> None:
         def read(key: str) -> tuple[str, bytes]:
+            alive()
             data = (folder / key).read_bytes()
             md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
             sent[key] = _checked(key, _Sent(md5, digest_of(data), len(data)), wanted[key])
@@ -202,9 +211,14 @@ class Media:
         if not by_tag and self.half.digest(key, info) != sent.digest:
             raise IntegrityError(f"{key} in {self.bucket} is not what was sent", subject=key, hint="run it again")
 
-    def remove(self, keys: Sequence[str]) -> None:
-        """Delete these objects."""
-        self._repository.engine.run(self.store.delete, keys)
+    def remove(self, keys: Sequence[str], alive: Callable[[], None] = lambda: None) -> None:
+        """Delete these objects. ``alive`` stops it by raising."""
+
+        def one(key: str) -> None:
+            alive()
+            self.store.delete(key)
+
+        self._repository.engine.run(one, keys)
 
     def record(self, spec: str, wanted: Mapping[str, Wanted], others: list[list[str]]) -> None:
         """Note what is in it now, in the site's store."""

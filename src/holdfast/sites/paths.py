@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-__all__ = ["Below", "Met"]
+__all__ = ["Below", "Met", "unlinked"]
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STEP: Final = 1024 * 1024
@@ -158,9 +158,11 @@ class Below:
                 return None
             raise
 
-    def make(self, path: str, mode: int | None = None) -> None:
-        """Make a directory, and those above it."""
+    def make(self, path: str, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
+        """Make a directory, and those above it; given away by its descriptor, for its name may be another's by then."""
         with self.directory(path, make=True) as descriptor:
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             if mode is not None:
                 os.fchmod(descriptor, mode)
 
@@ -227,3 +229,9 @@ class Below:
     def sync(self) -> None:
         """Make the folder's own entries durable."""
         os.fsync(self._descriptor)
+
+
+def unlinked(root: str, path: str) -> Path:
+    """A directory below an operator's folder; LocalError where a link stands between them, which could show anybody's files."""
+    with Below(root, path):
+        return Path(root, path)

@@ -325,9 +325,8 @@ class _InPlace:
         if status is None:
             raise IntegrityError(f"{change.path} is gone from the copy", subject=change.path)
         if change.what == "make":
-            root.make(change.path, stat.S_IMODE(status.st_mode))
-            if os.geteuid() == 0:
-                root.own(change.path, owner.st_uid, owner.st_gid)
+            given = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
+            root.make(change.path, stat.S_IMODE(status.st_mode), given)
         else:
             if os.geteuid() == 0:  # before it is where others could put something else in its place
                 copy.own(change.path, owner.st_uid, owner.st_gid)

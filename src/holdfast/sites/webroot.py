@@ -6,6 +6,7 @@ synced is told and left alone: it counts as unknown, and never as deleted.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -103,16 +104,18 @@ class Webroot:
 
     @contextmanager
     def folder_of(self, path: str) -> Iterator[tuple[int, str]]:
-        """The folder that a path lies in, and its last piece; raises OSError where a link or a file is in the way."""
+        """The folder that a path lies in, and its last piece; raises OSError where a link, a file or a mount is in the way."""
         *above, name = path.split("/")
         with self.opened() as root:
-            here = root
+            here, device = root, os.fstat(root).st_dev
             try:
                 for piece in above:
                     below = os.open(piece, _FOLDER, dir_fd=here)
                     if here != root:
                         os.close(here)
                     here = below
+                    if os.fstat(here).st_dev != device:  # mounted since the look: what is there is another's
+                        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
                 yield here, name
             finally:
                 if here != root:

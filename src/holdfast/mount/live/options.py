@@ -31,7 +31,9 @@ __all__ = ["ABILITIES", "Choices", "chosen"]
 ABILITIES: Final = ("write", "read_after_write", "overwrite", "append", "rename", "utime")
 
 _NAME: Final = re.compile(r"!?[A-Za-z0-9][A-Za-z0-9_-]*\Z")
-_SECRET: Final = re.compile(r"secret|password|passwd|token|access_key|credential")
+_SECRET: Final = re.compile(
+    r"secret|passw|passphrase|(^|_)pass$|token|access_key|customer_key(_base64)?$|credential|header"
+)
 #: What would take away what every mount promises.
 _NEVER: Final = frozenset(("suid", "dev", "nonempty", "allow_non_empty", "allow_root", "daemon", "background"))
 _MOST_SECONDS: Final = 600.0

@@ -43,16 +43,20 @@ def open_files(directory: str) -> list[str]:
 
 
 def set_aside(cache: str, source: str, folder: str) -> list[str]:
-    """Move files whose record was torn out of the cache of a mounter that ended; their paths below the mount."""
+    """Move files whose record was torn out of the cache of a mounter that ended; their paths below the mount.
+
+    Where another of that name was set aside before and is still there, the later one gets a number behind its name.
+    """
     files, records = (_top(cache, kind, source) for kind in (_FILES, _RECORDS))
     moved = []
     torn = [path for path, is_dirty in _known(cache, source) if is_dirty is None]
     for path in (*torn, *_unknown(files, records)):
-        target = os.path.join(folder, path)
+        source, target = os.path.join(files, path), os.path.join(folder, path)
         with suppress(OSError):
             os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-            os.replace(os.path.join(files, path), target)
-            moved.append(path)
+            target = _free(target, source)
+            os.replace(source, target)
+            moved.append(os.path.relpath(target, folder))
             os.unlink(os.path.join(records, path))
     return sorted(moved)
 
@@ -115,6 +119,15 @@ def _is_dirty(text: bytes) -> bool | None:
 
 def _top(cache: str, kind: str, source: str) -> str:
     return os.path.join(cache, kind, REMOTE, source.removeprefix("s3://"))
+
+
+def _free(target: str, source: str) -> str:
+    """A name under which nothing lies but the same bytes."""
+    name, number = target, 1
+    while os.path.lexists(name) and not _is_equal(source, name):
+        number += 1
+        name = f"{target}.{number}"
+    return name
 
 
 def _is_whole(path: str) -> bool:
