@@ -150,6 +150,24 @@ def test_follow__readers_see_one_version(site):
     assert errors == []
 
 
+def test_follow__another_worker_found_a_version(site):
+    """A worker that takes over knows the versions that the one before it found meanwhile: every number stays what it was."""
+    repository, source, arguments = site
+    arguments |= {"follow": True, "pause": 1000.0}
+    with closing(open_view(arguments)) as before, closing(open_view(arguments)) as after:
+        push_next(repository, source)
+        assert before.look()
+        second = find(before, "file")
+        assert read_whole(after, second) == b"one!" * 600
+        (source / "file").write_bytes(b"two?" * 700)
+        repository.push(source, "n/v")
+        assert after.look()
+        assert read_whole(after, second) == b"one!" * 600
+        assert read_whole(after, find(after, "file")) == b"two?" * 700
+        assert before.look()
+        assert find(before, "file") == find(after, "file")
+
+
 def test_follow__idle_versions_are_closed(site, monkeypatch):
     """A version that the root shows no more is closed once nobody asks for it, and opened again for who does."""
     repository, source, arguments = site

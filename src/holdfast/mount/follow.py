@@ -62,6 +62,12 @@ class History:
         except (OSError, ValueError, KeyError, TypeError):
             return []
 
+    def catch_up(self) -> None:
+        """Take up what another worker of this mount has added since: the numbers that it gave out are of these versions."""
+        found = self._read()
+        if len(found) > len(self.shown):
+            self.shown = found
+
     def add(self, shown: Shown) -> int:
         """One more; its generation.
 
@@ -192,6 +198,8 @@ class FollowingView:
             if found is not None:
                 return found
             if generation >= len(self._history.shown):
+                self._history.catch_up()
+            if generation >= len(self._history.shown):
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
             try:
                 found = self._opened(self._history.shown[generation], generation)
@@ -213,20 +221,28 @@ class FollowingView:
 
     def look(self) -> bool:
         """Show what the spec names now, if that is another version; whether it is."""
+        self._history.catch_up()
+        newest = len(self._history.shown) - 1
+        is_behind = newest != self._generation  # of another worker, which this one is to take the place of
+        if is_behind:
+            self._turn_to(newest, self._again(newest))
         shown = self._newest(self.version)
         if shown is None:
-            return False
-        generation = len(self._history.shown)
-        view = self._opened(shown, generation)
+            return is_behind
+        self._turn_to(newest + 1, self._opened(shown, newest + 1), shown)
+        return True
+
+    def _turn_to(self, generation: int, view: VersionView, shown: Shown | None = None) -> None:
+        """Show another version, once it can be listed and is in the history; ``shown`` where it is not yet."""
         names = {item.name for each in (self._current, view) for item in each.items(ROOT, 0)}
-        self._history.add(shown)
+        if shown is not None:
+            self._history.add(shown)
         with self._guard:
             self._used[self._generation] = time.monotonic()
             self._views[generation] = view
             self._generation, self._current = generation, view
-        self._events(f"the mount shows version {shown.version} now")
+        self._events(f"the mount shows version {self.version} now")
         self._changed(sorted(names))
-        return True
 
     def _close_idle(self) -> None:
         late = time.monotonic() - _IDLE
