@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.config import load
 from holdfast.errors import BusyError, HoldfastError, VersionNotFoundError
 from holdfast.mount import device
+from holdfast.mount.mounting import mount_version
 from holdfast.mount.order import Order, chosen
+from holdfast.mount.registry import State
 from holdfast.mount.restarts import Restarts
 from tests.mount.conftest import mounted_below, processes_naming
 from tests.mount.test_daemon_worker import until
@@ -128,6 +131,20 @@ def test_unmount__by_somebody_else(mounts, source, tmp_path):  # noqa: F811
     subprocess.run(["umount", place], check=True)
     until(lambda: processes_naming(tmp_path) == [])
     assert mounts.record.state.state == "unmounted"
+
+
+@needs_fuse
+def test_mount__while_another_is_just_mounting(mounts, source, tmp_path):  # noqa: F811
+    """A mount that another command has made a moment ago, and that nobody is known to serve yet, is not taken away."""
+    place = mounts.mount(folder=source)
+    state = mounts.record.state
+    with mounts.registry.turn(str(place)):
+        mounts.record.write(State())
+        settings = load({"store": (tmp_path / "store").as_uri()})
+        with pytest.raises(BusyError, match="at this moment"):
+            mount_version("nlp/x:1", place, settings=settings, registry=mounts.registry)
+    assert (place / "file").read_bytes() == b"content"
+    mounts.record.write(state)
 
 
 @needs_fuse

@@ -88,7 +88,13 @@ def _take_over(registry: Registry, path: str) -> None:
     if (above := registry.above(path)) is not None:
         message = f"{path} lies inside the mount of {above.settings.source} at {above.settings.dir}"
         raise ConflictError(message, subject=path, hint="choose a directory outside of it")
-    before = registry.find(path)
+    if registry.find(path) is not None:
+        with registry.turn(path):  # what somebody is just mounting is served by nobody yet
+            _free(registry.find(path), path)
+
+
+def _free(before: Record | None, path: str) -> None:
+    """Refuse what is served; take away what a dead mount left."""
     if before is None:
         return
     if before.is_served:
