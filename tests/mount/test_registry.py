@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -172,3 +174,23 @@ def test_files__are_private(registry: Registry) -> None:
         modes = {path.name: path.stat().st_mode & 0o077 for path in (record.folder, record.folder / "mount.json")}
         assert set(modes.values()) == {0}
         assert json.loads((record.folder / "mount.json").read_text())["kind"] == "rclone"
+
+
+def test_turn__of_a_folder_that_goes(registry: Registry) -> None:
+    """Of many who take turns at a directory whose folder comes and goes with each, two never have it at once."""
+    inside, wrong = [], []
+
+    def take(number: int) -> None:
+        for _ in range(300):
+            with suppress(BusyError, LocalError), registry.turn("/mnt/a"):
+                inside.append(number)
+                if len(inside) != 1 or not registry.folder_of("/mnt/a").exists():
+                    wrong.append(number)
+                inside.remove(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

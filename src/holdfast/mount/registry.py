@@ -249,12 +249,12 @@ class Registry:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.chmod(self.folder, 0o700)
             os.chmod(folder, 0o700)
-        try:
-            with _turn(folder, directory):
+        with _turn(folder, directory):
+            try:
                 yield
-        finally:
-            if record_at(folder) is None and not _lies_more_in(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+            finally:  # before another has the turn, whose record could go with it
+                if record_at(folder) is None and not _lies_more_in(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _opened(self) -> bool:
         """Whether the folder is there; it is looked at, for who writes it says what root ends and unmounts."""
@@ -279,6 +279,8 @@ def _turn(folder: Path, directory: str) -> Iterator[None]:
     with local_errors(folder), open(folder / "turn", "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink == 0:
+                raise BlockingIOError  # it went with the folder of who had the turn just now
         except OSError:
             message = f"another process mounts or unmounts at {directory} at this moment"
             raise BusyError(message, subject=directory, hint="wait until it is done") from None
