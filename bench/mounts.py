@@ -36,13 +36,11 @@ _OURS, _DISK = "holdfast", "plain disk"
 _WORKS: Final = {
     "full": (
         Work("mount-large", 1, 1 << 30),
-        Work("mount-random", 1, 4 << 30),
         Work("mount-names", 10_000, 4096, folder=10_000),
         Work("mount-edits", 100_000, 1024),
     ),
     "small": (
         Work("mount-large", 1, 64 << 20),
-        Work("mount-random", 1, 128 << 20),
         Work("mount-names", 1000, 4096, folder=1000),
         Work("mount-edits", 2000, 1024),
     ),
@@ -105,8 +103,8 @@ def measure_mounts(bench: Bench, size: str) -> list[str]:
         **bench.server.env,
     }
     place = _Place(bench, folder, bench.server.bucket("mounts"), env)
-    large, wild, names, edits = _WORKS[size]
-    for work in (large, wild, names):
+    large, names, edits = _WORKS[size]
+    for work in (large, names):
         source = work.make(bench.place / "data")
         place.asset("push", str(source), f"bench/{work.name}", "--layout", "packs")
         if work.large or work is names:
@@ -114,7 +112,7 @@ def measure_mounts(bench: Bench, size: str) -> list[str]:
     _sequential(place, large)
     _probe(place, large)
     _names(place, names)
-    _random(place, wild)
+    _random(place, large)
     _deaths(place, names)
     _edits(place, edits)
     return [_table(place.found)]
