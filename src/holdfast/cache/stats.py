@@ -13,6 +13,7 @@ from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from holdfast.cache.listing import Seen, identity, listing
 from holdfast.cache.tree import Exclusion
 from holdfast.cache.work import write_whole
 from holdfast.errors import LocalError, SourceChangedError, UsageError
@@ -49,6 +50,7 @@ class Walked:
         self._exclude = Exclusion(exclude) if exclude else None
         self._follow = follow_links
         self._beside = dict(beside or {})
+        self._seen: dict[str, Seen] = {}  # which directory it was, in its parent's listing
 
     def path(self, directory: str, name: str = "") -> str:
         """Where something lies on this machine."""
@@ -61,37 +63,35 @@ class Walked:
 
     def run(self) -> None:
         """Fill the tables."""
-        above: tuple[tuple[int, int], ...] = ()
+        above: tuple[Seen, ...] = ()
         pending = [("", above)]
         while pending:
             directory, above = pending.pop()
             table = self.table(directory)
             self.tables[directory] = table
-            for name, mode, inode in zip(table.names, table.rows[0::COLUMNS], table.rows[4::COLUMNS], strict=True):
+            for name, mode in zip(table.names, table.rows[0::COLUMNS], strict=True):
                 if stat.S_ISDIR(mode):
                     inner = f"{directory}/{name}" if directory else name
-                    pending.append((inner, self._below(inner, inode, above)))
+                    pending.append((inner, self._below(inner, above)))
 
-    def _below(self, path: str, inode: int, above: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    def _below(self, path: str, above: tuple[Seen, ...]) -> tuple[Seen, ...]:
         """The directories above what lies in this one: needed only where links are followed, and a loop could be."""
         if not self._follow:
             return above
-        status = os.stat(self.path(path))
-        here = (status.st_dev, inode)
-        root = os.stat(self.root)
-        if here in above or here == (root.st_dev, signed(root.st_ino)):
+        here = self._seen[path]
+        if here in above or here == identity(os.stat(self.root)):
             raise UsageError(f"link loop: {path!r} leads back to a directory above it", subject=path)
         return (*above, here)
 
     def table(self, directory: str) -> DirTable:
         """One directory as it is now."""
-        with os.scandir(self.path(directory)) as found:
+        with listing(self.path(directory), self._seen.get(directory)) as found:
             listed = sorted(found, key=_name)
-        if self._exclude is not None or not directory:
-            listed = [item for item in listed if not self._left_out(directory, item)]
-        if self._beside and not directory:
-            return self._with_beside(listed)
-        return self._rows(directory, listed)
+            if self._exclude is not None or not directory:
+                listed = [item for item in listed if not self._left_out(directory, item)]
+            if self._beside and not directory:
+                return self._with_beside(listed)
+            return self._rows(directory, listed)
 
     def _with_beside(self, listed: list[os.DirEntry[str]]) -> DirTable:
         """The top, with what appears there."""
@@ -112,8 +112,10 @@ class Walked:
                 rows.extend(numbers)
             except OverflowError:
                 del rows[len(names) * COLUMNS :]
-                rows.extend(_fitting(item.path, numbers))
+                rows.extend(_fitting(self.path(directory, item.name), numbers))
             names.append(item.name)
+            if stat.S_ISDIR(status.st_mode):
+                self._seen[f"{directory}/{item.name}" if directory else item.name] = identity(status)
         _check_names(directory, names)
         return DirTable(names, rows)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase, translate
 from typing import TYPE_CHECKING, Final
 
+from holdfast.cache.listing import Seen, identity, listing
 from holdfast.errors import HoldfastError, IntegrityError, LocalError, SourceChangedError, UsageError
 from holdfast.formats import layout
 from holdfast.model.digest import Hasher, digest_of
@@ -76,41 +77,48 @@ class _Walk:
         self._follow = follow_links
 
     def run(self) -> Iterator[Scanned]:
-        status = os.stat(self._root)
-        yield from self._directory(self._root, "", ((status.st_dev, status.st_ino),))
+        yield from self._directory(self._root, "", (identity(os.stat(self._root)),))
 
-    def _directory(self, directory: str, base: str, above: tuple[tuple[int, int], ...]) -> Iterator[Scanned]:
-        with os.scandir(directory) as found:
+    def _directory(self, directory: str, base: str, above: tuple[Seen, ...]) -> Iterator[Scanned]:
+        with listing(directory, above[-1]) as found:
             entries = sorted(found, key=lambda item: item.name)
-        for item in entries:
-            path = base + item.name
-            if self._exclude.fits(path, item.name) or (
-                not base and item.is_dir(follow_symlinks=False) and layout.is_work_dir(item.name)
-            ):
+            kept = [item for item in entries if not self._left_out(item, base)]
+            items = [self._item(item, os.path.join(directory, item.name), base + item.name, above) for item in kept]
+        for item, here in items:
+            if item is None:
                 continue
-            yield from self._entry(item, path, above)
+            yield item
+            if here is not None:
+                yield from self._directory(item.path, item.entry.path + "/", (*above, here))
 
-    def _entry(self, item: os.DirEntry[str], path: str, above: tuple[tuple[int, int], ...]) -> Iterator[Scanned]:
+    def _left_out(self, item: os.DirEntry[str], base: str) -> bool:
+        if self._exclude.fits(base + item.name, item.name):
+            return True
+        return not base and item.is_dir(follow_symlinks=False) and layout.is_work_dir(item.name)
+
+    def _item(
+        self, item: os.DirEntry[str], where: str, path: str, above: tuple[Seen, ...]
+    ) -> tuple[Scanned | None, Seen | None]:
+        """An entry, if it is content; and which one it is, if it is a directory."""
         _check_name(path)
         if item.is_symlink() and not self._follow:
-            yield self._link(item, path)
-            return
+            return self._link(item, where, path), None
         status = item.stat(follow_symlinks=self._follow)
         if stat.S_ISDIR(status.st_mode):
-            here = (status.st_dev, status.st_ino)
+            here = identity(status)
             if here in above:
                 raise UsageError(f"link loop: {path!r} leads back to a directory above it", subject=path)
-            yield Scanned(_entry(path, "dir", status), item.path, _stamp(status))
-            yield from self._directory(item.path, path + "/", (*above, here))
-        elif not stat.S_ISREG(status.st_mode):
+            return Scanned(_entry(path, "dir", status), where, _stamp(status)), here
+        if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{path!r} is a device, fifo or socket, which an asset cannot hold", subject=path)
-        elif not (path == layout.MARKER and status.st_size == 0):  # the cache's marker is never content
-            yield _file(path, item.path, status)
+        if path == layout.MARKER and status.st_size == 0:  # the cache's marker is never content
+            return None, None
+        return _file(path, where, status), None
 
-    def _link(self, item: os.DirEntry[str], path: str) -> Scanned:
-        target = check_source_link(path, item.path)
+    def _link(self, item: os.DirEntry[str], where: str, path: str) -> Scanned:
+        target = check_source_link(path, where)
         status = item.stat(follow_symlinks=False)
-        return Scanned(Entry(path, "link", mtime=status.st_mtime_ns, target=target), item.path, _stamp(status))
+        return Scanned(Entry(path, "link", mtime=status.st_mtime_ns, target=target), where, _stamp(status))
 
 
 def check_source_link(path: str, where: str) -> str:

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from holdfast.cache.tree import read_whole, scan
+from holdfast.cache.tree import read_file, read_whole, scan
 from holdfast.cache.work import open_work_dir
 from holdfast.disk import local_errors
 from holdfast.errors import HoldfastError, UsageError
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.cache.tree import Scanned
-    from holdfast.sites.backup import BackupReport, Guarded
+    from holdfast.sites.backup import BackupReport
+    from holdfast.sites.guarded import Guarded
     from holdfast.sites.plan import Plan
     from holdfast.sites.stores import SiteStore, Stores
     from holdfast.sites.values import SiteSettings
@@ -114,7 +115,8 @@ def _copy(found: list[Scanned], target: Path, names: Names, warn: Callable[[str]
 def _copy_file(item: Scanned, place: Path, names: Names, warn: Callable[[str], None]) -> None:
     data = _small(item)
     if data is None:
-        shutil.copyfile(item.path, place)
+        with open(place, "xb") as file:
+            file.writelines(read_file(item))  # of the file that was scanned, and no other
         _attributes(place, item)
         return
     if is_text(data):
