@@ -170,6 +170,32 @@ start(Registry(Path({str(mounts.registry.folder)!r})), Path({str(place)!r}), "nl
 
 
 @needs_fuse
+def test_start__fails_once_the_kernel_has_mounted(mounts, source, tmp_path):  # noqa: F811
+    """Where something fails once the kernel has mounted, a sentence says what, and no mount and no process stays."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+    script = f"""
+import resource
+from pathlib import Path
+from holdfast.errors import LocalError
+from holdfast.mount.daemon import start
+from holdfast.mount.order import Order
+from holdfast.mount.registry import Registry
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # less than the memory that workers share
+order = Order("tests.mount.views:open_folder", {{"folder": {str(source)!r}}})
+try:
+    start(Registry(Path({str(mounts.registry.folder)!r})), Path({str(place)!r}), "nlp/x:1", order)
+except LocalError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("cannot mount nlp/x:1")
+    assert "File too large" in done.stdout
+    until(lambda: not processes_naming(tmp_path))
+    assert mounted_below(tmp_path) == []
+
+
+@needs_fuse
 def test_supervisor__where_no_worker_can_be_started(mounts, source):  # noqa: F811
     """Where the machine lets no worker be started, requests wait; once it does, all is well again."""
     place = mounts.mount(folder=source)

@@ -110,14 +110,25 @@ class Supervisor:
         Raises:
             HoldfastError: why it cannot be; nothing is left behind.
         """
-        self._worker = worker = self._begin()
         try:
+            self._worker = worker = self._begin()
             self._await_ready(worker)
             self._attach(worker)
-        except BaseException:
-            worker.kill()
+            self._go(worker)
+        except BaseException as error:
+            self._leave_nothing()
+            if isinstance(error, OSError) and not isinstance(error, HoldfastError):
+                message = f"cannot mount {self._source} at {self._directory}: {error.strerror or error}"
+                raise LocalError(message, subject=str(self._directory)) from error
             raise
-        self._go(worker)
+
+    def _leave_nothing(self) -> None:
+        """Undo what was done to mount."""
+        if self._worker is not None:
+            self._worker.kill()
+        if self._device >= 0:
+            detach(str(self._directory))
+            os.close(self._device)
 
     def _await_ready(self, worker: _Worker) -> None:
         """Wait until a worker has opened its view.
@@ -155,13 +166,8 @@ class Supervisor:
         )
         self._device = device.mount(self._directory, options)
         opens = self._order.opens or chosen(*worker.totals, privileged=os.geteuid() == 0)
-        try:
-            passthrough = opens == "passthrough" and os.geteuid() == 0
-            self._agreed = _agreement(self._device, passthrough=passthrough, resend=self._order.resend)
-        except BaseException:
-            detach(str(self._directory))
-            os.close(self._device)
-            raise
+        passthrough = opens == "passthrough" and os.geteuid() == 0
+        self._agreed = _agreement(self._device, passthrough=passthrough, resend=self._order.resend)
         device.set_read_ahead(self._directory, self._order.read_ahead)
         found = mounted_at(str(self._directory))
         self._minor = -1 if found is None else found.device
