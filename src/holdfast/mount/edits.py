@@ -148,6 +148,8 @@ class Edits:
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_nlink == 0:
+                    raise BlockingIOError  # it went with the folder of who had the turn just now
             except OSError:
                 raise BusyError(
                     f"another process works on the changes in {self.folder}",
