@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.cli.options import Session
-    from holdfast.sites.backup import Guarded
+    from holdfast.sites.guarded import Guarded
     from holdfast.sites.loading import Site
     from holdfast.sites.plan import Plan
     from holdfast.sites.stores import Stores
@@ -44,7 +44,7 @@ def opened(session: Session, file: str | None, template: str | None) -> Opened:
     Raises:
         UsageError: a rule refuses.
     """
-    from holdfast.sites.backup import Guarded
+    from holdfast.sites.guarded import Guarded
     from holdfast.sites.loading import load_site
     from holdfast.sites.stores import Stores
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASSETS",
+    "BACKUP_OUTSIDE",
+    "BACKUP_OWN",
+    "CANARY",
     "GC",
     "GC_DONE_END",
     "META_END",
@@ -45,6 +48,7 @@ __all__ = [
     "name_of_versions_key",
     "node_key",
     "nodes_prefix",
+    "outside_name",
     "pack_key",
     "pages_key",
     "part_record",
@@ -66,6 +70,12 @@ __all__ = [
 OWN: Final = ".holdfast"
 #: The mark of a bucket of media, in that bucket.
 SITE_MARK: Final = f"{OWN}/site.json"
+#: A key that no bucket of media has: asking for it asks the store, and for one small folder only.
+CANARY: Final = f"{OWN}/canary"
+#: The folder at the top of a site's backup that holds what the commands before it made.
+BACKUP_OWN: Final = ".holdfast-site"
+#: How the names begin under which directories outside of the webroot are at the top of its backup.
+BACKUP_OUTSIDE: Final = ".holdfast-outside-"
 #: The store's own record.
 STORE: Final = f"{OWN}/store.json"
 VERSIONS_END: Final = ".versions"
@@ -138,6 +148,11 @@ def claim_key(name: str, version: str) -> str:
 def asset_key(name: str) -> str:
     """Aliases, tombstones, holds; swapped."""
     return f"{ASSETS}/{encode_name(name)}"
+
+
+def outside_name(path: str) -> str:
+    """The name at the top of a site's backup under which a directory outside of the webroot is in it."""
+    return BACKUP_OUTSIDE + quote(path, safe="").replace(".", "%2E")
 
 
 def push_key(push_id: str) -> str:

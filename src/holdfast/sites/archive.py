@@ -17,10 +17,11 @@ from holdfast.cache.tree import finish_copy, scan
 from holdfast.cache.work import open_work_dir
 from holdfast.disk import local_errors
 from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, LocalError
+from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN
 from holdfast.model.manifest import Manifest
 from holdfast.model.version import BUILT_IN
 from holdfast.sites.applications import APPLICATIONS
-from holdfast.sites.backup import OUTSIDE, OWN, check_period, keep_folder
+from holdfast.sites.backup import check_period, keep_folder
 from holdfast.sites.history import chosen
 from holdfast.sites.restore import bring
 from holdfast.transfer.download import unpack_archive
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from holdfast.sites.backup import BackupReport, Guarded
+    from holdfast.sites.backup import BackupReport
+    from holdfast.sites.guarded import Guarded
     from holdfast.sites.plan import Plan
     from holdfast.sites.stores import Stores
     from holdfast.sites.values import SiteSettings
@@ -144,7 +146,7 @@ def _write(folder: Path, part: Path) -> int:
         ):
             archive.add(folder, arcname=".", recursive=False)
             for item in sorted(scan(folder), key=lambda each: each.entry.path):
-                if not item.entry.path.startswith((OWN, OUTSIDE)):
+                if not item.entry.path.startswith((BACKUP_OWN, BACKUP_OUTSIDE)):
                     archive.add(item.path, arcname=f"./{item.entry.path}", recursive=False)
                     count += item.entry.kind == "file"
             archive.addfile(tarfile.TarInfo(f"./{MARKER}"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import ConflictError, HoldfastError, IntegrityError, NotFoundError, UnreachableError, UsageError
-from holdfast.formats.layout import SITE_MARK
+from holdfast.formats.layout import CANARY, SITE_MARK
 from holdfast.mount import live
 from holdfast.mount.live.finding import found
 from holdfast.mount.live.mounting import WAYS
@@ -53,8 +53,6 @@ _NEEDS_WHOLE: Final = (*_NEEDS, "overwrite", "rename")
 _LOOKED_AT, _READ_WHOLE = 64, 1 << 20
 #: Seconds that this may take.
 _LOOK: Final = 60.0
-#: A key that no bucket of media has: asking for it asks the store, and for one small folder only.
-_CANARY: Final = ".holdfast/canary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +284,7 @@ class _Attach:
             self.journal.did(f"aside {place.directory}")
 
     def _mount(self, place: Place) -> None:
-        options = [f"canary={_CANARY}"]
+        options = [f"canary={CANARY}"]
         if self.owner is not None:
             options += ["allow_other", f"uid={self.owner[0]}", f"gid={self.owner[1]}"]
         elif self.plan.web_user != pwd.getpwuid(os.geteuid()).pw_name:

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote
 
 from holdfast.cache.work import open_work_dir
 from holdfast.errors import (
@@ -30,6 +29,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.failpoint import reach
+from holdfast.formats.layout import BACKUP_OWN, outside_name
 from holdfast.formats.records import stamp
 from holdfast.sites.attaching import below_root
 from holdfast.sites.commands import run_commands
@@ -46,35 +46,26 @@ from holdfast.store.filesystem import mount_points
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from holdfast.model.result import Progress, Pushed
+    from holdfast.model.result import Pushed
     from holdfast.repository import Repository
+    from holdfast.sites.guarded import Guarded
     from holdfast.sites.plan import Plan
     from holdfast.sites.stores import SiteStore, Stores
     from holdfast.sites.values import SiteSettings
 
 __all__ = [
-    "OUTSIDE",
-    "OWN",
     "BackupReport",
-    "Guarded",
     "StoreReport",
     "back_up",
     "check_period",
     "environment",
     "keep_folder",
-    "outside_name",
 ]
 
-#: The folder at the top of a backup that holds what the commands before it made.
-OWN: Final = ".holdfast-site"
-#: How the names begin under which absolute directories are at the top of a backup.
-OUTSIDE: Final = ".holdfast-outside-"
 #: A webroot that is in use changes: so often a push is begun anew.
 _TRIES: Final = 4
 _PAUSE: Final = 0.5
 Outcome = TypeVar("Outcome")
-#: One in so many steps of a transfer asks whether the lease is still held.
-_ASKED: Final = 64
 #: What another store may do better.
 _ELSEWHERE: Final = (AccessError, NotFoundError, UnreachableError, UnsupportedError)
 
@@ -114,34 +105,6 @@ class BackupReport:
         return next((store for store in self.stores if not store.ok), None)
 
 
-@dataclass
-class Guarded:
-    """Progress that stops a transfer once the lease is lost."""
-
-    progress: Progress
-    lease: Lease | None = None
-    _calls: int = 0
-
-    def start(self, what: str, total: int | None, files: int) -> None:
-        """See :class:`holdfast.model.result.Progress`."""
-        self.progress.start(what, total, files)
-
-    def advance(self, count: int) -> None:
-        """As well, while the lease is held: it is called for every file, so not every call asks."""
-        self._calls += 1
-        if self.lease is not None and not self._calls % _ASKED:
-            self.lease.check()
-        self.progress.advance(count)
-
-    def warn(self, message: str) -> None:
-        """As well."""
-        self.progress.warn(message)
-
-    def finish(self) -> None:
-        """As well."""
-        self.progress.finish()
-
-
 def check_period(period: str) -> str:
     """The period, if there is one of this name.
 
@@ -151,11 +114,6 @@ def check_period(period: str) -> str:
     if period not in PERIODS:
         raise UsageError(f"{period!r} is no period", subject=period, hint=f"one of {', '.join(PERIODS)}")
     return period
-
-
-def outside_name(path: str) -> str:
-    """The name at the top of a backup under which an absolute directory is in it."""
-    return OUTSIDE + quote(path, safe="").replace(".", "%2E")
 
 
 def back_up(
@@ -353,7 +311,7 @@ class _Run:
             extra.chmod(0o700)
             environ = {"HOLDFAST_SITE": self.plan.site, "HOLDFAST_PERIOD": self.period}
             run_commands(self.settings.before_backup, extra, environment() | environ, lease.check)
-            beside[OWN] = extra
+            beside[BACKUP_OWN] = extra
         return beside
 
     def _push(

@@ -18,10 +18,10 @@ from holdfast.cache.work import open_work_dir
 from holdfast.catalog.swap import read_or_none, swap
 from holdfast.errors import ConflictError, HoldfastError, NotFoundError, UsageError
 from holdfast.failpoint import reach
-from holdfast.formats.layout import deployment_key
+from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN, deployment_key, outside_name
 from holdfast.formats.records import changed, stamp
 from holdfast.formats.sites import DeploymentRecord, decode_record, encode_record
-from holdfast.sites.backup import OUTSIDE, OWN, keep_folder, outside_name
+from holdfast.sites.backup import keep_folder
 from holdfast.sites.history import chosen
 from holdfast.sites.journal import Journal
 from holdfast.sites.lease import Lease
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from holdfast.model.manifest import Entry
     from holdfast.repository import Repository
-    from holdfast.sites.backup import Guarded
+    from holdfast.sites.guarded import Guarded
     from holdfast.sites.plan import MountPlan, Plan
     from holdfast.sites.stores import SiteStore, Stores
     from holdfast.sites.values import SiteSettings
@@ -187,7 +187,7 @@ def wanted_of(plan: Plan, mount: MountPlan, entries: Iterable[Entry]) -> list[Co
     """What the buckets of a directory are to hold, of the entries of a backup; None where it has no such directory. Pure."""
     within = outside_name(mount.directory) if mount.directory.startswith("/") else mount.directory
     prefix = f"{within}/" if within else ""
-    skip = Exclusion((*plan.patterns, f"/{OWN}", f"/{OUTSIDE}*")) if mount.is_whole else None
+    skip = Exclusion((*plan.patterns, f"/{BACKUP_OWN}", f"/{BACKUP_OUTSIDE}*")) if mount.is_whole else None
     contents = [Content({}, within, []) for _ in mount.buckets]
     there = mount.is_whole
     for entry in entries:

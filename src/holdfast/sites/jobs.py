@@ -16,8 +16,9 @@ from holdfast.errors import BusyError, UnsupportedError, UsageError
 from holdfast.model.result import NoProgress
 from holdfast.mount.registry import Registry
 from holdfast.sites.agreed import Agreed
-from holdfast.sites.backup import Guarded, back_up
+from holdfast.sites.backup import back_up
 from holdfast.sites.copies import Copies, orders_of
+from holdfast.sites.guarded import Guarded
 from holdfast.sites.nodes import node_name
 from holdfast.sites.notices import FAILED, OK, Observation
 from holdfast.sites.places import look

@@ -22,10 +22,11 @@ from holdfast.cache.work import open_work_dir
 from holdfast.disk import local_errors
 from holdfast.errors import ConflictError, HoldfastError, IntegrityError, UsageError, VersionNotFoundError
 from holdfast.failpoint import reach
+from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN
 from holdfast.model.spec import AssetSpec
 from holdfast.repository import local_manifest
 from holdfast.sites.attaching import below_root
-from holdfast.sites.backup import OUTSIDE, OWN, environment
+from holdfast.sites.backup import environment
 from holdfast.sites.commands import run_commands
 from holdfast.sites.history import chosen
 from holdfast.sites.mounted import below
@@ -162,7 +163,7 @@ def restore(
             reach("site.restore-brought")
             report = RestoreReport(plan.site, f"{name}:{version}", version, store.url, plan.webroot, 0)
             report = _InPlace(plan, work.copy, path, settings.absolute_roots, dry_run=dry_run).run(report)
-            extra = work.copy / OWN
+            extra = work.copy / BACKUP_OWN
             if not dry_run and settings.after_restore:
                 extra.mkdir(exist_ok=True)
                 environ = {"HOLDFAST_SITE": plan.site, "HOLDFAST_VERSION": version}
@@ -236,11 +237,13 @@ class _InPlace:
 
     def run(self, report: RestoreReport) -> RestoreReport:
         """Every folder of it."""
-        patterns = (*self.plan.patterns, f"/{OWN}", f"/{OUTSIDE}*")
+        patterns = (*self.plan.patterns, f"/{BACKUP_OWN}", f"/{BACKUP_OUTSIDE}*")
         roots = [_Roots(self.copy, self.plan.webroot, "", self.path, Exclusion(patterns))]
         if self.path is None:
             outside = {
-                name: unquote(name.removeprefix(OUTSIDE)) for name in os.listdir(self.copy) if name.startswith(OUTSIDE)
+                name: unquote(name.removeprefix(BACKUP_OUTSIDE))
+                for name in os.listdir(self.copy)
+                if name.startswith(BACKUP_OUTSIDE)
             }
             roots += [
                 _Roots(self.copy / name, *below_root(at, self.tops))
@@ -290,7 +293,7 @@ class _InPlace:
             fits = next((each for each in above if roots.skip.fits(each, each.rpartition("/")[2])), None)
             if fits is None:
                 wanted[entry.path] = entry
-            elif not fits.startswith((OWN, OUTSIDE)):
+            elif not fits.startswith((BACKUP_OWN, BACKUP_OUTSIDE)):
                 left.add(fits)
         self.skipped += sorted(left)
         if roots.scope is not None and not wanted:

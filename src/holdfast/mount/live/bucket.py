@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from holdfast import wiring
 from holdfast.errors import UsageError
 from holdfast.mount.live.templates import Bucket
 from holdfast.store.credentials import from_config_file
@@ -69,10 +71,7 @@ def ask(source: str, settings: Settings) -> None:
     Raises:
         BucketNotFoundError, AccessError, UnreachableError: what the store answered.
     """
-    from holdfast.store.bucket import BucketStore
-
-    described = bucket_settings(source, settings.environ, **settings.bucket_options())
-    BucketStore(described, probe_cache=settings.cache_dir / "probes.json").list_level("")
+    wiring.open_store(source, replace(settings, mounts={})).list_level("")  # the bucket, not a folder that shows it
 
 
 def _environment(variables: Mapping[str, str], profile: str | None, *, has_keys: bool) -> dict[str, str]:
