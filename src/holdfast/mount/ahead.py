@@ -25,14 +25,13 @@ class Ahead:
         self._end = -1  # of the reads so far
         self._until = 0  # what was read ahead, or asked for
 
-    def after(self, start: int, end: int, limit: int | None = None) -> tuple[int, int] | None:
-        """Which bytes to read ahead, now that these are read; no more than ``limit`` ahead."""
+    def after(self, start: int, end: int) -> tuple[int, int] | None:
+        """Which bytes to read ahead, now that these are read."""
         if self._end < 0 or abs(start - self._end) > self._slack:
             self._window, self._end, self._until = 0, end, end
             return None
         self._end = max(self._end, end)
-        most = self._most if limit is None else max(self._first, min(self._most, limit))
-        window = min(self._window * 2 or self._first, most)
+        window = min(self._window * 2 or self._first, self._most)
         if self._until - self._end > self._window // 2:
             return None
         begin, self._until, self._window = max(self._until, self._end), self._end + window, window

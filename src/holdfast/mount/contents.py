@@ -32,7 +32,8 @@ __all__ = ["ListedContents", "PackedContents"]
 
 _MIB: Final = 1024 * 1024
 #: How far a large file is read ahead, and a pack of small ones; and how far apart reads may be that follow one another.
-_FIRST, _MOST, _SLACK = 8 * _MIB, 64 * _MIB, 2 * _MIB
+#: Of one file a quarter of the memory for chunks at most: what is read ahead must still be there when it is read.
+_FIRST, _MOST, _SLACK = 8 * _MIB, MEMORY // 4, 2 * _MIB
 _FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL = _MIB // 4, 8 * _MIB, _MIB // 4
 _BATCH: Final = 4 * _MIB
 #: Small files are looked for on so many pages at a time.
@@ -100,7 +101,7 @@ class PackedContents:
         if start >= end:
             return b""
         wanted = stream.parts(start, end)
-        span = stream.ahead.after(start, end, MEMORY // 4)
+        span = stream.ahead.after(start, end)
         if span is not None and span[0] < entry.size:
             self._pieces.ahead(stream.parts(span[0], min(span[1], entry.size)))
         data = _joined(self._pieces.get(wanted), start - wanted[0].start, end - start)
