@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 __all__ = ["SystemClock", "since_boot"]
 
@@ -17,11 +17,18 @@ def since_boot() -> float:
 
 
 class SystemClock:
-    """The time as this machine tells it."""
+    """The time as this machine tells it, or as another clock does that it was set by."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
 
     def now(self) -> datetime:
         """This moment, UTC."""
-        return datetime.now(UTC)
+        return datetime.now(UTC) - self._ahead
+
+    def set_by(self, moment: datetime) -> None:
+        """Go on from this moment, which another clock tells, instead of the machine's own."""
+        self._ahead = datetime.now(UTC) - moment
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

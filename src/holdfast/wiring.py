@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 from contextlib import suppress
@@ -104,7 +103,7 @@ def open_on(
 
     clock, who = SystemClock(), _who()
     catalog = BucketCatalog(store, clock, who, _scheme_set(settings))
-    return _repository(store, catalog, settings, who, progress=progress, jobs=jobs, limit_rate=limit_rate)
+    return _repository(store, catalog, settings, who, clock, progress=progress, jobs=jobs, limit_rate=limit_rate)
 
 
 def _open_remote(
@@ -114,9 +113,9 @@ def _open_remote(
     from holdfast.catalog.remote import RemoteCatalog
     from holdfast.store.signed import SignedStore
 
-    store = SignedStore(remote)
-    catalog = RemoteCatalog(remote, SystemClock(), _scheme_set(settings), store.offer)
-    return _repository(store, catalog, settings, _who(), progress=progress, jobs=jobs, limit_rate=limit_rate)
+    store, clock = SignedStore(remote), SystemClock()
+    catalog = RemoteCatalog(remote, clock, _scheme_set(settings), store.offer)
+    return _repository(store, catalog, settings, _who(), clock, progress=progress, jobs=jobs, limit_rate=limit_rate)
 
 
 def open_project(url: str, settings: Settings) -> Remote:
@@ -154,6 +153,7 @@ def _repository(
     catalog: Catalog,
     settings: Settings,
     who: str,
+    clock: SystemClock,
     *,
     progress: Progress | None,
     jobs: int | None,
@@ -169,7 +169,7 @@ def _repository(
         catalog,
         Engine(jobs, limit_rate, progress),
         AssetsDir(settings.assets_dir, limit=settings.cache_max_size, keep_free=settings.cache_keep_free),
-        clock=SystemClock(),
+        clock=clock,
         who=who,
         state=settings.cache_dir,
         place=store_place(store.url, settings),
@@ -302,7 +302,7 @@ def _open_mounted(
     from holdfast.store.staged import StagedStore, prove
 
     signed = Far(lambda: SignedStore(remote(), streamed=True))
-    catalog = Far(lambda: RemoteCatalog(remote(), SystemClock(), _scheme_set(settings)), beside=signed)
+    catalog = Far(lambda: RemoteCatalog(remote(), clock, _scheme_set(settings)), beside=signed)
 
     def proved(store: MountStore) -> None:
         try:
@@ -317,15 +317,16 @@ def _open_mounted(
         version = near.resolver.resolve(spec)
         return version, near.resolver.published(spec.name, version)
 
-    who = _who()
+    who, clock = _who(), SystemClock()
     near_store = MountStore(mount, None, proved)
-    near_catalog = BucketCatalog(near_store, SystemClock(), who, _scheme_set(settings))
-    near = _repository(near_store, near_catalog, settings, who, progress=None, jobs=jobs, limit_rate=None)
+    near_catalog = BucketCatalog(near_store, clock, who, _scheme_set(settings))
+    near = _repository(near_store, near_catalog, settings, who, clock, progress=None, jobs=jobs, limit_rate=None)
     return _repository(
         StagedStore(mount, signed, remote, proved),
         MountedCatalog(catalog, near_catalog, near_resolved, near.list),
         settings,
         who,
+        clock,
         progress=progress,
         jobs=jobs,
         limit_rate=limit_rate,
@@ -362,6 +363,8 @@ def _refuse_overlap(place: str | MountPoint, assets_dir: Path) -> None:
 
 
 def _who() -> str:
+    import getpass
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -6,6 +6,7 @@ A module of tests inherits :class:`StoreSuite` and gives a ``store`` fixture; st
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import io
 import os
@@ -487,10 +488,12 @@ class BucketSuite:
         assert status in {400, 401, 403}
         assert body != b"other"
 
-    def test_bulk(self, store, key):
+    @pytest.mark.parametrize("md5s", [False, True])
+    def test_bulk(self, store, key, md5s):
         """What is moved in bulk, or into a view, is what the plain verbs move; what it leaves, they do."""
         items = {f"{key}/{odd}": content(100 * n) for n, odd in enumerate(ODD_KEYS)}
-        for name, is_sent in store.put_many(items.items(), 4):
+        md5_of = (lambda name: hashlib.md5(items[name], usedforsecurity=False).hexdigest()) if md5s else None
+        for name, is_sent in store.put_many(items.items(), 4, md5_of):
             is_sent or store.put(name, items[name])
         found = {name: item or store.get(name) for name, item in store.get_many(items, 4)}
         assert {name: bytes(item.data) for name, item in found.items()} == items

@@ -150,25 +150,31 @@ def remote(server, ceph, http):
         region="us-east-1",
         credentials={name: ceph.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
     )
+    return in_place_of_p(server, wanted)
+
+
+def in_place_of_p(server, wanted):
+    """The server with another project, which its members of ``p`` may read and write, in the place of that."""
+    service = server.service
     with service.database.write() as connection:
         number = projects.add_project(connection, service.settings, service.vault, wanted, 0.0)
         for name, role in (("reader", Role.READER), ("writer", Role.WRITER)):
             memberships.set_role(connection, number, name, role)
-    server.p = "/api/v1/projects/s3"
+    server.p = f"/api/v1/projects/{wanted.name}"
     return server
 
 
-def test_server__signs(remote, http):
-    """Through the server, objects are written and read at the bucket itself; the commit finds them there."""
+def pushed_by_urls(remote, http):
+    """Push three files by the URLs that the server signs, and fetch one; all files by path, and every answer on the way, as text."""
     push = Push(remote)
     push.number("claim", "0.0")
-    told = remote.get("store").json()
-    assert (told["signs_get"], told["signs_put"]) == (True, True)
+    told = remote.get("store")
+    assert (told.json()["signs_get"], told.json()["signs_put"]) == (True, True)
     files = {f"d/{number}": secrets.token_bytes(10 + number) for number in range(3)}
     wanted = [{"key": f"a/b/0.0/{path}", "size": len(data)} for path, data in files.items()]
-    reply = remote.post("uploads", json={"push": push.id, "objects": wanted}).json()
-    for grant, data in zip(reply["grants"], files.values(), strict=True):
-        assert 800 < grant["expires"] - reply["now"] <= 900
+    reply = remote.post("uploads", json={"push": push.id, "objects": wanted})
+    for grant, data in zip(reply.json()["grants"], files.values(), strict=True):
+        assert 800 < grant["expires"] - reply.json()["now"] <= 900
         assert http.request("PUT", grant["url"], body=data, headers=grant["headers"]).status == 200
         assert http.request("PUT", grant["url"], body=data, headers=grant["headers"]).status == 412
     assert push.publish("0.0", push.tree(files)).status_code == 200
@@ -176,10 +182,15 @@ def test_server__signs(remote, http):
     found = remote.get("resolve", params={"spec": "a/b", "grants": "2"}).json()
     assert [each["key"] for each in found["grants"]] == ["a/b/0.0/d/0", "a/b/0.0/d/1"]
     assert http.request("GET", found["grants"][1]["url"]).data == files["d/1"]
-    base = told["url"]
+    return files, [reply.text, told.text, remote.get("/api/v1/projects").text]
+
+
+def test_server__signs(remote, http):
+    """Through the server, objects are written and read at the bucket itself; the commit finds them there."""
+    files, texts = pushed_by_urls(remote, http)
+    base = remote.get("store").json()["url"]
     row = remote.post("metadata", "reader", json={"urls": [f"{base}/a/b/0.0/d/0"]}).json()["objects"][0]
     assert (row["size"], row["md5"]) == (10, md5(files["d/0"]).hexdigest())
-    texts = [remote.get("store").text, remote.get("/api/v1/projects").text]
     assert not any("SKHOLDFAST" in text for text in texts)
 
 

@@ -25,15 +25,13 @@ from obstore.store import GCSStore
 
 from holdfast.errors import AccessError, UnsupportedError
 from holdfast.formats.people import ProjectRequest
-from holdfast.server import memberships, projects
-from holdfast.server.access import Role
 from holdfast.server.rsa import prover
 from holdfast.store.base import UploadWish
 from holdfast.store.bucket import BucketStore
 from holdfast.store.presign import GoogleSite, Presigner
 from holdfast.store.settings import bucket_settings
 from tests.server.test_push_routes import Push, error
-from tests.server.test_signed_urls import changed, http, put
+from tests.server.test_signed_urls import changed, http, in_place_of_p, pushed_by_urls, put
 from tests.services.gcs_double import as_project
 
 __all__ = ["http"]
@@ -152,32 +150,12 @@ def remote(server, gcs_double):
     service, more = server.service, as_project(gcs_double)
     service.settings = replace(service.settings, allow_endpoints=(more["endpoint"],))
     wanted = ProjectRequest("g", gcs_double.fresh_store(), **more)
-    with service.database.write() as connection:
-        number = projects.add_project(connection, service.settings, service.vault, wanted, 0.0)
-        for name, role in (("reader", Role.READER), ("writer", Role.WRITER)):
-            memberships.set_role(connection, number, name, role)
-    server.p = "/api/v1/projects/g"
-    return server
+    return in_place_of_p(server, wanted)
 
 
 def test_server__signs(remote, http):
     """Through the server, objects are written and read at the bucket itself; the commit finds them there, and no answer tells the key."""
-    push = Push(remote)
-    push.number("claim", "0.0")
-    told = remote.get("store").json()
-    assert (told["signs_get"], told["signs_put"]) == (True, True)
-    files = {f"d/{number}": secrets.token_bytes(10 + number) for number in range(3)}
-    wanted = [{"key": f"a/b/0.0/{path}", "size": len(data)} for path, data in files.items()]
-    reply = remote.post("uploads", json={"push": push.id, "objects": wanted})
-    for grant, data in zip(reply.json()["grants"], files.values(), strict=True):
-        assert 800 < grant["expires"] - reply.json()["now"] <= 900
-        assert http.request("PUT", grant["url"], body=data, headers=grant["headers"]).status == 200
-        assert http.request("PUT", grant["url"], body=data, headers=grant["headers"]).status == 412
-    assert push.publish("0.0", push.tree(files)).status_code == 200
-    assert remote.post("enlist", json={"name": "a/b", "versions": ["0.0"]}).status_code == 200
-    found = remote.get("resolve", params={"spec": "a/b", "grants": "2"}).json()
-    assert http.request("GET", found["grants"][1]["url"]).data == files["d/1"]
-    texts = [reply.text, remote.get("store").text, remote.get("/api/v1/projects").text]
+    _, texts = pushed_by_urls(remote, http)
     assert not any("PRIVATE KEY" in text for text in texts)
 
 

@@ -72,6 +72,8 @@ class Service:
     pids: list[int] = field(default_factory=list)
     #: The variables of a second account there, where the server has one: a bucket of the one is not the other's.
     second: dict[str, str] = field(default_factory=dict)
+    #: The program with which its operator changes the first account's keys, where the server has one, up to the arguments.
+    admin: list[str] = field(default_factory=list)
 
     def fresh_store(self) -> str:
         """The URL of a store with an unused prefix."""

@@ -108,7 +108,8 @@ def start(directory: Path) -> Iterator[Service]:
         make_bucket(env, _BUCKET)
         second = [*admin[:-1], "--uid=second", "--display-name=second"]
         group.run([*second, f"--access-key={_SECOND_ACCESS}", f"--secret-key={_SECOND_SECRET}"])
-        yield Service("ceph", f"s3://{_BUCKET}", env, group.pids, s3_env(port, _SECOND_ACCESS, _SECOND_SECRET))
+        keys = [*map(str, admin[:-3]), "--uid=test", "key"]
+        yield Service("ceph", f"s3://{_BUCKET}", env, group.pids, s3_env(port, _SECOND_ACCESS, _SECOND_SECRET), keys)
 
 
 def _configure(directory: Path, rgw_port: int) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.server
 import itertools
 import os
+import resource
 import threading
 
 import pytest
 
 from holdfast.errors import AccessError, ChangedError, ObjectNotFoundError
+from holdfast.store import many
 from holdfast.store.bucket import BucketStore
 from holdfast.store.many import _Growth
 from holdfast.store.settings import bucket_settings
+from holdfast.store.wire import Answer, WireError, seconds_of
 
 WHOLE = bytes(n % 251 for n in range(1000))
 
@@ -29,12 +34,14 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     faults: list = []  # noqa: RUF012  set anew for every test
     seen: list = []  # noqa: RUF012
     written: dict = {}  # noqa: RUF012
+    heads: list = []  # noqa: RUF012
     tag, lock, pause = "one", threading.Lock(), threading.Event()
 
     def handle_one(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         key = self.path.removeprefix("/b/p/")
         with self.lock:
+            self.heads.append(self.headers)
             fault = self.faults.pop(0) if self.faults else None
             self.seen.append(
                 (self.command, key, self.headers.get("Range"), "obstore" in str(self.headers["User-Agent"]))
@@ -103,7 +110,9 @@ class Server(http.server.ThreadingHTTPServer):
 @pytest.fixture
 def server():
     """The server's class, bound to one server, and that server's address in ``endpoint``."""
-    handler = type("BoundScripted", (Scripted,), {"faults": [], "seen": [], "written": {}, "pause": threading.Event()})
+    handler = type(
+        "BoundScripted", (Scripted,), {"faults": [], "seen": [], "written": {}, "heads": [], "pause": threading.Event()}
+    )
     with Server(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -269,6 +278,27 @@ def test_put_many(server):
     assert server.written == items
 
 
+def test_put_many__signed_by_md5(server):
+    """Where the MD5 of the bytes is known it is signed in the place of their SHA-256, which nobody computes then."""
+    data, digest = b"the bytes", hashlib.md5(b"the bytes", usedforsecurity=False)
+    store = opened(server)
+    assert list(store.put_many([("a", data)], 1, lambda _: digest.hexdigest())) == [("a", True)]
+    assert list(store.put_many([("b", data)], 1)) == [("b", True)]
+    one, other = server.heads
+    assert one["Content-MD5"] == base64.b64encode(digest.digest()).decode()
+    assert one["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert "SignedHeaders=content-md5;host;" in one["Authorization"]
+    assert other["Content-MD5"] is None
+    assert other["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_put_many__signed_by_sha256_where_that_is_asked_for(server):
+    """Where the settings want the body in the signature, no MD5 stands for it."""
+    store = opened(server, AWS_UNSIGNED_PAYLOAD="false")
+    assert list(store.put_many([("a", b"the bytes")], 1, lambda _: "0" * 32)) == [("a", True)]
+    assert server.heads[0]["x-amz-content-sha256"] == hashlib.sha256(b"the bytes").hexdigest()
+
+
 def test_put_many__refused(server):
     """A write that is refused is left to the caller."""
     server.faults += [503]
@@ -298,13 +328,56 @@ def test_put_many__not_where_a_write_needs_more(server, changed):
     assert next(store.get_many(["a"], 1))[1] is not None
 
 
+@pytest.mark.parametrize(("limit", "most"), [(40, 10), (3, 1), (resource.RLIM_INFINITY, 128)])
+def test_get_many__leaves_descriptors_to_others(server, monkeypatch, limit, most):
+    """However many connections are allowed, three quarters of the files that may be open are left to whoever writes what comes."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    opened_lines = []
+    real = many._Loop._open
+    monkeypatch.setattr(many._Loop, "_open", lambda loop, line: (opened_lines.append(line), real(loop, line))[1])
+    found = dict(opened(server).get_many([f"{number}" for number in range(1000)], 128))
+    assert all(bytes(each.data) == WHOLE for each in found.values())
+    assert len(found) == 1000
+    assert len(opened_lines) == most
+
+
 @pytest.mark.parametrize("gain", [1.0, 2.0])
 def test_growth(gain):
     """Lines become more as long as answers come faster for it, and never more than allowed."""
     now, speed = 0.0, 1000.0
-    growth = _Growth(100, lambda: now)
+    growth = _Growth(400, lambda: now)
     for _ in range(5000):
         now += 1 / speed
         if growth.more():
             speed *= gain
-    assert growth.lines == (100 if gain > 1 else 32)
+    assert growth.lines == (400 if gain > 1 else 128)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (b"Thu, 26 Nov 2026 21:25:26 GMT", 1795728326.0),
+        (b"Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        (b"Mon, 31 Dec 2029 23:59:59 GMT", 1893455999.0),
+    ],
+)
+def test_date(text, seconds):
+    """The date of an answer is seconds since the epoch, whatever the time zone and the language here."""
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"yesterday", b"Thu, 26 Anu 2026 21:25:26 GMT", b"Thu, 31 Feb 2026 21:25:26 GMT"]
+)
+def test_date__none(text):
+    """Any other text is no date, and leaves the answer to the full client."""
+    with pytest.raises(WireError):
+        seconds_of(text)
+
+
+def test_headers():
+    """A header is found by its name in any case, its value without the space around it; of two, the first counts."""
+    head = b'HTTP/1.1 200 OK\r\ncontent-LENGTH:  5 \r\nETag:"a:b"\r\nContent-Length: 7\r\nConnection: Close\r\n'
+    answer = Answer(head)
+    assert (answer.status, answer.length, answer.stays) == (200, 5, False)
+    assert (answer.header(b"etag"), answer.header(b"last-modified")) == (b'"a:b"', b"")

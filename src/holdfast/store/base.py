@@ -241,8 +241,13 @@ class Bulk(Protocol):
     def get_many(self, keys: Iterable[str], at_once: int) -> Iterator[tuple[str, Object | None]]:
         """Whole small objects, each of a different key, as they come; None for one that is to be asked for by ``get``."""
 
-    def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
-        """Overwrite small objects, each of a different key, as they go; False for one that is to be written by ``put``."""
+    def put_many(
+        self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int, md5_of: Callable[[str], str] | None = None
+    ) -> Iterator[tuple[str, bool]]:
+        """Overwrite small objects, each of a different key, as they go; False for one that is to be written by ``put``.
+
+        ``md5_of`` tells the MD5 (hex) of the bytes under a key that was drawn, where the caller knows them all: it may save other digests.
+        """
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ an MD5), the generation on GCS. ``modified`` in the answer to a put is our clock
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.formats.layout import probe_key
-from holdfast.store import probe
 from holdfast.store.base import (
     CREATE,
     OVERWRITE,
@@ -38,14 +37,10 @@ from holdfast.store.base import (
     Replace,
     SignedUpload,
 )
-from holdfast.store.checksums import checksums
 from holdfast.store.clients import sign, sign_many
 from holdfast.store.direct import Direct
 from holdfast.store.exchange import ETAG, Exchange, PastEndError, quoted
 from holdfast.store.keys import checked_key
-from holdfast.store.multipart import Multipart, tag_of
-from holdfast.store.parts import Feed, blocks, part_plan
-from holdfast.store.presign import Presigner, Site
 
 if TYPE_CHECKING:
     import builtins
@@ -56,6 +51,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from holdfast.store.base import UploadWish
+    from holdfast.store.multipart import Multipart
+    from holdfast.store.presign import Presigner
+    from holdfast.store.probe import Conditions
     from holdfast.store.settings import BucketSettings
 
 __all__ = ["BucketStore"]
@@ -75,7 +73,7 @@ class BucketStore:
         self._clock = clock
         self._exchange = Exchange(settings, clock)
         self._lock = threading.Lock()
-        self._conditions: probe.Conditions | None = None
+        self._conditions: Conditions | None = None
         self._shortcut: Direct | None = None
         self._presigner: Presigner | None = None
 
@@ -190,12 +188,14 @@ class BucketStore:
             return self._exchange.put(key, data, size, "replace", condition)
         return self._exchange.put(key, data, size, "create", "create")
 
-    def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
+    def put_many(
+        self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int, md5_of: Callable[[str], str] | None = None
+    ) -> Iterator[tuple[str, bool]]:
         """Overwrite objects by the direct way, where there is one."""
         direct = self._direct()
         if direct is None or not direct.writes:
             return ((key, False) for key, _ in items)
-        return direct.put_many(items, at_once)
+        return direct.put_many(items, at_once, md5_of)
 
     def put_file(self, key: str, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> ObjectInfo:
         """Write a large object in parts, a few in flight; what ``source`` or ``seen`` raises aborts the upload.
@@ -204,6 +204,8 @@ class BucketStore:
             SourceChangedError: the source is shorter or longer than ``size``.
             IntegrityError: the store says that the object has another size than was sent.
         """
+        from holdfast.store.parts import Feed, blocks, part_plan
+
         path, plan = self._exchange.path(key), part_plan(size)
         feed = Feed(blocks(source, size, plan.size, seen, key))
         if plan.count <= 1:
@@ -306,6 +308,8 @@ class BucketStore:
 
     def complete_parts(self, key: str, upload: str, tags: Sequence[str]) -> ObjectInfo:
         """Where an object is there, its tag tells whether it is this one."""
+        from holdfast.store.multipart import tag_of
+
         try:
             found = self.head(key)
         except ObjectNotFoundError:
@@ -316,6 +320,9 @@ class BucketStore:
         return found
 
     def _multipart(self) -> Multipart:
+        from holdfast.store.multipart import Multipart
+        from holdfast.store.presign import Site
+
         presigner = self._signer()
         if presigner is None or not isinstance(presigner.site, Site) or not presigner.site.plain:
             raise UnsupportedError(f"{self.url} cannot sign parts of an upload", subject=self.url)
@@ -323,12 +330,17 @@ class BucketStore:
 
     def checksums(self, key: str) -> dict[str, str]:
         """On S3, by a HEAD that asks for them."""
+        from holdfast.store.checksums import checksums
+        from holdfast.store.presign import Site
+
         presigner = self._signer()
         if presigner is None or not isinstance(presigner.site, Site):
             return {}
         return checksums(presigner, self._exchange.path(key), self._settings)
 
     def _signer(self) -> Presigner | None:
+        from holdfast.store.presign import Presigner
+
         with self._lock:
             site = self._exchange.clients().site
             if self._presigner is None and site is not None:
@@ -370,13 +382,17 @@ class BucketStore:
             raise _changed(key)
         return {"version": info.version}
 
-    def _probed(self) -> probe.Conditions:
+    def _probed(self) -> Conditions:
         with self._lock:
             if self._conditions is None:
                 self._conditions = self._probe()
             return self._conditions
 
-    def _probe(self) -> probe.Conditions:
+    def _probe(self) -> Conditions:
+        import secrets
+
+        from holdfast.store import probe
+
         place = f"{self._exchange.clients().endpoint} {self._settings.scheme}://{self._settings.bucket}"
         now = self._clock()
         found = probe.remembered(self._probe_cache, place, now)
@@ -385,7 +401,7 @@ class BucketStore:
             probe.remember(self._probe_cache, place, now, found)
         return found
 
-    def _reason(self, found: probe.Conditions) -> str | None:
+    def _reason(self, found: Conditions) -> str | None:
         return found.reason and f"{self._exchange.clients().endpoint} does not keep {found.reason}"
 
 
@@ -416,7 +432,7 @@ class _Scratch:
 
     def _write(self, verb: str, mode: Any) -> str:
         # Other bytes each time: an ETag that is an MD5 must change with every write.
-        data = secrets.token_bytes(16)
+        data = os.urandom(16)
         return self._exchange.put(self._key, data, len(data), verb, mode).version
 
 

@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,7 +24,6 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from holdfast.errors import AccessError, HoldfastError, UsageError
 from holdfast.store.credentials import AwsChain, StaticKeys, from_config_file
-from holdfast.store.presign import GoogleSite, Site
 from holdfast.store.signing import Route
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from obstore.store import AzureConfig, BackoffConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
 
+    from holdfast.store.presign import GoogleSite, Site
     from holdfast.store.settings import BucketSettings
 
     Client = S3Store | GCSStore | AzureStore
@@ -42,18 +43,28 @@ FAILURES: Final = (BaseError, FileNotFoundError, PermissionError, ValueError, No
 _REGION: Final = "us-east-1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Clients:
-    """The two clients, and what the store needs to know of how they were opened."""
+    """The two clients, and what the store needs to know of how they were opened. ``find_site`` is what URLs are signed for."""
 
     quick: Client
-    patient: Client
+    open_patient: Callable[[], Client]
     settings: BucketSettings
     endpoint: str
     can_sign: bool
     failure: Callable[[], HoldfastError | None]
     route: Route | None = None
-    site: Site | GoogleSite | None = None
+    find_site: Callable[[], Site | GoogleSite | None] = lambda: None
+
+    @cached_property
+    def patient(self) -> Client:
+        """Opened when it is first needed, which for what only reads is never."""
+        return self.open_patient()
+
+    @cached_property
+    def site(self) -> Site | GoogleSite | None:
+        """What URLs are signed for; None where we cannot sign them."""
+        return self.find_site()
 
     @property
     def signs_plain_only(self) -> bool:
@@ -121,7 +132,7 @@ def _s3(settings: BucketSettings) -> Clients:
     shown = settings.endpoint or f"https://s3.{config['region']}.amazonaws.com"
     found = _both(settings, client, shown, not settings.anonymous, lambda: provider.failure if provider else None)
     region = config["region"]
-    return replace(found, route=_route(settings, region, provider), site=_site(settings, region, provider))
+    return replace(found, route=_route(settings, region, provider), find_site=lambda: _site(settings, region, provider))
 
 
 def _route(settings: BucketSettings, region: str, provider: AwsChain | StaticKeys | None) -> Route | None:
@@ -137,6 +148,7 @@ def _route(settings: BucketSettings, region: str, provider: AwsChain | StaticKey
         region=region,
         credentials=provider,
         unsigned_payload=_unsigned(settings),
+        takes_md5=settings.unsigned_payload is None,
         writes=not (settings.kms_key or settings.checksum),
     )
 
@@ -145,6 +157,8 @@ def _site(settings: BucketSettings, region: str, provider: AwsChain | StaticKeys
     """What URLs are signed for; none without credentials."""
     if provider is None:
         return None
+    from holdfast.store.presign import Site
+
     path_style = _path_style(settings)
     parts = urlsplit(settings.endpoint.rstrip("/") if settings.endpoint else f"https://s3.{region}.amazonaws.com")
     authority = parts.netloc if path_style else f"{settings.bucket}.{parts.netloc}"
@@ -215,7 +229,7 @@ def _gs(settings: BucketSettings) -> Clients:
         return GCSStore(settings.bucket, config=cast("GCSConfig", config), client_options=options, retry_config=retry)
 
     found = _both(settings, client, shown, bool(account.get("private_key")), lambda: None)
-    return replace(found, site=_google_site(settings, shown, account))
+    return replace(found, find_site=lambda: _google_site(settings, shown, account))
 
 
 def _google_site(settings: BucketSettings, endpoint: str, account: Mapping[str, Any]) -> GoogleSite | None:
@@ -223,6 +237,8 @@ def _google_site(settings: BucketSettings, endpoint: str, account: Mapping[str, 
     name, key = account.get("client_email"), account.get("private_key")
     if settings.rsa is None or settings.anonymous or not (name and key):
         return None
+    from holdfast.store.presign import GoogleSite
+
     parts = urlsplit(endpoint.rstrip("/"))
     base = f"{parts.path}/{settings.bucket}"
     return GoogleSite(f"{parts.scheme}://{parts.netloc}", parts.netloc, base, str(name), settings.rsa(str(key)))
@@ -293,7 +309,8 @@ def _both(
         "timeout": whole,
     }
     patient: ClientConfig = {"allow_http": settings.allow_http, "connect_timeout": connect, "timeout": whole}
-    return Clients(client(quick, quick_retry), client(patient, patient_retry), settings, endpoint, can_sign, failure)
+    opened = client(quick, quick_retry)
+    return Clients(opened, lambda: client(patient, patient_retry), settings, endpoint, can_sign, failure)
 
 
 def _retry(within: timedelta, *, most: int) -> RetryConfig:

@@ -11,7 +11,6 @@ import errno
 import io
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import begin_write_back
@@ -151,6 +150,8 @@ def _copy_in_kernel(source: BinaryIO, target: BinaryIO, size: int, seen: Callabl
         if error.errno in _CANNOT:
             return False
         raise
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as ahead:
         for begin in range(0, size, _AHEAD):
             end = min(begin + _AHEAD, size)

@@ -9,8 +9,6 @@ transfer. :func:`from_config_file` reads a profile's region and endpoint without
 from __future__ import annotations
 
 import threading
-from configparser import ConfigParser
-from configparser import Error as ConfigError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +140,9 @@ def from_config_file(path: Path | None, profile: str | None) -> ProfileValues:
     Raises:
         UsageError: the file is there and cannot be read as one.
     """
+    from configparser import ConfigParser
+    from configparser import Error as ConfigError
+
     parser = ConfigParser(interpolation=None, strict=False, default_section="")
     try:
         with open(path or "", encoding="utf-8") as file:

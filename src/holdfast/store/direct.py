@@ -71,16 +71,20 @@ class Direct:
                     found = Object(done.body, info_told(done.request.name, done.answer, done.answer.length))
             yield done.request.name, found
 
-    def put_many(self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int) -> Iterator[tuple[str, bool]]:
+    def put_many(
+        self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int, md5_of: Callable[[str], str] | None = None
+    ) -> Iterator[tuple[str, bool]]:
         """Write whole objects, overwriting; whether each was written, in the order of answers."""
-        for done in self._drive((self._put(key, data) for key, data in items), at_once):
+
+        def put(key: str, data: ReadableBuffer) -> Request:
+            md5 = None if md5_of is None else md5_of(key)
+            return Request(key, self._signer.head("PUT", self._path(key), body=data, md5=md5), data)
+
+        for done in self._drive((put(key, data) for key, data in items), at_once):
             yield done.request.name, done.answer is not None
 
     def _get(self, key: str) -> Request:
         return Request(key, self._signer.head("GET", self._path(key)))
-
-    def _put(self, key: str, data: ReadableBuffer) -> Request:
-        return Request(key, self._signer.head("PUT", self._path(key), body=data), data)
 
     def _drive(self, requests: Iterator[Request], at_once: int) -> Iterator[Done]:
         settings = self._settings
@@ -124,7 +128,8 @@ def info_told(key: str, answer: Answer, size: int) -> ObjectInfo:
     Raises:
         WireError: no strong tag, or bytes that are encoded.
     """
-    etag = answer.header(b"etag").decode("latin-1")
-    if not etag.startswith('"') or answer.header(b"content-encoding"):
+    quoted = answer.header(b"etag").decode("latin-1")
+    if not quoted.startswith('"') or answer.header(b"content-encoding"):
         raise WireError("no strong tag, or bytes that are not the object's")
-    return ObjectInfo(key, size, etag.strip('"'), seconds_of(answer.header(b"last-modified")), etag.strip('"'))
+    etag = quoted.strip('"')
+    return ObjectInfo(key, size, etag, seconds_of(answer.header(b"last-modified")), etag)

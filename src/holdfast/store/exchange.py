@@ -9,7 +9,7 @@ Versions are the ETag on S3 and Azure, and the generation on GCS, whose listings
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -187,7 +187,7 @@ class Exchange:
             except HoldfastError as error:
                 if "ConditionalRequestConflict" not in str(error.__cause__):
                     raise
-            time.sleep(0.05 + secrets.randbelow(200) / 1000)
+            time.sleep(0.05 + os.urandom(1)[0] / 1000)
         with self.mapped(verb, key):
             return send()
 

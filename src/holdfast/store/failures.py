@@ -42,6 +42,7 @@ _BAD_CREDENTIALS: Final = {
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
 }
+_BAD_CLOCK: Final = {"RequestTimeTooSkewed"}
 _BAD_REGION: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 _SLOW: Final = {429, 500, 502, 503, 504}
 #: What the message says where the body of an answer ended early, which a caller may want to ask for again.
@@ -123,6 +124,11 @@ def explain(answer: Answer, deed: Deed, place: Place) -> HoldfastError:
     if answer.code in _BAD_REGION or answer.status == 301:
         message = f"{place.bucket} is not in the region asked ({answer.code or 'redirected'})"
         return AccessError(message, subject=place.url, hint=f"look at AWS_REGION and {place.endpoint_setting}")
+    if answer.code in _BAD_CLOCK:
+        message = f"{place.endpoint} refuses what is signed at this machine's time ({answer.code})"
+        return AccessError(
+            message, subject=place.url, hint="set the clock: timedatectl set-ntp true, or chronyc makestep"
+        )
     if answer.status == 404:
         return _missing(answer, deed, place)
     if answer.status == 403:
@@ -146,7 +152,7 @@ def _no_status(answer: Answer, deed: Deed, place: Place) -> HoldfastError:
         return UnreachableError(
             f"{place.endpoint} did not answer to {deed.words}: {answer.cause}",
             subject=place.url,
-            hint=f"look at {place.endpoint_setting} and the network",
+            hint=f"look at {place.endpoint_setting}, or the endpoint in the settings, and the network",
         )
     return HoldfastError(f"cannot {deed.words} in {place.url}: {answer.text}", subject=deed.key)
 

@@ -5,6 +5,7 @@ Other providers' buckets are made by hand. A bucket is made private: no public a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import AccessError, UnreachableError, UnsupportedError
@@ -64,26 +65,31 @@ def _client(settings: BucketSettings) -> Any:
             subject=settings.url,
             hint="make it, private, and name it with --adopt",
         )
+    style = "path" if settings.path_style or settings.endpoint else "auto"
+    keys = (settings.access_key, settings.secret_key, settings.session_token) if settings.access_key else None
+    region = settings.region or _DEFAULT_REGION
+    return _opened(settings.endpoint, region, style, settings.connect_timeout, keys, settings.profile)
+
+
+@lru_cache(maxsize=4)
+def _opened(
+    endpoint: str | None,
+    region: str,
+    style: str,
+    connect_timeout: float,
+    keys: tuple[str | None, str | None, str | None] | None,
+    profile: str | None,
+) -> Any:
+    """A client for all buckets of an account: opening one takes longer than what is asked of it."""
     import botocore.session
     from botocore.config import Config
 
-    style: Any = {"addressing_style": "path" if settings.path_style or settings.endpoint else "auto"}
-    limits = Config(
-        s3=style, connect_timeout=settings.connect_timeout, read_timeout=30, retries={"total_max_attempts": 3}
-    )
-    keys: dict[str, Any] = {
-        "aws_access_key_id": settings.access_key,
-        "aws_secret_access_key": settings.secret_key,
-        "aws_session_token": settings.session_token,
-    }
-    session = botocore.session.Session(profile=settings.profile)
-    return session.create_client(
-        "s3",
-        region_name=settings.region or _DEFAULT_REGION,
-        endpoint_url=settings.endpoint,
-        config=limits,
-        **(keys if settings.access_key else {}),
-    )
+    addressing: Any = {"addressing_style": style}
+    limits = Config(s3=addressing, connect_timeout=connect_timeout, read_timeout=30, retries={"total_max_attempts": 3})
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    given: dict[str, Any] = dict(zip(names, keys, strict=True)) if keys else {}
+    session = botocore.session.Session(profile=profile)
+    return session.create_client("s3", region_name=region, endpoint_url=endpoint, config=limits, **given)
 
 
 def _asked(bucket: str, ask: Callable[[], Any]) -> Any:

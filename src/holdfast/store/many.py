@@ -6,12 +6,12 @@ what an answer looks like is :mod:`~holdfast.store.wire`'s. There are no retries
 
 from __future__ import annotations
 
+import resource
 import selectors
 import socket
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from holdfast.store.wire import LONGEST_HEAD, Answer, WireError
 
@@ -27,12 +27,11 @@ _FIRST: Final = 64 * 1024
 #: After so many failures in one run there is something that the full client should look at.
 _PATIENCE: Final = 100
 #: Lines at first, answers for each of them before the rate is judged, and the gain for which more lines are opened.
-_BEGIN, _SAMPLE, _WORTH = 16, 6, 1.25
+_BEGIN, _SAMPLE, _WORTH = 64, 6, 1.25
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request laid out, and what the caller knows it by."""
 
     name: Any
@@ -40,8 +39,7 @@ class Request:
     body: ReadableBuffer = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """A request with its answer and body; no answer where it failed, though it may have been carried out."""
 
     request: Request
@@ -64,7 +62,7 @@ def drive(
         yield from map(Done, todo)
         return
     with closing(_Loop(place, silence)) as loop:
-        growth = _Growth(at_once)
+        growth = _Growth(_affordable(at_once))
         for _, request in zip(range(growth.lines), todo, strict=False):  # in this order none is drawn that nobody sends
             loop.begin(_Line(), request)
         while loop.busy:
@@ -83,10 +81,7 @@ def drive(
 
 
 class _Growth:
-    """How many lines: few, and twice as many as long as that makes answers come faster.
-
-    A server far away answers the more the more it is asked at a time; one near by only gets into its own way.
-    """
+    """How many lines: some, and twice as many as long as that makes answers come faster: more only get into each other's way."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -110,6 +105,12 @@ class _Growth:
         return added
 
 
+def _affordable(lines: int) -> int:
+    """So many lines, or as many as leave others the descriptors that they need meanwhile."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return lines if limit == resource.RLIM_INFINITY else min(lines, max(1, limit // 4))
+
+
 def _reachable(address: tuple[str, int], connect: float) -> tuple[socket.AddressFamily, Any]:
     """Which of the host's addresses answers: the loop connects without waiting, and so without trying one after another."""
     with socket.create_connection(address, connect) as found:
@@ -131,7 +132,9 @@ class _Line:
 
     def begin(self, request: Request, now: float) -> None:
         self._request, self.since = request, now
-        self._out = [memoryview(request.head), memoryview(request.body).cast("B")]
+        self._out = [memoryview(request.head)]
+        if memoryview(request.body).nbytes:
+            self._out.append(memoryview(request.body).cast("B"))
         self._head, self._answer, self._body, self._left = b"", None, b"", None
 
     def send(self) -> bool:
@@ -139,7 +142,7 @@ class _Line:
         assert self.socket is not None  # noqa: S101 - only lines that are open are asked
         while self._out:
             try:
-                sent = self.socket.sendmsg(self._out)
+                sent = self.socket.send(self._out[0]) if len(self._out) == 1 else self.socket.sendmsg(self._out)
             except BlockingIOError:
                 return False
             while self._out and sent >= len(self._out[0]):
@@ -169,7 +172,7 @@ class _Line:
             if len(self._head) > LONGEST_HEAD:
                 raise WireError("no end of the head")
             return False
-        answer, rest = Answer(self._head[: end + 2]), self._head[end + 4 :]
+        answer, rest = Answer(self._head[: end + 2]), memoryview(self._head)[end + 4 :]
         if len(rest) > answer.length or self._out:
             raise WireError("more than was announced, or before all was asked")
         self._answer = answer

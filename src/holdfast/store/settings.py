@@ -15,7 +15,7 @@ config_file          AWS_CONFIG_FILE; else ``~/.aws/config``
 anonymous            AWS_SKIP_SIGNATURE, GOOGLE_SKIP_SIGNATURE, AZURE_SKIP_SIGNATURE: requests are not signed at all
 kms_key              AWS_KMS_KEY_ID, AWS_SSE_KMS_KEY_ID: objects are encrypted with this key of the store's KMS
 checksum             AWS_CHECKSUM_ALGORITHM: SHA256 or CRC64NVME, checked by stores that know it; ``none`` turns it off
-unsigned_payload     AWS_UNSIGNED_PAYLOAD: leave the body out of the signature (the default over TLS)
+unsigned_payload     AWS_UNSIGNED_PAYLOAD: leave the body out of the signature (the default over TLS); false: sign its SHA-256, always
 path_style           AWS_VIRTUAL_HOSTED_STYLE_REQUEST, S3_FORCE_PATH_STYLE (the bucket in the path, default with an endpoint)
 endpoint (gs)        GOOGLE_BASE_URL, STORAGE_EMULATOR_HOST
 google_key           GOOGLE_SERVICE_ACCOUNT_KEY: a service account's key itself, as JSON

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import struct
 from collections import deque
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,9 @@ LONGEST_HEAD: Final = 64 * 1024
 _KEPT: Final = 16
 
 
+#: The one form of a date that HTTP's servers send (RFC 9110 §5.6.7).
+_DATE: Final = re.compile(rb"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
+_MONTHS: Final = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 #: Bytes that go through a pipe at a time.
 _PIPE: Final = 1024 * 1024
 #: Whether the kernel can bring bytes from a connection into a file.
@@ -48,10 +52,14 @@ class HungUpError(WireError):
 class Answer:
     """The head of a success: its status, the length of its body, and the headers that were asked for."""
 
-    __slots__ = ("_head", "_lower", "length", "status", "stays")
+    __slots__ = ("_fields", "length", "status", "stays")
 
     def __init__(self, head: bytes) -> None:
-        self._head, self._lower = head, head.lower()
+        fields: dict[bytes, bytes] = {}
+        for line in reversed(head.split(b"\r\n")):  # the first of a name is the one that counts
+            name, _, value = line.partition(b":")
+            fields[name.lower()] = value.strip()
+        self._fields = fields
         self.status = int(head[9:12]) if head.startswith(b"HTTP/1.1 ") and head[9:12].isdigit() else 0
         length = self.header(b"content-length")
         # Without a length (chunked, or up to the end) the full client may know how to read it.
@@ -62,11 +70,7 @@ class Answer:
 
     def header(self, name: bytes) -> bytes:
         """The value of a header, named in lower case; empty where it is not there."""
-        start = self._lower.find(b"\r\n" + name + b":")
-        if start < 0:
-            return b""
-        start += len(name) + 3
-        return self._head[start : self._head.find(b"\r\n", start)].strip()
+        return self._fields.get(name, b"")
 
 
 class Connection:
@@ -250,7 +254,12 @@ class Kept:
 @lru_cache(64)
 def seconds_of(date: bytes) -> float:
     """The seconds since the epoch of a Last-Modified header; objects written together share it."""
+    found = _DATE.fullmatch(date)
+    month = _MONTHS.find(found[2]) if found is not None else -1
+    if found is None or month % 3:
+        raise WireError("a date that is none")
+    day, year, hour, minute, second = (int(found[number]) for number in (1, 3, 4, 5, 6))
     try:
-        return parsedate_to_datetime(date.decode("latin-1")).timestamp()
+        return datetime(year, month // 3 + 1, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError as error:
         raise WireError("a date that is none") from error
