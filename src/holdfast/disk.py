@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["begin_write_back", "exchange", "local_errors", "sync_directory", "sync_file_system"]
+__all__ = ["begin_write_back", "exchange", "local_errors", "refusal", "sync_directory", "sync_file_system"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -81,11 +81,16 @@ def local_errors(path: Path) -> Iterator[None]:
     except LocalError:
         raise
     except OSError as error:
-        hint = {
-            errno.ENOSPC: "free some space on this disk, or set assets_dir to another one",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EROFS: "the folder is read-only: set assets_dir to one that can be written",
-            errno.EACCES: "the folder may not be written: look at its rights, or set assets_dir to another one",
-        }.get(error.errno or 0)
-        where = error.filename or path
-        raise LocalError(f"{error.strerror or error}: {where}", subject=str(where), hint=hint) from error
+        raise refusal(error, path) from error
+
+
+def refusal(error: OSError, path: Path) -> LocalError:
+    """What the operating system refused below this folder, saying what to look at."""
+    hint = {
+        errno.ENOSPC: "free some space on this disk, or set assets_dir to another one",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EROFS: "the folder is read-only: set assets_dir to one that can be written",
+        errno.EACCES: "the folder may not be written: look at its rights, or set assets_dir to another one",
+    }.get(error.errno or 0)
+    where = error.filename or path
+    return LocalError(f"{error.strerror or error}: {where}", subject=str(where), hint=hint)

@@ -79,6 +79,7 @@ POINTS = (
     "sync.laid-partly",
     "sync.laid",
     "sync.mirrored",
+    "follow.added",
     "edits.noted",
     "edits.pushed",
     "edits.mounted",

@@ -21,7 +21,7 @@ from holdfast.formats import layout as keys
 from holdfast.formats.root import encode_root
 from holdfast.formats.stats import TreeStats
 from holdfast.model.digest import digest_of
-from holdfast.transfer.containers import Sender
+from holdfast.transfer.containers import FULL, Sender
 from holdfast.transfer.dedup import Index
 from holdfast.transfer.manifests import ManifestReader, chunks_of, digests_of
 from holdfast.transfer.packing import Earlier, Packing
@@ -50,6 +50,8 @@ _AT_ONCE: Final = 2
 _TRIES: Final = 4
 #: Manifests of other versions in which chunks are looked for.
 _MANIFESTS: Final = 4
+#: Packs beyond those that a folder of this size would fill: with more, its chunks are scattered over too many.
+_SCATTERED: Final = 16
 
 
 @dataclass(slots=True)
@@ -252,7 +254,15 @@ class PackedSource:
     def _remember(self, name: str, version: str, root: str) -> None:
         packed, walked = self._packed, self._scan.walked
         stats = TreeStats(
-            self._packer.place, name, version, root, packed.hash, packed.files, packed.size, walked.tables
+            self._packer.place,
+            name,
+            version,
+            root,
+            packed.hash,
+            packed.files,
+            packed.size,
+            walked.tables,
+            exact=root == self.root,
         )
         if self._scan.cache is not None:
             self._scan.cache.write(stats, walked.began)
@@ -307,10 +317,15 @@ class PackedSource:
         if before is not None and last is not None:
             base.earlier.tables = before.tables
             base.earlier.entries = self._packer.manifests.entries(last)
-            base.earlier.pages = last.pages() if self._scan.is_of_manifest else None
+            base.earlier.pages = last.pages() if self._by_page(before, last) else None
         base.earlier.index = Index(lambda index: self._fill(index, last))
         base.manifest = last or self._whole(self._newest)
         return base
+
+    def _by_page(self, before: TreeStats, last: LocalManifest) -> bool:
+        """Whether pages in which nothing changed are kept unread. Of a folder only until edits have scattered its chunks: then all are gone through."""
+        full = sum(page.size for page in last.root.pages) // FULL + 1
+        return self._scan.is_of_manifest or (before.exact and len(last.root.packs) <= full + _SCATTERED)
 
     def _fill(self, index: Index, last: LocalManifest | None) -> None:
         """Look at the chunks of every version that is known here, and of the newest."""

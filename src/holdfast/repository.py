@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from holdfast.cache.checkouts import Checkouts
 from holdfast.cache.leases import LeasedFile
 from holdfast.catalog.base import Distant
-from holdfast.collecting import plan_prune
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
 from holdfast.local import Local
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
@@ -345,6 +344,8 @@ class Repository:
         Raises:
             UsageError: no rule is given, or one that keeps nothing.
         """
+        from holdfast.collecting import plan_prune
+
         rules = [rule for rule in (keep_last, keep_within) if rule is not None]
         if not rules or min(rules) <= 0:
             hint = "--keep-last N, --keep-within TIME, or both, each more than nothing"

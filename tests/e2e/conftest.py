@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests import forking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,10 +66,7 @@ class Asset:
 
     def __call__(self, *args: str, stdin: str = "", **environ: str | None) -> Ended:
         """Run it to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "holdfast.cli", *args],
-            input=stdin, capture_output=True, text=True, cwd=self.folder, env=self.environ(**environ), check=False,
-        )  # fmt: skip
+        done = forking.run("holdfast.cli", args, stdin=stdin, cwd=self.folder, env=self.environ(**environ))
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *args: str, **environ: str | None) -> Ended:

@@ -1,6 +1,6 @@
 """A program that runs verbs of the client API, to be killed or started many times, and what its callers share.
 
-``python driver.py STORE ASSETS_DIR '[["push", "/source", "name", {"alias": "a"}], ["fetch", "name:1", {}]]'`` prints one line of
+``python -m tests.e2e.driver STORE ASSETS_DIR '[["push", "/source", "name", {"alias": "a"}], ["fetch", "name:1", {}]]'`` prints one line of
 JSON for each step done, or for the error that ended it, and exits with the error's code. ``["wait", "/folder", n]`` meets the
 other processes: it leaves a file there and waits until there are ``n``.
 """
@@ -11,12 +11,15 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests import forking
+
 __all__ = ["Runner", "Shop", "content_of", "flat", "lay"]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
@@ -62,7 +65,7 @@ class Runner:
     def __init__(self, home: Path, env: dict[str, str] | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")} | (env or {})
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[forking.Process] = []
 
     def close(self) -> None:
         """End what a failed test left running."""
@@ -72,13 +75,10 @@ class Runner:
                 process.communicate()
         self._started.clear()
 
-    def start(self, store: str, assets: Path, *steps: list, failpoint: str | None = None) -> subprocess.Popen[str]:
+    def start(self, store: str, assets: Path, *steps: list, failpoint: str | None = None) -> forking.Process:
         """A process that runs the steps."""
-        command = [sys.executable, __file__, store, str(assets), json.dumps(steps, default=str)]
         env = self.env | ({"HOLDFAST_FAILPOINT": failpoint} if failpoint else {})
-        process = subprocess.Popen(
-            command, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        process = forking.start("tests.e2e.driver", [store, assets, json.dumps(steps, default=str)], env=env, cwd=ROOT)
         self._started.append(process)
         return process
 
@@ -95,7 +95,7 @@ class Runner:
         )
 
 
-def finished(process: subprocess.Popen[str], *, code: int = 0) -> list:
+def finished(process: forking.Process, *, code: int = 0) -> list:
     """What a process printed, once it ended as it should."""
     output, errors = process.communicate(timeout=180)
     assert process.returncode == code, f"exit {process.returncode}\n{output}{errors}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.failpoint import POINTS
+from tests import forking
 from tests.e2e.driver import Runner, Shop, finished, flat, lay
 
 SIZE = 10_000
@@ -50,9 +51,9 @@ class Cache:
 
     def asset(self, *args: str, code: int = 0):
         """What the command answers in JSON."""
-        command = [sys.executable, "-m", "holdfast.cli", *args, "--json", "--assets-dir", str(self.assets)]
+        words = [*args, "--json", "--assets-dir", self.assets]
         env = self.runner.env | {"HOLDFAST_STORE": self.shop.url}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        done = forking.run("holdfast.cli", words, env=env)
         assert done.returncode == code, done
         return json.loads(done.stdout)
 

@@ -76,8 +76,8 @@ def name_for(*words: str) -> str:
     return "crash/" + "-".join(words).replace(".", "_")
 
 
-#: Points at which other suites kill: tests/mount/test_edits_crash.py; tests/sites/test_{restore,deploy,attach,backup,secondary_copies,sync_crashes}.py.
-ELSEWHERE = ("edits.", "replicate.", "site.", "sync.")
+#: Points at which other suites kill: tests/mount/test_{edits_crash,mount_version}.py; tests/sites/test_{restore,deploy,attach,backup,secondary_copies,sync_crashes}.py.
+ELSEWHERE = ("edits.", "follow.", "replicate.", "site.", "sync.")
 
 
 def test_points__all_are_walked():

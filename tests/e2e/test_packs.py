@@ -27,6 +27,7 @@ from tests.e2e.driver import Runner, finished, flat, lay
 from tests.fakes import Call, Fault
 from tests.formats import second_reader
 
+ROOT = Path(__file__).resolve().parents[2]
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -452,16 +453,18 @@ def test_push__unreadable_file(yard):
     assets.mkdir()
     if os.geteuid() == 0:  # who may read everything, unless told not to
         may_not = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-        program = Path(__file__).with_name("driver.py")
         command = [
             *may_not,
             sys.executable,
-            str(program),
+            "-m",
+            "tests.e2e.driver",
             yard.store.as_uri(),
             str(assets),
             f'[["push", "{source}", "n"]]',
         ]
-        process = subprocess.Popen(command, env=runner.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=runner.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
     else:
         process = runner.start(yard.store.as_uri(), assets, ["push", str(source), "n"])
     answer = finished(process, code=1)[-1]

@@ -31,6 +31,7 @@ __all__ = [
     "changed",
     "check_source",
     "check_source_link",
+    "file_mode",
     "finish_copy",
     "hash_file",
     "matches",
@@ -38,9 +39,12 @@ __all__ = [
     "read_file",
     "read_whole",
     "scan",
+    "umask_now",
 ]
 
 _STEP: Final = 4 * 1024 * 1024
+#: What the owner of a file may always do with it.
+_LEAST: Final = 0o400
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,17 +304,28 @@ def finish_copy(root: str, entries: Sequence[Entry]) -> None:
 
     The owner keeps the right to write in every directory: otherwise no cache could ever remove it.
     """
-    umask = os.umask(0)
-    os.umask(umask)
+    umask = umask_now()
     for entry in entries:
         if entry.kind == "link":
             _make_link(f"{root}/{entry.path}", entry)
     for entry in entries:
         if entry.kind == "file":
-            _set_attributes(f"{root}/{entry.path}", entry, 0o400, umask)
+            _set_attributes(f"{root}/{entry.path}", entry, _LEAST, umask)
     for entry in reversed(entries):
         if entry.kind == "dir":
             _set_attributes(f"{root}/{entry.path}", entry, 0o700, umask)
+
+
+def umask_now() -> int:
+    """The process's umask, which can only be read by setting it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def file_mode(mode: int, umask: int) -> int:
+    """What a file of this recorded mode gets here: what the umask leaves, and the right of its owner to read it."""
+    return (mode & ~umask & PERMISSIONS) | _LEAST
 
 
 def _make_link(path: str, entry: Entry) -> None:

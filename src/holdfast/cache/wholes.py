@@ -50,6 +50,10 @@ class Wholes:
         os.close(descriptor)
         return None
 
+    def has(self, digest: str) -> bool:
+        """Whether a file is here, unchecked."""
+        return os.path.lexists(self._path(digest))
+
     def read(self, digest: str, start: int, length: int) -> bytes | None:
         """Bytes of a file that is here, unchecked; None where it is not."""
         descriptor = self._descriptor(digest)

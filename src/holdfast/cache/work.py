@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a field of a dataclass
@@ -104,7 +103,7 @@ def close(work: WorkDir, final: Path) -> WorkDir:
     """The work directory under a name that no later fetch goes on with, for an old copy is about to be exchanged into it."""
     if not os.path.lexists(final):
         return work
-    return WorkDir(work.path.rename(_name(final, f"{_CLOSED}{secrets.token_hex(6)}")))
+    return WorkDir(work.path.rename(_name(final, f"{_CLOSED}{os.urandom(6).hex()}")))
 
 
 def place(copy: Path, final: Path, aside: Path | None) -> Path | None:

@@ -38,6 +38,7 @@ from holdfast.formats.records import (
     stamp,
 )
 from holdfast.model.version import newest_first, scheme_named
+from holdfast.store.clock import seconds_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -268,9 +269,7 @@ class BucketCatalog(BucketReader):
 
     def store_now(self) -> datetime:
         """The store's clock: when it says that an object written just now was written."""
-        key = layout.probe_key("clock")
-        self._store.put(key, b"")
-        return datetime.fromtimestamp(self._store.head(key).modified, UTC)
+        return datetime.fromtimestamp(seconds_now(self._store), UTC)
 
 
 def _has(record: AssetRecord, version: str, meta_id: str) -> bool:

@@ -5,7 +5,6 @@ A 409, a 412, "exists" and an answer that never came all look alike here: what l
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import AccessError, AlreadyExistsError, ConflictError, ObjectNotFoundError, UnreachableError
@@ -95,4 +94,6 @@ def _settled(store: Store, key: str) -> Object | None:
 
 
 def _pause(attempt: int) -> float:
+    import random
+
     return random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2**attempt))  # noqa: S311 - jitter, no secret

@@ -35,7 +35,8 @@ class PairRow(msgspec.Struct, frozen=True, array_like=True):
 class PairsRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """All pairs of a bucket, by key. ``first`` is the store that the copy is of: of another one, nothing here is true.
 
-    ``looked`` is when both sides were last listed, ``whole`` when they were last found or made equal; seconds since the epoch.
+    ``looked`` is when both sides were last listed, ``whole`` when they were last found or made equal; seconds since the epoch, by the
+    clock of the copy's store.
     ``pending`` objects were not copied then, ``withheld`` deletions not carried out.
     """
 

@@ -16,6 +16,7 @@ __all__ = [
     "ASSETS",
     "BACKUP_OUTSIDE",
     "BACKUP_OWN",
+    "BRANCH_MARKS",
     "CANARY",
     "GC",
     "GC_DONE_END",
@@ -29,6 +30,7 @@ __all__ = [
     "STORE",
     "VERSIONS_END",
     "asset_key",
+    "branch_mark",
     "claim_key",
     "claims_prefix",
     "copied_key",
@@ -70,6 +72,8 @@ __all__ = [
 OWN: Final = ".holdfast"
 #: The mark of a bucket of media, in that bucket.
 SITE_MARK: Final = f"{OWN}/site.json"
+#: The marks of the branches of a merged directory, each in the bucket of that branch.
+BRANCH_MARKS: Final = f"{OWN}/branch-"
 #: A key that no bucket of media has: asking for it asks the store, and for one small folder only.
 CANARY: Final = f"{OWN}/canary"
 #: The folder at the top of a site's backup that holds what the commands before it made.
@@ -237,6 +241,11 @@ def part_record(part: Path) -> Path:
 def deployment_key(site: str) -> str:
     """Which deployment a site has; swapped."""
     return f"{OWN}/sites/{encode_name(site)}/deployment"
+
+
+def branch_mark(number: int) -> str:
+    """The mark of a branch of a merged directory, counted from 1, in its bucket: no two branches have one key."""
+    return f"{BRANCH_MARKS}{number}.json"
 
 
 def media_key(site: str, bucket: str) -> str:

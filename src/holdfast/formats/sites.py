@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 __all__ = [
+    "BranchMark",
     "BucketMark",
     "DeploymentRecord",
     "LeaseRecord",
@@ -55,6 +56,17 @@ class BucketMark(msgspec.Struct, frozen=True):
     format: int
     site: str
     directory: str
+    made: str
+
+
+class BranchMark(msgspec.Struct, frozen=True):
+    """``.holdfast/branch-<n>.json`` in a bucket: it is branch ``branch``, counted from 1, ``of`` so many of a merged directory."""
+
+    format: int
+    site: str
+    directory: str
+    branch: int
+    of: int
     made: str
 
 
@@ -101,7 +113,7 @@ class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     left: bool = False
 
 
-AnyRecord = BucketMark | MediaRecord | DeploymentRecord | NodeRecord
+AnyRecord = BucketMark | BranchMark | MediaRecord | DeploymentRecord | NodeRecord
 Record = TypeVar("Record", bound=AnyRecord)
 
 

@@ -45,7 +45,8 @@ class DirTable:
 class TreeStats:
     """A folder as it was when a version was made of it: by directory (``""`` is the root), and which version.
 
-    ``place``, ``name`` and ``version`` say which; ``root`` is the digest of its root (hex), ``hash`` its content hash.
+    ``place``, ``name`` and ``version`` say which; ``root`` is the digest of its root (hex), ``hash`` its content hash. ``exact``: its
+    manifest has the times and modes of these tables, for it was made of this very folder.
     """
 
     place: str
@@ -56,6 +57,7 @@ class TreeStats:
     files: int
     size: int
     tables: dict[str, DirTable] = field(repr=False)
+    exact: bool = False
 
 
 class _Stats(msgspec.Struct, array_like=True):
@@ -68,14 +70,14 @@ class _Stats(msgspec.Struct, array_like=True):
     files: int
     size: int
     tables: list[tuple[str, str, bytes]]
+    exact: bool = False
 
 
 def encode_stats(stats: TreeStats) -> bytes:
     """The file."""
     tables = [(path, "\0".join(table.names), table.rows.tobytes()) for path, table in stats.tables.items()]
-    return msgspec.msgpack.encode(
-        _Stats(_FORMAT, stats.place, stats.name, stats.version, stats.root, stats.hash, stats.files, stats.size, tables)
-    )
+    about = (stats.place, stats.name, stats.version, stats.root, stats.hash, stats.files, stats.size)
+    return msgspec.msgpack.encode(_Stats(_FORMAT, *about, tables, stats.exact))
 
 
 def decode_stats(data: bytes) -> TreeStats | None:
@@ -87,7 +89,8 @@ def decode_stats(data: bytes) -> TreeStats | None:
         tables = {path: _table(names, rows) for path, names, rows in found.tables}
     except (msgspec.MsgspecError, ValueError):
         return None
-    return TreeStats(found.place, found.name, found.version, found.root, found.hash, found.files, found.size, tables)
+    about = (found.place, found.name, found.version, found.root, found.hash, found.files, found.size)
+    return TreeStats(*about, tables, found.exact)
 
 
 def _table(names: str, rows: bytes) -> DirTable:

@@ -7,9 +7,10 @@ until it has passed here (fault W14 of modelkit: ``../`` in ``contents`` wrote o
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from unicodedata import normalize
 
 from holdfast.errors import IntegrityError, VersionNotFoundError, nearest
@@ -37,6 +38,8 @@ Kind = Literal["file", "dir", "link"]
 PERMISSIONS = 0o777
 #: The first line of what the content hash covers.
 HEADER = b"holdfast manifest 1\n"
+#: One search a path, because they are checked by the hundred thousand: an empty piece, ``.``, ``..``, a NUL.
+_UNSAFE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,10 @@ class Manifest:
             if entry.kind == "dir" and entry.path in occupied:
                 continue  # implied by what lies in it, as in manifests that list files alone
             name = "" if self.single else entry.path
-            mark = {"dir": "d", "link": "l"}.get(entry.kind, "x" if entry.executable else "f")
-            value = {"dir": "", "link": entry.target}.get(entry.kind, entry.digest)
+            if entry.kind == "file":
+                mark, value = "x" if entry.executable else "f", entry.digest
+            else:
+                mark, value = ("d", "") if entry.kind == "dir" else ("l", entry.target)
             yield f"{mark}\0{name}\0{value}\0".encode()
 
     def below(self, sub_path: str) -> Manifest:
@@ -138,8 +143,14 @@ class Manifest:
 
 def folded(entries: Iterable[Entry]) -> tuple[str, str] | None:
     """The first two paths that are one to a file system that folds case or normalises names, or None."""
+    listed = tuple(entries)
+    paths = {entry.path for entry in listed}
+    for directory in {_parent(path) for path in paths}:
+        paths.update(parents(f"{directory}/"))
+    if len(set(map(fold, paths))) == len(paths):
+        return None  # nearly always; who it is that meets whom takes longer to find out
     seen: dict[str, str] = {}
-    for entry in entries:
+    for entry in listed:
         for path in (entry.path, *parents(entry.path)):
             other = seen.get(folded_path := fold(path))
             if other is None:
@@ -162,7 +173,7 @@ def check_path(path: str) -> str:
     Raises:
         IntegrityError: absolute, empty pieces, ``.``, ``..``, a NUL, or not UTF-8.
     """
-    if not path or "\0" in path or any(piece in ("", ".", "..") for piece in path.split("/")):
+    if _UNSAFE.search(path):
         raise IntegrityError(f"unsafe path {path!r} in a manifest", subject=path)
     try:
         path.encode()
@@ -190,25 +201,31 @@ def check_link(path: str, target: str) -> str:
 
 
 def _check_entries(entries: tuple[Entry, ...]) -> None:
-    previous = b""
-    leaves: set[str] = set()
+    previous = ""
     for entry in entries:
-        check_path(entry.path)
-        key = _sort_key(entry)
-        if key <= previous:
-            what = "appears twice" if key == previous else "is out of order"
-            raise IntegrityError(f"path {entry.path!r} {what} in a manifest", subject=entry.path)
-        previous = key
+        path = check_path(entry.path)
+        if path <= previous:  # characters are in the order of their bytes in UTF-8
+            what = "appears twice" if path == previous else "is out of order"
+            raise IntegrityError(f"path {path!r} {what} in a manifest", subject=path)
+        previous = path
         if entry.kind == "link":
-            check_link(entry.path, entry.target or "")
+            check_link(path, entry.target or "")
         elif entry.target is not None:
-            raise IntegrityError(f"{entry.kind} {entry.path!r} has a link target", subject=entry.path)
-        if entry.kind != "dir":
-            leaves.add(entry.path)
+            raise IntegrityError(f"{entry.kind} {path!r} has a link target", subject=path)
+    _check_above(entries)
+
+
+def _check_above(entries: tuple[Entry, ...]) -> None:
+    """Nothing lies below a file or a symlink; each directory is looked at once."""
+    leaves = {entry.path for entry in entries if entry.kind != "dir"}
+    sound = {""}
     for entry in entries:
-        for parent in parents(entry.path):
-            if parent in leaves:
-                raise IntegrityError(f"{entry.path!r} lies below {parent!r}, which is no directory", subject=entry.path)
+        directory = entry.path
+        while (directory := _parent(directory)) not in sound:
+            if directory in leaves:
+                message = f"{entry.path!r} lies below {directory!r}, which is no directory"
+                raise IntegrityError(message, subject=entry.path)
+            sound.add(directory)
 
 
 def _sort_key(entry: Entry) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
 import threading
 import zlib
 from contextlib import suppress
@@ -16,18 +15,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from holdfast.cache.tree import finish_copy, prepare_copy
-from holdfast.disk import local_errors
+from holdfast.cache.tree import file_mode, finish_copy, prepare_copy, umask_now
+from holdfast.disk import local_errors, refusal
 from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError, SourceChangedError
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
-from holdfast.model.manifest import Entry, Manifest, parents
+from holdfast.model.manifest import PERMISSIONS, Entry, Manifest, parents
 from holdfast.store.base import Bulk, Object, OpensFiles
 from holdfast.store.copying import copy_shown, write_all
 from holdfast.transfer.plan import PART
 from holdfast.transfer.ranging import IN_FLIGHT, Ranges
 
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
@@ -44,6 +44,7 @@ _TRIES: Final = 2
 #: How many large objects are fetched side by side; they share a window of ranges.
 _LARGE_AT_ONCE: Final = 4
 _STEP: Final = 4 * 1024 * 1024
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class Outcome:
         """Note one file."""
         with self._lock:
             self.digests[path] = digest
-            if _STRENGTH.index(proof) > _STRENGTH.index(self.verified):
+            if proof != self.verified and _STRENGTH.index(proof) > _STRENGTH.index(self.verified):
                 self.verified = proof
 
     def moved(self, count: int) -> None:
@@ -82,6 +83,8 @@ class Download:
         self._root: str | None = None  # of the files, where they are several
         self._resumed = True  # whether an earlier run may have left some of them
         self._large_at_once = 1
+        self._made: dict[int, bool] = {}  # whether a new file of this recorded mode gets the mode that it should have
+        self._finished: set[str] = set()  # files that have their modes and times
         self.outcome = Outcome()
 
     def files(self, plan: TransferPlan, manifest: Manifest) -> None:
@@ -94,7 +97,7 @@ class Download:
                 prepare_copy(str(self._copy), entries)
                 self._root = str(self._copy)
         missing = (item for item in plan.small if not self._is_there(item))
-        rest = self._got_in_bulk(missing, plan.at_once)
+        rest = self._got_in_bulk(missing, plan.lines)
         self._engine.pipe(rest, self._asked, self._keep, at_once=plan.at_once)
         self._large_at_once = max(1, min(_LARGE_AT_ONCE, len(plan.large)))
         self._engine.run(lambda item: self._retried(item, self._large), plan.large, at_once=self._large_at_once)
@@ -102,7 +105,7 @@ class Download:
             if manifest.single:
                 finish_copy(str(self._copy.parent), [replace(entries[0], path=self._copy.name)])
             else:
-                finish_copy(str(self._copy), entries)
+                finish_copy(str(self._copy), [entry for entry in entries if entry.path not in self._finished])
 
     def archive(self, item: ObjectPlan, manifest: Manifest | None) -> Manifest:
         """Fetch a tar.gz and unpack it; with a manifest, only what it lists, each file checked against it."""
@@ -150,7 +153,7 @@ class Download:
                 reach("fetch.data-partly")
                 return
 
-    def _got_in_bulk(self, missing: Iterable[ObjectPlan], at_once: int) -> Iterator[ObjectPlan]:
+    def _got_in_bulk(self, missing: Iterable[ObjectPlan], lines: int) -> Iterator[ObjectPlan]:
         """Fetch what the store gives in bulk; what is left."""
         if not isinstance(self._store, Bulk):
             yield from missing
@@ -162,7 +165,7 @@ class Download:
                 on_the_way[item.key] = item
                 yield item.key
 
-        for key, found in self._store.get_many(drawn(), self._engine.bound(at_once)):
+        for key, found in self._store.get_many(drawn(), self._engine.bound(lines)):
             item = on_the_way.pop(key)
             if found is None:
                 yield item
@@ -186,10 +189,11 @@ class Download:
         """Check and write what came; False where it is wrong, and nothing was written."""
         target = self._target_text(item)
         try:
-            with local_errors(self._copy):
-                self._small(item, target, found)
+            self._small(item, target, found)
         except (IntegrityError, ChangedError):
             return False
+        except OSError as error:
+            raise refusal(error, self._copy) from error
         reach("fetch.data-partly")
         return True
 
@@ -198,8 +202,36 @@ class Download:
         self._arrived(data.nbytes)
         digest = digest_of(data)
         proof = _check(item, digest, data.nbytes, found, lambda: hashlib.md5(data, usedforsecurity=False).hexdigest())
-        _write_new(target, data)
+        self._write_new(target, data, item.entry)
         self._note(item, digest, proof)
+
+    def _write_new(self, target: Path | str, data: memoryview, entry: Entry | None) -> None:
+        """Write a file, with mode and time where that takes no further call; what an earlier, killed run left there goes first."""
+        recorded = entry.mode if entry is not None else None
+        asked = 0o666 if recorded is None else file_mode(recorded, 0)
+        try:
+            descriptor = os.open(target, _NEW, asked)
+        except FileExistsError:
+            os.unlink(target)
+            descriptor = os.open(target, _NEW, asked)
+        try:
+            view = data.cast("B")
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if entry is not None and recorded is not None and self._gets_mode(descriptor, recorded):
+                if entry.mtime is not None:
+                    os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+                self._finished.add(entry.path)
+        finally:
+            os.close(descriptor)
+
+    def _gets_mode(self, descriptor: int, recorded: int) -> bool:
+        """Whether a new file has the mode at once that it should have: not where a default ACL stands in for the umask."""
+        known = self._made.get(recorded)
+        if known is None:
+            found = os.fstat(descriptor).st_mode & PERMISSIONS
+            known = self._made[recorded] = found == file_mode(recorded, umask_now())
+        return known
 
     def _is_there(self, item: ObjectPlan) -> bool:
         """Whether an earlier run left the file whole."""
@@ -325,6 +357,8 @@ def unpack_archive(archive: Path, target: Path, key: str, manifest: Manifest | N
     Raises:
         IntegrityError: it cannot be read, leads out of the folder, or is not what the manifest says.
     """
+    import tarfile  # here, for trees need nothing of it
+
     wanted = {entry.path: entry for entry in manifest.entries} if manifest is not None else None
     made: dict[str, Entry] = {}
     try:
@@ -392,18 +426,3 @@ def _make_writable(target: Path) -> None:
     """A run that was killed late has given its files their modes already, which may forbid to write them."""
     with suppress(FileNotFoundError):
         target.chmod(0o600)
-
-
-def _write_new(target: Path | str, data: memoryview) -> None:
-    """Write a file; what an earlier, killed run left there goes first."""
-    flags, view = os.O_WRONLY | os.O_CREAT | os.O_EXCL, data.cast("B")
-    try:
-        descriptor = os.open(target, flags, 0o666)
-    except FileExistsError:
-        os.unlink(target)
-        descriptor = os.open(target, flags, 0o666)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)

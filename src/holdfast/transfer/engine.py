@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -18,7 +17,7 @@ from holdfast.model.result import NoProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from holdfast.model.result import Progress
 
@@ -137,16 +136,30 @@ class Engine:
 
     def both(self, one: Callable[[], Item], other: Callable[[], Result]) -> tuple[Item, Result]:
         """Two questions at once. The first one's error is raised before the second one's."""
-        with ThreadPoolExecutor(1) as pool:
-            second = pool.submit(other)
+        answers: list[Result] = []
+        errors: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                answers.append(other())
+            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+                errors.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        try:
             first = one()
-            return first, second.result()
+        finally:
+            thread.join()
+        if errors:
+            raise errors[0]
+        return first, answers[0]
 
     def in_order(self, read: Callable[[Item], Result], items: Iterable[Item], ahead: int = WINDOW) -> Iterator[Result]:
         """``map(read, items)``, so many ahead, results in order: the bytes of one large object."""
         window: deque[Future[Result]] = deque()
         ahead = max(1, min(self.jobs, ahead))
-        with ThreadPoolExecutor(ahead) as pool:
+        with _pool(ahead) as pool:
             try:
                 for item in items:
                     window.append(pool.submit(read, item))
@@ -165,7 +178,7 @@ class Engine:
         All of it is done when the block is left; what ``work`` raises is raised by then.
         """
         pending: deque[Future[None]] = deque()
-        with ThreadPoolExecutor(1) as pool:
+        with _pool(1) as pool:
 
             def give(item: Item) -> None:
                 pending.append(pool.submit(work, item))
@@ -183,7 +196,7 @@ class Engine:
         It waits while as many are under way. All is done when the block is left; what ``work`` raises is raised by then.
         """
         pending: deque[Future[None]] = deque()
-        with ThreadPoolExecutor(min(at_once, self.bound(at_once))) as pool:
+        with _pool(min(at_once, self.bound(at_once))) as pool:
 
             def give(item: Item) -> None:
                 if len(pending) >= at_once:
@@ -202,7 +215,7 @@ class Engine:
         """
         source = iter(items)
         pending: deque[Future[Item]] = deque()
-        with ThreadPoolExecutor(1) as pool:
+        with _pool(1) as pool:
 
             def drawn() -> Iterator[Item]:
                 pending.extend(pool.submit(next, source) for _ in range(2))
@@ -229,6 +242,12 @@ class Engine:
         """Bytes go over the wire: wait where the rate asks for it."""
         if self._rate is not None:
             self._rate.spend(count)
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # here, for it takes longer to load than many a command needs it
+
+    return ThreadPoolExecutor(threads)
 
 
 class _Failed:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["PackRange", "Unpacking", "pack_ranges"]
+__all__ = ["PackRange", "Part", "Unpacking", "checked", "missing", "pack_ranges", "read_range"]
 
 #: No range is longer than this, in bytes, unless one chunk is.
 _RANGE: Final = 4 * 1024 * 1024
@@ -234,7 +234,7 @@ class Unpacking:
         length = wanted.end - wanted.start
         descriptor = os.open(self._path(first.file), os.O_RDWR)
         try:
-            with _missing(key, first):
+            with missing(key, first):
                 found = self._store.get_range_to(key, wanted.start, length, descriptor, first.start)
             if found is None:
                 return False
@@ -251,7 +251,7 @@ class Unpacking:
 
     def _get(self, wanted: PackRange) -> memoryview:
         key = keys.pack_key(wanted.pack)
-        with _missing(key, wanted.parts[0]):
+        with missing(key, wanted.parts[0]):
             data = self._read(key, wanted.start, wanted.end - wanted.start)
         self._arrived(len(data))
         return data
@@ -262,15 +262,7 @@ class Unpacking:
 
     def _read(self, key: str, start: int, length: int) -> memoryview:
         """A range, into memory of this thread that is used again: new memory costs the kernel as much as the bytes in it."""
-        store = self._store
-        if not isinstance(store, Bulk | OpensFiles):
-            return memoryview(store.get_range(key, start, length).data).cast("B")
-        buffer = self._buffer(length)
-        if isinstance(store, Bulk):
-            return memoryview(store.get_range_into(key, start, buffer).data).cast("B")
-        file, _ = store.open_file(key)
-        with file:
-            return buffer[: os.preadv(file.fileno(), [buffer], start)]
+        return read_range(self._store, key, start, length, self._buffer)
 
     def _buffer(self, length: int) -> memoryview:
         buffer: memoryview | None = getattr(self._local, "buffer", None)
@@ -285,7 +277,7 @@ class Unpacking:
             for part in wanted.parts:
                 chunk = part.chunk
                 begin = chunk.offset - wanted.start
-                raw = _checked(data[begin : begin + chunk.stored], part, key)
+                raw = checked(data[begin : begin + chunk.stored], part, key)
                 if chunk.raw == part.file.size:
                     self._whole(part.file, raw)
                 elif chunk.codec == CODEC_NONE:
@@ -341,8 +333,20 @@ class _LargeFiles:
                 os.close(descriptor)
 
 
+def read_range(store: Store, key: str, start: int, length: int, room: Callable[[int], memoryview]) -> memoryview:
+    """Bytes of an object, by the way that costs a store least; ``room`` gives memory for so many where it can fill ours."""
+    if not isinstance(store, Bulk | OpensFiles):
+        return memoryview(store.get_range(key, start, length).data).cast("B")
+    buffer = room(length)
+    if isinstance(store, Bulk):
+        return memoryview(store.get_range_into(key, start, buffer).data).cast("B")
+    file, _ = store.open_file(key)
+    with file:
+        return buffer[: os.preadv(file.fileno(), [buffer], start)]
+
+
 @contextmanager
-def _missing(key: str, part: Part) -> Iterator[None]:
+def missing(key: str, part: Part) -> Iterator[None]:
     """An object that is not there is lost data."""
     try:
         yield
@@ -354,7 +358,7 @@ def _missing(key: str, part: Part) -> Iterator[None]:
         ) from error
 
 
-def _checked(stored: memoryview, part: Part, key: str) -> ReadableBuffer:
+def checked(stored: memoryview, part: Part, key: str) -> ReadableBuffer:
     """The raw bytes of a chunk, if they are what the manifest says."""
     chunk, path = part.chunk, part.file.path.decode(errors="replace")
     subject = f"{key} at {chunk.offset}, of {path!r}"

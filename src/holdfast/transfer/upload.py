@@ -97,7 +97,7 @@ class Upload:
                 on_the_way[key] = data
                 yield key, data
 
-        for key, is_sent in self._store.put_many(drawn(), self._engine.bound(plan.at_once)):
+        for key, is_sent in self._store.put_many(drawn(), self._engine.bound(plan.lines)):
             data = on_the_way.pop(key)
             if is_sent:
                 self._sent_small(len(data))
