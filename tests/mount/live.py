@@ -121,10 +121,10 @@ def until(ready: Callable[[], bool], seconds: float, what: str) -> float:
 
 
 class Reader:
-    """Reads a file for some seconds in a process of its own."""
+    """Reads a file, or lists a directory, for some seconds in a process of its own."""
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        command = [sys.executable, str(READER), str(path), str(seconds)]
+    def __init__(self, path: Path, seconds: float, *, lists: bool = False) -> None:
+        command = [sys.executable, str(READER), str(path), str(seconds), *["list"] * lists]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._patience = seconds + 20
 

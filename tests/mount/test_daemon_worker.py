@@ -7,9 +7,12 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -18,8 +21,7 @@ from holdfast.mount.restarts import Patience
 from tests.mount.versions import mounts, needs_fuse  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 pytestmark = needs_fuse
 
@@ -93,9 +95,9 @@ def until(what: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def another_worker(mounts, before: int) -> int:  # noqa: F811
+def another_worker(mounts, before: int, seconds: float = 30.0) -> int:  # noqa: F811
     """Wait until another process serves; its id."""
-    until(lambda: (state := mounts.record.state).worker is not None and state.worker.pid != before)
+    until(lambda: (state := mounts.record.state).worker is not None and state.worker.pid != before, seconds)
     return mounts.record.state.worker.pid
 
 
@@ -200,6 +202,27 @@ def test_worker__replaced_on_demand(mounts, source):  # noqa: F811
     assert mounts.record.state.supervisor == before.supervisor
 
 
+def test_worker__dies_while_its_successor_opens(mounts, source, tmp_path):  # noqa: F811
+    """Where a worker dies before the one of SIGHUP has opened, that one still takes over, and no process is forgotten."""
+    mark = tmp_path / "mark"
+    place = mounts.mount("open_second_late", folder=source, mark=mark)
+    before = mounts.record.state
+    os.kill(before.supervisor.pid, signal.SIGHUP)
+    until(lambda: mark.stat().st_size == 2)
+    os.kill(before.worker.pid, signal.SIGKILL)
+    assert (place / "5").read_bytes() == CONTENT[5:505]
+    until(lambda: "upgraded" in [event.event for event in mounts.record.events()])
+    worker = mounts.record.state.worker.pid
+    until(lambda: children_of(before.supervisor.pid) == [worker])
+    assert (place / "6").read_bytes() == CONTENT[6:506]
+    assert mark.stat().st_size == 3
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that it started, those that ended and were not reaped, too."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_worker__that_dies_again_and_again(mounts, source, tmp_path):  # noqa: F811
     """Where no worker lives, requests end in EIO and nobody hangs; it says so; and once one lives, all is well again."""
     mark = tmp_path / "mark"
@@ -277,6 +300,81 @@ def test_patience__of_a_worker():
     assert [now for now in range(300, 325) if ends(now, fetched=99)] == [310, 320]
 
 
+def test_worker__that_lives_and_answers_nobody(mounts, source, tmp_path):  # noqa: F811
+    """A worker that gives signs of life and answers nothing is found out by asking the mount, and replaced; what waited is answered."""
+    (source / "wedge").write_bytes(b"wedge")
+    place = mounts.mount("open_wedged", folder=source, mark=tmp_path / "mark")
+    worker = mounts.record.state.worker.pid
+    readers = [subprocess.Popen(["cat", place / "wedge"], stdout=subprocess.PIPE)]
+    until((tmp_path / "mark").exists)  # a thread that reads nothing more would go on to answer what needs no thread
+    readers += [subprocess.Popen(["cat", place / name], stdout=subprocess.PIPE) for name in ("7", "8")]
+    another_worker(mounts, worker, 60.0)
+    assert [each.communicate(timeout=60)[0] for each in readers] == [b"wedge", CONTENT[7:507], CONTENT[8:508]]
+    assert [each.event for each in mounts.record.events()].count("unanswered") == 1
+
+
+def test_worker__that_cannot_be_killed(mounts, source):  # noqa: F811
+    """A worker that was killed, and waits in the kernel for what does not come, keeps no other from taking its place; until then reads end in EIO."""
+    below = mounts.mount(folder=source, name="below", hang="big", deadline=1000.0)
+    record = mounts.record
+    place = mounts.mount(folder=below, deadline=3.0)
+    worker = mounts.record.state.worker.pid
+    stopped = [record.state.supervisor.pid, record.state.worker.pid]
+    try:
+        assert outcome_of(place / "big") == "Input/output error"
+        for pid in stopped:  # once it has taken the read, which cannot be taken back then
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        time.sleep(0.5)
+        assert os.path.exists(f"/proc/{worker}")
+        assert outcome_of(place / "7") == "Input/output error"
+        until(lambda: "lost" in [each.event for each in mounts.record.events()])
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    until(lambda: outcome_of(place / "7") == "", 60.0)
+    assert not os.path.exists(f"/proc/{worker}")
+
+
+def test_worker__that_cannot_be_killed__unmount(mounts, source):  # noqa: F811
+    """Whoever reads a mount that is taken away gets an error in the end, though a worker that cannot be killed holds it still."""
+    below = mounts.mount(folder=source, name="below", hang="big", deadline=1000.0)
+    record = mounts.record
+    place = mounts.mount(folder=below, deadline=60.0)
+    worker, supervisor = mounts.record.state.worker.pid, mounts.record.state.supervisor.pid
+    stopped = [record.state.supervisor.pid, record.state.worker.pid]
+    reader = subprocess.Popen(["cat", place / "big"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        until(lambda: waits_in_the_kernel(worker))
+        time.sleep(0.5)  # the read is taken by who serves the mount below, and cannot be taken back
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: "lost" in [event.event for event in mounts.record.events()])
+        os.kill(supervisor, signal.SIGTERM)
+        assert reader.communicate(timeout=40)[1]
+        assert os.path.exists(f"/proc/{worker}")
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        reader.kill()
+        reader.wait()
+
+
+def waits_in_the_kernel(pid: int) -> bool:
+    """Whether a thread of a process waits for what cannot be interrupted."""
+    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return "D" in states
+
+
+def outcome_of(path: Path) -> str:
+    """How reading a file by a process of its own ends: empty where it is read, else the error."""
+    done = subprocess.run(["cat", path], capture_output=True, text=True, errors="replace", check=False, timeout=60)
+    return done.stderr.rpartition(": ")[2].strip()
+
+
 def test_worker__that_dies_of_a_request(mounts, source):  # noqa: F811
     """A request that kills every worker ends in EIO, and the mount lives on."""
     (source / "poison").write_bytes(b"x")
@@ -311,9 +409,14 @@ def test_reads__that_are_slow(mounts, source):  # noqa: F811
 
 def test_reads__where_no_thread_can_be_started(mounts, source):  # noqa: F811
     """Where the machine has no more threads for a worker, reads go on with those that it has, and nobody hangs."""
-    place = mounts.mount(folder=source, slow="1", seconds=0.1)
+    with _large_stacks():
+        place = mounts.mount(folder=source, slow="1", seconds=0.1)
     worker = mounts.record.state.worker.pid
-    limit = _memory_of(worker) + 4_000_000  # a thread asks for more
+    tasks = Path(f"/proc/{worker}/task")
+    until(
+        lambda: len(list(tasks.iterdir())) == 4
+    )  # it is mounted before the last of those it cannot do without has begun
+    limit = _memory_of(worker) + (STACK >> 2)  # too little for one more thread, and plenty for the reads themselves
     resource.prlimit(worker, resource.RLIMIT_AS, (limit, limit))
     found = {}
     names = [f"1{number}" for number in range(40)]
@@ -327,6 +430,22 @@ def test_reads__where_no_thread_can_be_started(mounts, source):  # noqa: F811
         thread.join(20)
     assert found == {name: CONTENT[int(name) : int(name) + 500] for name in names}
     assert mounts.record.state.worker.pid == worker
+    assert len(list(tasks.iterdir())) == 4
+
+
+STACK = 1 << 30
+"""What a thread asks for below ``_large_stacks``, in bytes: addresses, and no memory before it is used."""
+
+
+@contextmanager
+def _large_stacks() -> Iterator[None]:
+    """Whoever is started within asks for a large stack for each of its threads: glibc takes the limit at its start."""
+    before = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, before)
 
 
 def _memory_of(pid: int) -> int:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.mount.registry import MountSettings, Registry
 from holdfast.mount.table import stacked_at
+from tests import forking
 from tests.mount.edit_operations import content, lay
 from tests.mount.overlays import needs_overlay
 
@@ -40,10 +42,7 @@ class Shell:
         self.ok("push", self.source, "nlp/n")
 
     def run(self, *words, **environ):
-        command = [sys.executable, "-m", "holdfast.cli", *map(str, words)]
-        return subprocess.run(
-            command, env=self.environ | environ, capture_output=True, text=True, check=False, timeout=120
-        )
+        return forking.run("holdfast.cli", words, env=self.environ | environ, timeout=120)
 
     def ok(self, *words, **environ):
         done = self.run(*words, **environ)
@@ -96,6 +95,37 @@ def test_writable__from_mount_to_unmount(shell):
     assert shell.json("mounts") == []
     assert os.listdir(shell.dir) == []
     assert os.listdir(shell.place / "cache" / "holdfast" / "edits") == []
+    assert stacked_at(str(shell.dir)) == []
+
+
+def test_writable__where_no_record_can_be_written(shell):
+    """Where the record of a writable mount cannot be written nothing is mounted, and changes from before are there at the next mount."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "a").write_bytes(b"changed")
+    shell.reboot()
+    records = shell.place / "state/holdfast/mounts"
+    records.chmod(0o777)
+    assert shell.refused(1, "mount", "nlp/n", shell.dir, "--writable")["kind"] == "local"
+    assert stacked_at(str(shell.dir)) == []
+    records.chmod(0o700)
+    assert shell.refused(3, "mount", "nlp/n:7", shell.dir, "--writable")["kind"] == "not_found"
+    assert [each["source"] for each in shell.json("mounts")] == ["nlp/n:0.0"]
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    assert (shell.dir / "a").read_bytes() == b"changed"
+    assert [each["state"] for each in shell.json("mounts")] == ["mounted"]
+
+
+def test_writable__where_a_live_mount_was(shell):
+    """Where a live mount was not unmounted no writable mount takes its place: what it has not sent would go with the record of that."""
+    registry = Registry(shell.place / "state/holdfast/mounts")
+    with registry.claimed(MountSettings(str(shell.dir), "s3://media", "rclone", {})) as record:
+        unsent = record.folder / "cache" / "unsent"
+        unsent.parent.mkdir()
+        unsent.write_bytes(b"unsent")
+    error = shell.refused(4, "mount", "nlp/n", shell.dir, "--writable")
+    assert (error["kind"], error["hint"]) == ("conflict", f"asset unmount {shell.dir}")
+    assert registry.find(str(shell.dir)).settings == record.settings
+    assert unsent.read_bytes() == b"unsent"
     assert stacked_at(str(shell.dir)) == []
 
 

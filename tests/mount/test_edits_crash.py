@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 import holdfast.failpoint
 from holdfast.mount.table import stacked_at
+from tests import forking
 from tests.mount.edit_operations import content, lay
 from tests.mount.overlays import needs_overlay, needs_root
 from tests.mount.test_edits_in_place import Desk
@@ -26,8 +25,7 @@ TELLING = [point for point in PASSED if point.startswith("edits.") or point in (
 
 def run(desk, *words, point=""):
     environ = {**os.environ, "HOLDFAST_FAILPOINT": point}
-    command = [sys.executable, "-m", "tests.mount.edit_program", str(desk.place), *map(str, words)]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return forking.run("tests.mount.edit_program", [desk.place, *words], env=environ)
 
 
 def change(folder):

@@ -44,7 +44,20 @@ class _Asset(Asset):
         return super().environ(**{**self.variables, **more})  # type: ignore[attr-defined]
 
 
-SHOWN = {*("dir", "source", "kind", "state", "supervisor_pid", "worker_pid", "restarts", "bytes_read", "bytes_fetched")}
+SHOWN = {
+    *(
+        "health",
+        "dir",
+        "source",
+        "kind",
+        "state",
+        "supervisor_pid",
+        "worker_pid",
+        "restarts",
+        "bytes_read",
+        "bytes_fetched",
+    )
+}
 
 
 def test_mount__and_unmount(asset: Asset, ceph: Service) -> None:
@@ -56,7 +69,7 @@ def test_mount__and_unmount(asset: Asset, ceph: Service) -> None:
     assert told.lines[0].endswith(f"is mounted at {place}")
     (place / "a.txt").write_text("a")
     (shown,) = asset.ok("mounts", "--json").json
-    assert set(shown) == SHOWN
+    assert set(shown) == SHOWN | {"unsent"}
     assert (shown["dir"], shown["kind"], shown["state"], shown["restarts"]) == (str(place), "rclone", "mounted", 0)
     assert Path(f"/proc/{shown['worker_pid']}/comm").read_text().strip() == "rclone"
     assert asset.ok("mounts").lines[1].split()[3:4] == ["mounted"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -227,6 +228,35 @@ def test_child() -> None:
         Child(lambda: 1 / 0).result(5)
 
 
+def test_child__given_up_is_reaped() -> None:
+    """Children that were given up leave no entry in the table of processes once the next one is started."""
+    for _ in range(3):
+        with pytest.raises(LateError):
+            Child(lambda: time.sleep(60)).result(0.05)
+    deadline = time.monotonic() + 10
+    while zombies() and time.monotonic() < deadline:
+        time.sleep(0.05)
+        assert Child(lambda: 1).result(10) == 1
+    assert zombies() == []
+
+
+def zombies() -> list[str]:
+    """The names of this process's children that ended and were not reaped."""
+    stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    fields = [stat.rpartition(")")[2].split() for stat in stats]
+    return [each[1] for each in fields if each[0] == "Z" and each[1] == str(os.getpid())]
+
+
+@needs_root
+@pytest.mark.parametrize("which", ["worker", "child", "launched"])
+def test_ended__number_of_another(tmp_path: Path, which: str) -> None:
+    """A process that has the number of one that ended is not killed in its place."""
+    script = Path(__file__).with_name("reused.py")
+    words = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, str(script), which, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "lives\n"
+
+
 def test_holders(tmp_path: Path) -> None:
     """Who has a file open below a directory, or works there, is named; and which files may be written."""
     (tmp_path / "m").mkdir()
@@ -243,6 +273,9 @@ def test_holders(tmp_path: Path) -> None:
         assert open_for_writing(str(tmp_path / "m")) == [str(tmp_path / "m/w")]
         assert unsent.open_files(str(tmp_path / "m")) == ["w"]
         assert holders(str(tmp_path / "n")) == []
+        assert [each.path for each in holders(str(tmp_path / "m"), writing=True)] == [str(tmp_path / "m/w")]
+        assert [each.path for each in holders(f"{tmp_path}", [str(tmp_path / "m/w")], writing=True)] == []
+        assert holders(f"{tmp_path}", [str(tmp_path / "m")]) == []
         process.communicate()
     assert holders(str(tmp_path / "m")) == []
 
@@ -298,6 +331,44 @@ def test_set_aside__twice(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("before", "torn", "both"), [("a", "a/b", ["a", "a.2/b"]), ("a/b", "a", ["a.2", "a/b"])])
+def test_set_aside__a_file_in_the_way_of_a_folder(tmp_path: Path, before: str, torn: str, both: list[str]) -> None:
+    """A torn write is set aside though an earlier one has the name of its folder, or a folder its name."""
+    cache, aside = tmp_path / "cache", str(tmp_path / "aside")
+    for path in (before, torn):
+        cached(cache, path, "{", path)
+        assert len(unsent.set_aside(str(cache), "s3://media/p", aside)) == 1
+        shutil.rmtree(cache)
+    assert unsent.set_aside_now(aside) == both
+    assert {(tmp_path / "aside" / path).read_text() for path in both} == {before, torn}
+
+
+@needs_root
+def test_set_aside__that_cannot_be(tmp_path: Path) -> None:
+    """A torn write that cannot be set aside is named by an error, after all others were set aside, and stays where it is."""
+    cache, aside = tmp_path / "cache", tmp_path / "aside"
+    for path in ("deep/torn", "other"):
+        cached(cache, path, "{", path)
+    (aside / "deep").mkdir(parents=True)
+    subprocess.run(["chattr", "+i", aside / "deep"], check=True)
+    try:
+        with pytest.raises(LocalError, match=r"cannot be set aside .*: deep/torn \(") as caught:
+            unsent.set_aside(str(cache), "s3://media/p", str(aside))
+    finally:
+        subprocess.run(["chattr", "-i", aside / "deep"], check=True)
+    assert "deletes" in (caught.value.hint or "")
+    assert unsent.set_aside_now(str(aside)) == ["other"]
+    assert unsent.unsettled(str(cache), "s3://media/p") == ["deep/torn"]
+    assert unsent.set_aside(str(cache), "s3://media/p", str(aside)) == ["deep/torn"]
+
+
+@pytest.mark.parametrize("record", ["", "null", "{}", '{"Dirty": "yes"}', "\x00\x00"])
+def test_set_aside__records_that_do_not_tell(tmp_path: Path, record: str) -> None:
+    """Whatever a record has become, only one that says so is believed that its file was sent."""
+    cached(tmp_path / "cache", "a", record)
+    assert unsent.set_aside(str(tmp_path / "cache"), "s3://media/p", str(tmp_path / "aside")) == ["a"]
+
+
 def test_put_back(tmp_path: Path) -> None:
     """What was set aside is written where it lacks, dropped where it is, and kept where another is or it is not whole."""
     aside, mounted = tmp_path / "aside", tmp_path / "mounted"
@@ -313,3 +384,22 @@ def test_put_back(tmp_path: Path) -> None:
     assert unsent.set_aside_now(str(aside)) == ["hole", "other"]
     assert (mounted / "sub/new").read_text() == "sub/new"
     assert (mounted / "other").read_text() == "newer"
+
+
+@needs_root
+def test_put_back__that_does_not_fit(tmp_path: Path) -> None:
+    """Of what was set aside and cannot be written whole through the mount nothing is seen there, and it stays aside."""
+    aside, mounted = tmp_path / "aside", tmp_path / "mounted"
+    for folder in (aside, mounted):
+        folder.mkdir()
+    (aside / "film").write_bytes(os.urandom(1 << 20))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", mounted], check=True)
+    try:
+        assert unsent.put_back(str(aside), str(mounted)) == []
+        assert os.listdir(mounted) == []
+        subprocess.run(["mount", "-o", "remount,size=8m", mounted], check=True)
+        (mounted / unsent.part_of("film")).write_bytes(b"of one that was killed")
+        assert unsent.put_back(str(aside), str(mounted)) == ["film"]
+        assert os.listdir(mounted) == ["film"]
+    finally:
+        subprocess.run(["umount", mounted], check=True)

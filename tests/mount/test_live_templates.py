@@ -31,7 +31,7 @@ def values(call: Call) -> dict[str, str | None]:
 VECTORS = {
     "rclone": [
         "mount", "live:media/images", "/srv/media", "--vfs-cache-mode=full", "--vfs-cache-max-size=20G",
-        "--vfs-cache-max-age=90h", "--vfs-cache-min-free-space=1G", "--vfs-cache-poll-interval=10s", "--vfs-write-back=5s",
+        "--vfs-cache-max-age=90h", "--vfs-cache-min-free-space=1G", "--vfs-cache-poll-interval=10s", "--vfs-write-back=1s",
         "--vfs-read-ahead=64M", "--buffer-size=16M", "--dir-cache-time=10s", "--poll-interval=0", "--attr-timeout=1s",
         "--contimeout=5s", "--timeout=10s", "--low-level-retries=2", "--umask=022", "--file-perms=0644", "--dir-perms=0755",
         "--config=/state/private/rclone.conf", "--cache-dir=/state/cache", "--devname=s3://media/images",
@@ -117,7 +117,7 @@ def test_call__allow_other_only_when_asked(mounter: str) -> None:
     ("mounter", "option", "name", "value"),
     [
         ("rclone", "vfs-cache-max-size=1G", "vfs-cache-max-size", "1G"),
-        ("rclone", "vfs_write_back=1s", "vfs-write-back", "1s"),
+        ("rclone", "vfs_write_back=2s", "vfs-write-back", "2s"),
         ("rclone", "use-server-modtime", "use-server-modtime", None),
         ("s3fs", "stat_cache_expire=60", "stat_cache_expire", "60"),
         ("s3fs", "kernel-cache", "kernel_cache", None),

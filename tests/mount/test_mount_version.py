@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import holdfast
 from holdfast.config import load
 from holdfast.mount.mounting import mount_version
 from holdfast.mount.table import detach
+from tests import forking
 from tests.mount.conftest import mounted_below, processes_naming
 from tests.mount.test_daemon_worker import until
 from tests.mount.test_fuse_tree import shown
@@ -49,8 +50,7 @@ class Shop:
 
     def asset(self, *words: object) -> tuple[int, str, str]:
         """Exit code, output and messages of a command."""
-        command = [sys.executable, "-m", "holdfast.cli", *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = forking.run("holdfast.cli", words, env=dict(os.environ), timeout=60)
         return done.returncode, done.stdout, done.stderr
 
     def mounts(self) -> list[dict]:
@@ -125,6 +125,40 @@ def test_mount__follows(shop):
     assert (pinned / "sub" / "7").read_bytes() == b"7"
 
 
+def test_mount__follows_though_its_worker_dies_between(shop, monkeypatch):
+    """A worker that dies once it has noted a newer version, and before it told the kernel: its successor tells, and no old name is shown."""
+    monkeypatch.setenv("HOLDFAST_FAILPOINT", "follow.added")
+    assert shop.asset("mount", "nlp/bert", shop.place, "--follow")[0] == 0
+    assert not (shop.place / "new").exists()
+    assert (shop.place / "link").is_symlink()
+    assert (shop.place / "big").stat().st_size == 5_000_000
+    (shop.source / "new").write_bytes(b"new")
+    (shop.source / "big").write_bytes(b"small")
+    (shop.source / "link").unlink()
+    monkeypatch.delenv("HOLDFAST_FAILPOINT")
+    shop.repository.push(shop.source, "nlp/bert")
+    until(lambda: shop.mounts()[0]["restarts"] == 1)
+    until((shop.place / "new").exists)
+    assert (shop.place / "big").read_bytes() == b"small"
+    assert not (shop.place / "link").is_symlink()
+
+
+@pytest.mark.parametrize("words", [["status"], ["push"], ["diff", "nlp/bert"]])
+def test_commands__on_a_mount_that_hangs(shop, words):
+    """asset status, push and diff with a directory in a mount that hangs end after ten seconds with exit code 7 and its name."""
+    shop.asset("mount", "nlp/bert", shop.place)
+    (told,) = shop.mounts()
+    pids = told["supervisor_pid"], told["worker_pid"]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        code, _, said = shop.asset(*words, shop.place)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert (code, "has not answered for 10 s" in said) == (7, True), said
+
+
 def test_mount__what_cannot_be(shop):
     """A version, asset or directory that is not there, or a directory that is not empty, is said in one sentence; nothing is left behind."""
     full = shop.folder / "full"
@@ -181,11 +215,12 @@ def test_mount__after_a_crash(shop):
 def test_mount__in_use(shop):
     """A version in use is not unmounted: who holds it is named; --wait waits for that."""
     shop.asset("mount", "nlp/bert", shop.place)
-    with open(shop.place / "big", "rb") as file, subprocess.Popen(["sleep", "2"], stdin=file) as holder:
+    with open(shop.place / "big", "rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
         file.close()
         code, _, errors = shop.asset("unmount", shop.place)
         assert code == 1
         assert f"sleep (process {holder.pid}) holds {shop.place}/big" in errors
+        threading.Timer(1.0, holder.terminate).start()
         assert shop.asset("unmount", shop.place, "--wait")[0] == 0
     assert os.listdir(shop.place) == []
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fcntl
 import os
 import random
 import subprocess
@@ -9,11 +12,13 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from holdfast.cache import ranges as ranges_of_cache
 from holdfast.cache.ranges import FOLDER, Ranges
 from holdfast.cache.wholes import Wholes
 from holdfast.errors import IntegrityError, LocalError
 from holdfast.model.digest import digest_of
 from holdfast.mount.ahead import Ahead
+from holdfast.mount.memory import Memory
 from holdfast.mount.view import Events, open_version
 from tests.fakes import repository_on
 from tests.mount.trees import Recording, find, read_whole, walk
@@ -42,6 +47,119 @@ def test_ranges__what_was_written(tmp_path):
         assert cache.read(KEY, 8 * 4096 + 99_999, 10_000) is None
         assert cache.read(OTHERS[0], 0, 10) is None
     assert held(ranges) < 120_000  # only what was written takes the disk
+
+
+def in_memory(start: int, data: bytes) -> memoryview:
+    """Bytes as a range that was read has them."""
+    view = Memory().take(start, len(data))
+    view[:] = data
+    return view
+
+
+@pytest.fixture
+def direct(tmp_path, monkeypatch):
+    """What is written directly: start, length, and how many bytes went."""
+    with open(tmp_path / "tried", "wb") as file:
+        try:
+            os.close(os.open(file.name, os.O_WRONLY | os.O_DIRECT))
+        except OSError:
+            pytest.skip("this file system knows no direct writes")
+    done, real = [], os.pwrite
+
+    def pwrite(descriptor, data, start):
+        count = real(descriptor, data, start)
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            done.append((start, len(data), count))
+        return count
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    return done
+
+
+@pytest.mark.parametrize("start", [0, 1, 4095, 4096, 70_000])
+def test_ranges__large_go_to_the_disk_directly(tmp_path, direct, start):
+    """What is large is the same bytes at the same place, though whole pages of it take another way; nothing before and behind is touched."""
+    ranges = Ranges.open(tmp_path / "cache", 1 << 40)
+    data, at = random.Random(start).randbytes(3 * MIB + 5), start + 4 * MIB
+    ranges.write(KEY, at, in_memory(at, data))
+    pages = (len(data) - -start % 4096) // 4096 * 4096
+    assert [(begin % 4096, size) for begin, size, count in direct if size == count] == [(0, pages)]
+    assert ranges.read(KEY, at, len(data)) == data
+    assert not ranges.has(KEY, at // 4096 * 4096 - 4096, 4096)
+    ranges.write(KEY, at + len(data), data[:2000])  # on the page where the other ends
+    assert ranges.read(KEY, at, len(data) + 2000) == data + data[:2000]
+
+
+def test_ranges__a_disk_that_is_slow(tmp_path, direct, monkeypatch):
+    """Whoever reads does not wait for a disk that takes direct writes slowly: for a while it gets none."""
+    monkeypatch.setattr(ranges_of_cache, "_FAST", 1 << 60)
+    ranges = Ranges.open(tmp_path / "cache", 1 << 40)
+    data = random.Random(3).randbytes(3 * MIB)
+    for turn in range(3):
+        ranges.write(KEY, turn * 4 * MIB, in_memory(0, data))
+        assert ranges.read(KEY, turn * 4 * MIB, len(data)) == data
+    assert len(direct) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.EIO])
+@pytest.mark.parametrize("broken", ["open", "pwrite"])
+def test_ranges__where_nothing_goes_directly(tmp_path, monkeypatch, broken, number):
+    """A file system that knows no direct writes, or refuses one, gets plain ones, and nobody is warned."""
+    real, asked, warned = getattr(os, broken), [], []
+
+    def refusing(what, *rest):
+        flags = rest[0] if broken == "open" else fcntl.fcntl(what, fcntl.F_GETFL)
+        if flags & os.O_DIRECT:
+            asked.append(what)
+            raise OSError(number, "no")
+        return real(what, *rest)
+
+    monkeypatch.setattr(os, broken, refusing)
+    ranges = Ranges.open(tmp_path / "cache", 1 << 40, warn=warned.append)
+    data = random.Random(3).randbytes(3 * MIB)
+    ranges.write(KEY, 0, in_memory(0, data))
+    assert ranges.read(KEY, 0, len(data)) == data
+    assert len(asked) == 1
+    assert not warned
+
+
+def test_memory__used_again():
+    """The memory of a large range is used for the next one once nobody holds any of it, and never before; it lies as the range does to a page."""
+    memory = Memory()
+    first = memory.take(5000, 3 * MIB)
+    part = first[100:200]
+    address = ctypes.addressof(ctypes.c_char.from_buffer(first))
+    assert address % 4096 == 5000 % 4096
+    del first
+    part[:] = bytes(100)
+    second = memory.take(5000, 3 * MIB)
+    second[:] = b"x" * len(second)
+    assert part == bytes(100)
+    del part
+    third = memory.take(5000, 4 * MIB)
+    assert ctypes.addressof(ctypes.c_char.from_buffer(third)) == address
+    assert [len(memory.take(0, size)) for size in (1, MIB, 6 * MIB, 7 * MIB)] == [1, MIB, 6 * MIB, 7 * MIB]
+
+
+def test_memory__no_more_than_is_counted():
+    """However large and small ranges follow one another, what is held takes little more than its bytes."""
+    memory, dice, held = Memory(), random.Random(1), []
+    before = shared_and_own()
+    for _ in range(300):
+        size = 4 * MIB if dice.random() < 0.2 else MIB
+        view = memory.take(0, size)
+        view[:] = b"x" * size
+        held.append(view)
+        while sum(map(len, held)) > 64 * MIB:
+            held.pop(0)
+    del view
+    assert shared_and_own() - before < (64 + 8 * 6 + 16) * MIB
+
+
+def shared_and_own() -> int:
+    """Bytes of memory that this process has."""
+    with open("/proc/self/status") as file:
+        return 1024 * sum(int(line.split()[1]) for line in file if line.startswith(("RssAnon:", "RssShmem:")))
 
 
 def test_ranges__bounded(tmp_path):

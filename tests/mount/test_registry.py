@@ -53,7 +53,7 @@ def test_record__is_found_again(registry: Registry) -> None:
     assert (found.settings, found.state.state, found.state.more) == (SETTINGS, "mounted", {"rename": "ok"})
     assert found.value() == {
         "dir": "/mnt/a", "source": "s3://bucket/p", "kind": "rclone", "state": "mounted", "supervisor_pid": os.getpid(),
-        "worker_pid": None, "restarts": 0, "bytes_read": 7, "bytes_fetched": None,
+        "worker_pid": None, "restarts": 0, "health": "", "bytes_read": 7, "bytes_fetched": None,
     }  # fmt: skip
     assert other.find("/mnt/c") is None
     assert (above := other.above("/mnt/a/x/y")) is not None

@@ -13,6 +13,7 @@ import pytest
 import holdfast
 from holdfast.errors import LocalError, UsageError, VersionNotFoundError
 from holdfast.mount.base import ROOT
+from holdfast.mount.follow import History, Shown
 from holdfast.mount.version import open_view
 from tests.mount.trees import find, read_whole, walk
 
@@ -166,6 +167,60 @@ def test_follow__another_worker_found_a_version(site):
         assert read_whole(after, find(after, "file")) == b"two?" * 700
         assert before.look()
         assert find(before, "file") == find(after, "file")
+
+
+def test_follow__what_another_worker_has_not_told(site):
+    """Names that a worker died before telling are told by the next one that serves, those of all versions since, and once."""
+    repository, source, arguments = site
+    arguments |= {"follow": True, "pause": 1000.0}
+    with closing(open_view(arguments)) as first:
+        push_next(repository, source)
+        assert first.look()  # which does not serve, and tells nobody
+        (source / "new").rename(source / "newest")
+        repository.push(source, "n/v")
+        assert first.look()
+    told: list[list[bytes]] = []
+    for _ in range(2):
+        with closing(open_view(arguments)) as view:
+            view.watch(told.append)
+            until(lambda: told)
+            time.sleep(0.2)
+    assert told == [[b"file", b"new", b"newest", b"old"]]
+
+
+def test_history__told_late(tmp_path):
+    """A worker that notes what it told, after another added a version, keeps that: its numbers were given out, and are never another's."""
+    versions = [Shown(f"0.{number}", f"id{number}", "{}") for number in range(3)]
+    one = History(tmp_path, "one")
+    for version in versions[:2]:
+        one.add(version)
+    another = History(tmp_path, "one")
+    assert another.add(versions[2]) == 2
+    one.note_told(1)
+    known = History(tmp_path, "one")
+    assert (known.shown, known.told) == (versions, 1)
+
+
+def test_history__of_a_worker_before_what_was_told_was_kept(tmp_path):
+    """Versions that older code of ours noted are read, as of a kernel that was told nothing: the numbers that it gave out stay what they are."""
+    shown = [{"version": "0.0", "id": "a", "meta": "{}"}, {"version": "0.1", "id": "b", "meta": "{}"}]
+    (tmp_path / "versions.json").write_text(json.dumps({"mount": "one", "shown": shown}))
+    known = History(tmp_path, "one")
+    assert ([each.version for each in known.shown], known.told) == (["0.0", "0.1"], 0)
+
+
+def test_follow__behind_one_that_has_told(site):
+    """A worker that still showed an older version, after another told the kernel of the newer one, tells again once it goes on."""
+    repository, source, arguments = site
+    arguments |= {"follow": True, "pause": 1000.0}
+    told: list[list[bytes]] = []
+    with closing(open_view(arguments)) as before, closing(open_view(arguments)) as after:
+        before.watch(lambda _: None)
+        after.watch(told.append)
+        push_next(repository, source)
+        assert before.look()
+        assert after.look()
+        assert told == [[b"file", b"new", b"old"]]
 
 
 def test_follow__idle_versions_are_closed(site, monkeypatch):

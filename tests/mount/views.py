@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 import time
@@ -10,6 +11,7 @@ from bisect import bisect_right
 from pathlib import Path
 
 from holdfast.mount.base import ROOT, Attributes, Item
+from holdfast.mount.serving import Server
 
 
 class FolderView:
@@ -165,6 +167,16 @@ def open_hanging(arguments: dict):
     return FolderView(Path(arguments["folder"]))
 
 
+def open_second_late(arguments: dict):
+    """Takes three seconds the second time; ``mark`` grows by a byte each time."""
+    with open(arguments["mark"], "ab") as mark:
+        mark.write(b".")
+        mark.flush()
+        if mark.tell() == 2:
+            time.sleep(3.0)
+    return FolderView(Path(arguments["folder"]))
+
+
 class _Poisoned(FolderView):
     def read(self, node: int, offset: int, size: int):
         if self._of(node).endswith(b"poison"):
@@ -184,3 +196,22 @@ def open_hanging_once(arguments: dict) -> FolderView:
         arguments.pop("hang")
     mark.touch()
     return FolderView(**arguments)
+
+
+class _Wedged(FolderView):
+    def __init__(self, mark: Path, folder: Path) -> None:
+        super().__init__(folder)
+        self._mark = mark
+
+    def read(self, node: int, offset: int, size: int):
+        if self._of(node).endswith(b"wedge") and not self._mark.exists():
+            (server,) = (each for each in gc.get_objects() if isinstance(each, Server))
+            server._lock.acquire()
+            self._mark.touch()
+            time.sleep(3600)
+        return super().read(node, offset, size)
+
+
+def open_wedged(arguments: dict) -> FolderView:
+    """Once what ends in ``wedge`` is read, no thread of the first process answers anything any more, and it lives on."""
+    return _Wedged(Path(arguments["mark"]), Path(arguments["folder"]))

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Child", "LateError"]
 
 
+#: Children that were killed and did not end at once: each is reaped when another one is started or given up.
+_given_up: set[int] = set()
+
+
 class LateError(Exception):
     """The call has not come back in time."""
 
@@ -29,6 +33,7 @@ class Child:
     """One call under way. It is over when :meth:`poll` says so; one that is late may be given up, and is waited for by nobody."""
 
     def __init__(self, call: Callable[[], object]) -> None:
+        _bury()
         self.started = time.monotonic()
         reading, writing = os.pipe2(os.O_CLOEXEC)
         self._pid = os.fork()
@@ -78,13 +83,23 @@ class Child:
 
     def give_up(self) -> None:
         """Kill it, and do not wait: it may sit in the kernel until the mount is aborted."""
+        if self._pipe is None:
+            return  # it was reaped, and another may have its number
+        os.close(self._pipe)
+        self._pipe = None
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
-        if self._pipe is not None:
-            os.close(self._pipe)
-            self._pipe = None
+        _given_up.add(self._pid)
+        _bury()
+
+
+def _bury() -> None:
+    """Reap what was given up and has ended since."""
+    for pid in [*_given_up]:
         with suppress(ChildProcessError):
-            os.waitpid(self._pid, os.WNOHANG)
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                continue
+        _given_up.discard(pid)
 
 
 def _run(call: Callable[[], object], reading: int, writing: int) -> None:

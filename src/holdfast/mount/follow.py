@@ -1,7 +1,8 @@
 """A mount that follows its spec: once that names another version, the root shows that one, at once and whole.
 
 Node numbers tell which of the versions they are of (the *generation*), so whatever was open stays what it was. The root has one number, and is
-always the newest's. Which versions there were is kept in the mount's folder: a worker that was started anew knows the numbers of its predecessor.
+always the newest's. Which versions there were is kept in the mount's folder: a worker that was started anew knows the numbers of its predecessor,
+and which of its versions the kernel was not told of, whose names in the root it may still know otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.cache.work import write_whole
 from holdfast.errors import HoldfastError
+from holdfast.failpoint import reach
 from holdfast.mount.base import ROOT
 from holdfast.mount.nodes import generation_of
 
@@ -45,28 +47,31 @@ class Shown:
 class History:
     """The versions that one mount showed, in order; kept in a file, if there is a folder for it.
 
-    ``mount`` tells this mount from others that were there before: their histories are not read.
+    ``mount`` tells this mount from others that were there before: their histories are not read. ``told`` is the generation up to which
+    the kernel was told that names in the root have changed.
     """
 
     def __init__(self, folder: Path | None, mount: str) -> None:
         self._path = None if folder is None else folder / "versions.json"
         self._mount = mount
-        self.shown: list[Shown] = self._read()
+        self.shown, self.told = self._read()
 
-    def _read(self) -> list[Shown]:
+    def _read(self) -> tuple[list[Shown], int]:
         if self._path is None:
-            return []
+            return [], 0
         try:
             value: Any = json.loads(self._path.read_bytes())
-            return [Shown(**each) for each in value["shown"]] if value["mount"] == self._mount else []
+            if value["mount"] == self._mount:
+                return [Shown(**each) for each in value["shown"]], int(value.get("told", 0))
         except (OSError, ValueError, KeyError, TypeError):
-            return []
+            pass
+        return [], 0
 
     def catch_up(self) -> None:
         """Take up what another worker of this mount has added since: the numbers that it gave out are of these versions."""
-        found = self._read()
+        found, told = self._read()
         if len(found) > len(self.shown):
-            self.shown = found
+            self.shown, self.told = found, max(told, self.told)
 
     def add(self, shown: Shown) -> int:
         """One more; its generation.
@@ -75,11 +80,21 @@ class History:
             OSError: it cannot be kept.
         """
         found = [*self.shown, shown]
-        if self._path is not None:
-            plain = [{"version": each.version, "id": each.id, "meta": each.meta} for each in found]
-            write_whole(self._path, json.dumps({"mount": self._mount, "shown": plain}).encode())
+        self._write(found, self.told)
         self.shown = found
         return len(found) - 1
+
+    def note_told(self, generation: int) -> None:
+        """The kernel was told of everything up to this generation. Where that cannot be kept, it is told again some day."""
+        self.catch_up()  # the telling may have waited long, and what another worker added meanwhile must stay
+        self.told = generation
+        with suppress(OSError):
+            self._write(self.shown, generation)
+
+    def _write(self, found: list[Shown], told: int) -> None:
+        if self._path is not None:
+            plain = [{"version": each.version, "id": each.id, "meta": each.meta} for each in found]
+            write_whole(self._path, json.dumps({"mount": self._mount, "shown": plain, "told": told}).encode())
 
 
 class FollowingView:
@@ -107,7 +122,8 @@ class FollowingView:
         self._pause = pause
         self._events = events
         self._guard = threading.Lock()
-        self._changed: Callable[[list[bytes]], None] = lambda _: None
+        self._changed: Callable[[list[bytes]], None] | None = None
+        self._woken = threading.Event()
         self._generation = len(history.shown) - 1
         self._current = opened(history.shown[-1], self._generation)
         self._views: dict[int, VersionView] = {self._generation: self._current}
@@ -118,8 +134,12 @@ class FollowingView:
         self._thread.start()
 
     def watch(self, changed: Callable[[list[bytes]], None]) -> None:
-        """Tell somebody the names in the root that may show something else by now, each time after the root has changed."""
+        """Tell somebody the names in the root that may show something else by now, each time after the root has changed.
+
+        What another worker ended before it told is told first. A thread does so, for it may wait for answers that are still to be given.
+        """
         self._changed = changed
+        self._woken.set()
 
     def listen(self, tell: Callable[[str], None]) -> None:
         """Tell somebody what goes wrong."""
@@ -162,6 +182,14 @@ class FollowingView:
         """See the protocol."""
         return self._of(node).items(node, position)
 
+    def position(self, node: int) -> int:
+        """See the protocol."""
+        return self._current.position(node)
+
+    def path(self, node: int) -> bytes | None:
+        """See the protocol."""
+        return self._current.path(node) if node == ROOT or generation_of(node) == self._generation else None
+
     def target(self, node: int) -> bytes:
         """See the protocol."""
         return self._of(node).target(node)
@@ -177,6 +205,7 @@ class FollowingView:
     def close(self) -> None:
         """See the protocol."""
         self._end.set()
+        self._woken.set()
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=1.0)
         for view in [*self._views.values()]:
@@ -212,9 +241,15 @@ class FollowingView:
     # following
 
     def _follow(self) -> None:
-        while not self._end.wait(self._pause):
+        while True:
+            is_time = not self._woken.wait(self._pause)
+            self._woken.clear()
+            if self._end.is_set():
+                return
             try:
-                self.look()
+                self._tell(self._untold(self._current))
+                if is_time:
+                    self.look()
             except (HoldfastError, OSError) as error:
                 self._events(f"whether there is a newer version cannot be told: {error}")
             self._close_idle()
@@ -234,15 +269,41 @@ class FollowingView:
 
     def _turn_to(self, generation: int, view: VersionView, shown: Shown | None = None) -> None:
         """Show another version, once it can be listed and is in the history; ``shown`` where it is not yet."""
-        names = {item.name for each in (self._current, view) for item in each.items(ROOT, 0)}
+        names = self._untold(view, generation)
         if shown is not None:
             self._history.add(shown)
+            reach("follow.added")
         with self._guard:
             self._used[self._generation] = time.monotonic()
             self._views[generation] = view
             self._generation, self._current = generation, view
         self._events(f"the mount shows version {self.version} now")
-        self._changed(sorted(names))
+        self._tell(names)
+
+    def _untold(self, view: VersionView, generation: int | None = None) -> set[bytes]:
+        """The names in the root that the kernel may know otherwise than this view shows them.
+
+        Of an older version that cannot be read any more they are not known: that is said, and holds nothing up.
+        """
+        newest = self._generation if generation is None else generation
+        oldest = min(self._history.told, self._generation)  # this worker may have shown its own since another told
+        if oldest >= newest:
+            return set()
+        names = {item.name for item in view.items(ROOT, 0)}
+        for older in range(oldest, newest):
+            try:
+                names |= {item.name for item in (self._views.get(older) or self._again(older)).items(ROOT, 0)}
+            except OSError as error:
+                version = self._history.shown[older].version
+                self._events(f"names of version {version} may be shown until they are asked for again: {error}")
+        return names
+
+    def _tell(self, names: set[bytes]) -> None:
+        """Tell who watches, once there is somebody: before, this worker does not serve."""
+        changed, generation = self._changed, self._generation
+        if names and changed is not None:
+            changed(sorted(names))
+            self._history.note_told(generation)
 
     def _close_idle(self) -> None:
         late = time.monotonic() - _IDLE

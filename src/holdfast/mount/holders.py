@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["Holder", "holders", "open_for_writing"]
 
@@ -13,23 +17,29 @@ _PROC = "/proc"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that holds a mount, and one of the paths by which it does."""
+    """A process that holds a mount, one of the paths by which it does, and its parent (0: unknown)."""
 
     pid: int
     name: str
     path: str
+    parent: int = 0
 
     def __str__(self) -> str:
         return f"{self.name} (process {self.pid}) holds {self.path}"
 
 
-def holders(directory: str) -> list[Holder]:
-    """The processes that hold what is mounted at this directory, as far as this user may look."""
+def holders(directory: str, apart: Collection[str] = (), *, writing: bool = False) -> list[Holder]:
+    """The processes that hold what is mounted at this directory, as far as this user may look; what lies at or below ``apart`` does not count.
+
+    ``writing``: those alone that have a file open for writing.
+    """
     found = []
     for pid in _pids():
-        path = next((path for path, _ in _held(pid) if _is_below(path, directory)), None)
+        below = ((path, descriptor) for path, descriptor in _held(pid) if _is_below(path, directory))
+        kept = ((path, descriptor) for path, descriptor in below if not any(_is_below(path, each) for each in apart))
+        path = next((path for path, descriptor in kept if not writing or _may_write(pid, descriptor)), None)
         if path is not None:
-            found.append(Holder(pid, _name(pid), path))
+            found.append(Holder(pid, _name(pid), path, _parent(pid)))
     return found
 
 
@@ -38,7 +48,7 @@ def open_for_writing(directory: str) -> list[str]:
     found = set()
     for pid in _pids():
         for path, descriptor in _held(pid):
-            if descriptor is not None and _is_below(path, directory) and _may_write(pid, descriptor):
+            if _is_below(path, directory) and _may_write(pid, descriptor):
                 found.add(path)
     return sorted(found)
 
@@ -65,12 +75,20 @@ def _is_below(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
-def _may_write(pid: int, descriptor: str) -> bool:
+def _may_write(pid: int, descriptor: str | None) -> bool:
+    if descriptor is None:
+        return False
     with suppress(OSError), open(f"{_PROC}/{pid}/fdinfo/{descriptor}", encoding="ascii") as info:
         for line in info:
             if line.startswith("flags:"):
                 return int(line.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
     return False
+
+
+def _parent(pid: int) -> int:
+    with suppress(OSError, ValueError, IndexError), open(f"{_PROC}/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+    return 0
 
 
 def _name(pid: int) -> str:

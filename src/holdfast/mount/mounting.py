@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from holdfast.errors import BusyError, ConflictError
 from holdfast.model.spec import AssetSpec
-from holdfast.mount.daemon import WAYS, start
+from holdfast.mount.daemon import VERSION, WAYS, start
 from holdfast.mount.live.underneath import checked, resolved
 from holdfast.mount.order import Order
 from holdfast.mount.registry import Registry
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.mount.registry import Record
 
-__all__ = ["mount_version"]
+__all__ = ["mount_version", "refuse_unfinished"]
 
 _VIEW: Final = "holdfast.mount.version:open_view"
 
@@ -100,7 +100,13 @@ def _free(before: Record | None, path: str) -> None:
     if before.is_served:
         message = f"{path} is a mount of {before.settings.source} already"
         raise BusyError(message, subject=path, hint=f"asset unmount {path}")
-    if before.settings.kind != "version":
+    refuse_unfinished(before)
+    WAYS.free(before)
+
+
+def refuse_unfinished(before: Record) -> None:
+    """Raise ConflictError where a live mount was there and not unmounted: what it has not sent lies in its record's folder."""
+    if before.settings.kind != VERSION:
+        path = before.settings.dir
         message = f"the last mount at {path}, of {before.settings.source}, was not unmounted"
         raise ConflictError(message, subject=path, hint=f"asset unmount {path}")
-    WAYS.free(before)

@@ -33,6 +33,9 @@ MOST_ENTRIES: Final = 1 << 28
 GENERATION: Final = 28 + _DEPTH_BITS + 1
 _BASE: Final = (1 << GENERATION) - 1
 _FILE, _DIR, _LINK = b"fdl"
+#: A number: for bytes, Python tries whether they are one first, and makes an exception of it.
+_SLASH: Final = ord("/")
+_REGULAR: Final = stat.S_IFREG
 _FILE_MODE, _DIR_MODE, _LINK_MODE = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
 #: The prefixes of so many directories are remembered.
 _KNOWN: Final = 65_536
@@ -137,28 +140,32 @@ class Nodes:
 
     def _in_sheet(self, start: int, rows: Rows, row: int, prefix: bytes, depth: int) -> Generator[Item, None, int]:
         """The items among the rows of a sheet; where the next directory without an entry begins, or the end of the sheet; -1: no more."""
-        length, node = len(prefix), self._base + (start << _DEPTH_BITS) + depth
-        paths, kinds, modes, mtimes, sizes, pushed = *rows[:5], self._mtime
-        for at in range(row, len(paths)):
-            path = paths[at]
-            if not path.startswith(prefix):
-                return -1
+        paths, length, pushed = rows.paths, len(prefix), self._mtime
+        end = bisect_left(paths, prefix[:-1] + b"0", row) if prefix else len(paths)
+        parts = [part[row:end] for part in (paths, rows.kinds, rows.modes, rows.mtimes, rows.sizes)]
+        node, step = self._base + (start + row << _DEPTH_BITS) + depth, 1 << _DEPTH_BITS
+        for index, (path, kind, mode, when, size) in enumerate(zip(*parts, strict=True), start + row + 1):
             name = path[length:]
-            if b"/" in name:
-                return at
-            if kinds[at] != _FILE:
-                shown = self._shown(start + at, at, rows, depth)
+            if _SLASH in name:
+                return index - start - 1
+            if kind != _FILE:
+                shown = self._shown(index - 1, index - start - 1, rows, depth)
             else:
-                mode, when = modes[at], mtimes[at]
-                shown = Attributes(
-                    node + (at << _DEPTH_BITS),
-                    _FILE_MODE if mode is None else stat.S_IFREG | mode,
-                    sizes[at],
-                    pushed if when is None else when,
-                    1,
-                )
-            yield Item(name, start + at + 1, shown)
+                bits = _FILE_MODE if mode is None else _REGULAR | mode
+                shown = Attributes(node, bits, size, pushed if when is None else when, 1)
+            yield Item(name, index, shown)
+            node += step
+        if end < len(paths):
+            return -1
         return len(paths)
+
+    def position(self, node: int) -> int:
+        """Where a listing of its directory begins with this node."""
+        return ((node & _BASE) - ROOT) >> _DEPTH_BITS
+
+    def path(self, node: int) -> bytes:
+        """The path of a directory; empty for the root."""
+        return self._prefix(node)[:-1]
 
     def place(self, node: int, kind: int) -> Place:
         """Where the entry of a file or link stands."""

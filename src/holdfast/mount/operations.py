@@ -39,6 +39,7 @@ _NAME_MAX: Final = 255
 #: Positions of ``.`` and ``..``; those of a view come behind them.
 _DOTS: Final = 2
 _NO_NAMES: Final = (b".", b"..")
+_SLASH: Final = ord("/")
 _LAST_POSITION: Final = 2**63 - 1 - _DOTS
 
 _WRITING: Final = (
@@ -120,12 +121,25 @@ class Request(NamedTuple):
 class Operations:
     """Answers requests; called by many threads at once."""
 
-    def __init__(self, view: View, owner: Owner, opening: Opening = no_open, *, size: int = 0, files: int = 0) -> None:
-        """``size`` (bytes) and ``files`` are what ``df`` shows of the mount."""
+    def __init__(
+        self,
+        view: View,
+        owner: Owner,
+        opening: Opening = no_open,
+        *,
+        size: int = 0,
+        files: int = 0,
+        hit: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """``size`` (bytes) and ``files`` are what ``df`` shows of the mount; ``hit`` is told the directory of each name that is looked up and
+        found, and where a listing begins with it, of a view that has ``position``.
+        """
         self._view = view
         self._owner = owner
         self._opening = opening
         self._totals = size, files
+        self._hit = hit
+        self._position: Callable[[int], int] = getattr(view, "position", lambda _: 0)
         self._answers: dict[int, Callable[[Request], Reply]] = {
             Opcode.LOOKUP: self._lookup,
             Opcode.GETATTR: self._attributes,
@@ -159,6 +173,8 @@ class Operations:
         found = self._view.lookup(node, name)
         if found is None:
             return (wire.negative_reply(unique),)
+        if self._hit is not None:
+            self._hit(node, self._position(found.node) + _DOTS)
         return (wire.entry_reply(unique, found, self._owner),)
 
     def _attributes(self, request: Request) -> Reply:
@@ -207,4 +223,4 @@ class Operations:
 
 def _is_name(name: bytes) -> bool:
     """Whether a file can have this name."""
-    return 0 < len(name) <= _NAME_MAX and b"/" not in name and b"\0" not in name and name not in _NO_NAMES
+    return 0 < len(name) <= _NAME_MAX and _SLASH not in name and 0 not in name and name not in _NO_NAMES

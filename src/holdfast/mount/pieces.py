@@ -10,26 +10,26 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.errors import HoldfastError, IntegrityError, ObjectNotFoundError, UnreachableError
 from holdfast.formats import layout as keys
-from holdfast.formats.codec import unpack
 from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
+from holdfast.mount.memory import Memory
+from holdfast.mount.stretches import bounded_ranges, checked, range_of
 from holdfast.mount.workers import Workers
 from holdfast.store.base import Bulk
-from holdfast.transfer.unpacking import PackRange, pack_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from holdfast.cache.ranges import Ranges
     from holdfast.cache.wholes import Wholes
     from holdfast.store.base import Store
-    from holdfast.transfer.unpacking import Part
+    from holdfast.transfer.unpacking import PackRange, Part
 
 __all__ = ["MEMORY", "WHOLE", "Pieces", "Raw"]
 
@@ -37,7 +37,6 @@ __all__ = ["MEMORY", "WHOLE", "Pieces", "Raw"]
 MEMORY: Final = 128 * 1024 * 1024
 #: Files from this size on, in bytes, may be here as a whole.
 WHOLE: Final = 1024 * 1024
-_RANGE, _RAW = 4 * 1024 * 1024, 16 * 1024 * 1024
 _TRIES: Final = 2
 
 
@@ -93,6 +92,9 @@ class Pieces:
         self._wholes = wholes
         self._copy = copy
         self._memory = memory
+        self._buffers = Memory()
+        # More threads would wait for Python's lock, again and again.
+        self._checking = threading.Semaphore(os.cpu_count() or 1)
         self._workers = Workers(deadline)
         self._guard = threading.Lock()
         self._blocks: OrderedDict[int, tuple[list[bytes], int]] = OrderedDict()
@@ -137,7 +139,7 @@ class Pieces:
         """Bring chunks into memory, for they will be asked for soon; not more at a time than half of it holds."""
         known, coming = self._places, self._flights
         left = [part for part in parts if part.chunk.digest not in known and part.chunk.digest not in coming]
-        for group in _groups(left):
+        for group in bounded_ranges(left):
             size = sum(part.chunk.raw for part in group.parts)
             with self._guard:
                 if self._coming + size > self._memory // 2:
@@ -208,7 +210,7 @@ class Pieces:
     def _bring(self, mine: list[Part], flight: _Flight) -> None:
         """What is on this machine, in this thread; the rest is given to others."""
         try:
-            for group in _groups(self._local(mine, flight)):
+            for group in bounded_ranges(self._local(mine, flight)):
                 with self._guard:
                     other = self._register(group.parts, urgent=True)
                 self._workers.submit(self._fetching(group, other), urgent=True)
@@ -222,7 +224,7 @@ class Pieces:
         """Bring from the store what is missing; whoever waits is told, whatever happens; then it is kept on disk."""
         brought: list[tuple[str, int, memoryview]] = []
         try:
-            groups = _groups(missing())
+            groups = bounded_ranges(missing())
             brought.extend((self._key_of(each.pack), each.start, self._from_store(each, flight)) for each in groups)
         except HoldfastError as error:
             flight.error = error
@@ -258,10 +260,11 @@ class Pieces:
         """Bring what is in the range cache or in the copy; what is not."""
         left = list(parts)
         if self._ranges is not None:
-            left = [part for group in _groups(left, gap=0) for part in self._cached(self._ranges, group, flight)]
-        if self._copy is None and self._wholes is None:
+            left = [part for group in bounded_ranges(left, gap=0) for part in self._cached(self._ranges, group, flight)]
+        wholes = self._wholes_among(left)
+        if self._copy is None and not wholes:
             return left
-        return [part for part in left if not self._copied(part, flight)]
+        return [part for part in left if not self._copied(part, wholes, flight)]
 
     def _cached(self, ranges: Ranges, group: PackRange, flight: _Flight) -> list[Part]:
         key = self._key_of(group.pack)
@@ -271,20 +274,27 @@ class Pieces:
         if len(group.parts) == 1 or ranges.lacks(key, group.start, group.end - group.start):
             return [*group.parts]
         half = len(group.parts) // 2
-        halves = (_range_of(group.pack, group.parts[:half]), _range_of(group.pack, group.parts[half:]))
+        halves = (range_of(group.pack, group.parts[:half]), range_of(group.pack, group.parts[half:]))
         return [part for each in halves for part in self._cached(ranges, each, flight)]
 
-    def _copied(self, part: Part, flight: _Flight) -> bool:
+    def _wholes_among(self, parts: Sequence[Part]) -> set[bytes]:
+        """Which files are here as a whole, by digest."""
+        if self._wholes is None:
+            return set()
+        large = {part.file.digest for part in parts if part.file.size >= WHOLE}
+        return {digest for digest in large if self._wholes.has(digest.hex())}
+
+    def _copied(self, part: Part, wholes: set[bytes], flight: _Flight) -> bool:
         """Whether the whole file is here, or a fetched copy: anybody may have changed that, so it is checked as all else is."""
         chunk = part.chunk
-        for data in (self._of_whole(part), self._of_copy(part)):
+        for data in (self._of_whole(part, wholes), self._of_copy(part)):
             if data is not None and len(data) == chunk.raw and raw_digest_of(data) == chunk.digest:
                 self._put({chunk.digest: Raw(memoryview(data), 0, chunk.raw)}, chunk.raw, flight)
                 return True
         return False
 
-    def _of_whole(self, part: Part) -> bytes | None:
-        if self._wholes is None or part.file.size < WHOLE:
+    def _of_whole(self, part: Part, wholes: set[bytes]) -> bytes | None:
+        if self._wholes is None or part.file.digest not in wholes:
             return None
         return self._wholes.read(part.file.digest.hex(), part.start, part.chunk.raw)
 
@@ -315,7 +325,7 @@ class Pieces:
 
     def _read(self, key: str, start: int, length: int) -> memoryview:
         if isinstance(self._store, Bulk):
-            data = memoryview(self._store.get_range_into(key, start, memoryview(bytearray(length))).data)
+            data = memoryview(self._store.get_range_into(key, start, self._buffers.take(start, length)).data)
         else:
             data = memoryview(self._store.get_range(key, start, length).data)
         with self._guard:
@@ -327,21 +337,22 @@ class Pieces:
         found: dict[bytes, Raw] = {}
         left: list[Part] = []
         size, is_shared, wrong = 0, False, None
-        for part in group.parts:
-            chunk = part.chunk
-            begin = chunk.offset - group.start
-            try:
-                raw = _checked(data[begin : begin + chunk.stored], part, group.pack)
-            except IntegrityError as error:
-                left.append(part)
-                wrong = error
-                continue
-            if chunk.codec == CODEC_NONE:
-                found[chunk.digest] = Raw(data, begin, chunk.raw)
-                is_shared = True
-            else:
-                found[chunk.digest] = Raw(raw, 0, chunk.raw)
-                size += chunk.raw
+        with nullcontext() if flight.urgent else self._checking:  # who is waited for waits for nobody
+            for part in group.parts:
+                chunk = part.chunk
+                begin = chunk.offset - group.start
+                try:
+                    raw = checked(data[begin : begin + chunk.stored], part, group.pack)
+                except IntegrityError as error:
+                    left.append(part)
+                    wrong = error
+                    continue
+                if chunk.codec == CODEC_NONE:
+                    found[chunk.digest] = Raw(data, begin, chunk.raw)
+                    is_shared = True
+                else:
+                    found[chunk.digest] = Raw(raw, 0, chunk.raw)
+                    size += chunk.raw
         self._put(found, size + (data.nbytes if is_shared else 0), flight)
         return left, wrong
 
@@ -368,38 +379,3 @@ def _fitting(raw: Raw, part: Part) -> Raw:
         path = part.file.path.decode(errors="replace")
         raise IntegrityError(f"a chunk of {path!r} has {raw.length} bytes instead of {part.chunk.raw}", subject=path)
     return raw
-
-
-def _checked(stored: memoryview, part: Part, pack: str) -> memoryview:
-    """The raw bytes of a chunk, if they are what the manifest says."""
-    chunk = part.chunk
-    subject = f"{pack} at {chunk.offset}, of {part.file.path.decode(errors='replace')!r}"
-    if len(stored) != chunk.stored:
-        raise IntegrityError(f"{subject}: it ends early", subject=pack)
-    raw = memoryview(unpack(stored, chunk.codec, chunk.raw, subject))
-    if raw_digest_of(raw) != chunk.digest:
-        raise IntegrityError(f"{subject}: does not match its digest", subject=pack)
-    return raw
-
-
-def _groups(parts: Sequence[Part], gap: int | None = None) -> list[PackRange]:
-    """The ranges to read, none of which unfolds to more than some bytes, whatever the manifest promises."""
-    planned = pack_ranges(parts, _RANGE) if gap is None else pack_ranges(parts, _RANGE, gap)
-    return [each for group in planned for each in _cut(group)]
-
-
-def _cut(group: PackRange) -> Iterator[PackRange]:
-    some: list[Part] = []
-    total = 0
-    for part in group.parts:
-        if some and total + part.chunk.raw > _RAW:
-            yield _range_of(group.pack, some)
-            some, total = [], 0
-        some.append(part)
-        total += part.chunk.raw
-    yield group if len(some) == len(group.parts) else _range_of(group.pack, some)
-
-
-def _range_of(pack: str, parts: Sequence[Part]) -> PackRange:
-    end = max(part.chunk.offset + part.chunk.stored for part in parts)
-    return PackRange(pack, parts[0].chunk.offset, end, tuple(parts))

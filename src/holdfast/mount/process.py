@@ -35,10 +35,14 @@ class Process:
         return bool(self.start) and self.boot == boot() and birth(self.pid) == self.start
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal; nothing where it is gone."""
-        if self.lives:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        """Send it a signal; nothing where it is gone, though another may have its number at that very moment."""
+        with suppress(ProcessLookupError):
+            handle = os.pidfd_open(self.pid)
+            try:
+                if self.lives:
+                    signal.pidfd_send_signal(handle, number)
+            finally:
+                os.close(handle)
 
     def ended(self, seconds: float) -> bool:
         """Wait until it is gone; False where it is not in time."""

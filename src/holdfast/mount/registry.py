@@ -166,6 +166,7 @@ class Record:
             "supervisor_pid": _pid(state.supervisor),
             "worker_pid": _pid(state.worker),
             "restarts": state.restarts,
+            "health": state.health,
             "bytes_read": state.bytes_read,
             "bytes_fetched": state.bytes_fetched,
         }

@@ -1,8 +1,8 @@
 """The supervisor of a mounted version, a process: it mounts, keeps the device, and sees to it that somebody answers there.
 
-A worker that dies, or gives no sign of life, is replaced; the kernel sends again what it left unanswered, so that nobody who reads
+A worker that dies, gives no sign of life, or leaves a question to the mount unanswered, is replaced; the kernel sends again what it left unanswered, so that nobody who reads
 notices more than a moment. SIGHUP replaces it by one with the code of today. Where workers die as soon as they serve, the supervisor answers
-with EIO itself until one lives: nobody hangs. SIGTERM unmounts. It never touches a file of its mount, and imports little.
+with EIO itself until one lives: nobody hangs. SIGTERM unmounts. It never touches its mount itself, but by a child, and imports little.
 
 Started by :mod:`~holdfast.mount.daemon` as ``python -P -m holdfast.mount.supervisor FOLDER DESCRIPTOR [stay]``: a record's folder, and where to
 write its process id, and then that it is mounted, or why not. It leaves its starter at once, unless it is to stay.
@@ -10,7 +10,6 @@ write its process id, and then that it is mounted, or why not. It leaves its sta
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import select
@@ -19,69 +18,32 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from holdfast.errors import BusyError, HoldfastError, LocalError, raised_elsewhere
-from holdfast.mount import control, device, negotiation, wire
+from holdfast.mount import control, device
+from holdfast.mount.asking import Asking
 from holdfast.mount.handles import SIZE as HANDLES
+from holdfast.mount.launching import Launched, launch
 from holdfast.mount.negotiation import Agreement
 from holdfast.mount.order import Order, chosen
 from holdfast.mount.registry import MountSettings, Record
 from holdfast.mount.reporting import Reports
 from holdfast.mount.restarts import Restarts
-from holdfast.mount.table import detach, mounted_at, place_of
+from holdfast.mount.speaking import agreement, answer_with_errors, have_resent
+from holdfast.mount.table import abort_connection, detach, mounted_at, place_of
 from holdfast.mount.unanswered import SIZE as UNANSWERED
-from holdfast.mount.wire import Opcode
-
-if TYPE_CHECKING:
-    import socket
 
 __all__ = ["Supervisor", "main"]
 
-#: Seconds for which a worker may give no sign of life, while it is still loading and later.
-_LOADING: Final = 30.0
-_SILENCE: Final = 5.0
 #: Seconds that what is open may stay open after SIGTERM.
 _GRACE: Final = 10.0
 #: Seconds until a worker is started where the machine has just refused one.
 _AGAIN: Final = 1.0
-_REQUEST: Final = 16384
+#: Seconds after which a worker that was killed and does not end is left to itself: it waits in the kernel, and runs no more.
+_DYING: Final = 5.0
 _PASSES: Final = "the kernel reads what is whole in the cache itself"
-_QUIET: Final = (Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
-
-class _Worker:
-    """A worker process. ``stage``: opening, ready, serving."""
-
-    def __init__(self, pid: int, end: socket.socket) -> None:
-        self.pid = pid
-        self.end = end
-        self.stage = "opening"
-        self.heard = time.monotonic()
-        self.served_from = 0.0
-        self.error: dict[str, Any] = {}
-        self.totals = 0, 0
-
-    @property
-    def silence(self) -> float:
-        """Seconds since it was heard."""
-        return time.monotonic() - self.heard
-
-    @property
-    def patience(self) -> float:
-        """Seconds for which it may be silent."""
-        return _LOADING if self.stage == "opening" else _SILENCE
-
-    @property
-    def served(self) -> float:
-        """Seconds for which it has served."""
-        return time.monotonic() - self.served_from if self.served_from else 0.0
-
-    def kill(self) -> None:
-        """End it at once; that it has ended is told by SIGCHLD."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
 
 
 class Supervisor:
@@ -93,8 +55,8 @@ class Supervisor:
         self._order = order
         self._reports = reports
         self._restarts = Restarts()
-        self._worker: _Worker | None = None
-        self._successor: _Worker | None = None
+        self._worker: Launched | None = None
+        self._successor: Launched | None = None
         self._restart_at: float | None = None
         self._device = -1
         self._memory = -1
@@ -102,6 +64,8 @@ class Supervisor:
         self._agreed = Agreement(0, 0, can_skip_open=False, resends=False, passes=False)
         self._ends_at: float | None = None
         self._served_until = time.monotonic()
+        self._asking: Asking | None = None
+        self._lost: list[Launched] = []
         self._signals = _signals()
 
     def mount(self) -> None:
@@ -111,7 +75,7 @@ class Supervisor:
             HoldfastError: why it cannot be; nothing is left behind.
         """
         try:
-            self._worker = worker = self._begin()
+            self._worker = worker = launch(self._order, self._directory)
             self._await_ready(worker)
             self._attach(worker)
             self._go(worker)
@@ -130,7 +94,7 @@ class Supervisor:
             detach(str(self._directory))
             os.close(self._device)
 
-    def _await_ready(self, worker: _Worker) -> None:
+    def _await_ready(self, worker: Launched) -> None:
         """Wait until a worker has opened its view.
 
         Raises:
@@ -151,15 +115,18 @@ class Supervisor:
             self._look_after()
             if self._ends_at is not None and time.monotonic() > self._ends_at:
                 self._reports.event("aborted", f"files were in use {_GRACE:.0f} s after the unmount")
+                abort_connection(self._minor)  # a worker that does not end would keep it open, and who reads waiting
                 break
         for worker in (self._worker, self._successor):
             if worker is not None:
                 worker.kill()
+        if self._asking is not None:
+            self._asking.end()
         os.close(self._device)
         self._reports.event("unmounted", f"{self._source} is no longer at {self._directory}")
         self._reports.state("unmounted")
 
-    def _attach(self, worker: _Worker) -> None:
+    def _attach(self, worker: Launched) -> None:
         """Mount, and agree with the kernel on how to speak."""
         options = device.MountOptions(
             self._source, self._order.owner, allow_other=self._order.allow_other, noexec=self._order.noexec
@@ -167,42 +134,42 @@ class Supervisor:
         self._device = device.mount(self._directory, options)
         opens = self._order.opens or chosen(*worker.totals, privileged=os.geteuid() == 0)
         passthrough = opens == "passthrough" and os.geteuid() == 0
-        self._agreed = _agreement(self._device, passthrough=passthrough, resend=self._order.resend)
+        self._agreed = agreement(self._device, passthrough=passthrough, resend=self._order.resend)
         device.set_read_ahead(self._directory, self._order.read_ahead)
         found = mounted_at(str(self._directory))
         self._minor = -1 if found is None else found.device
+        if found is not None:
+            self._asking = Asking(str(self._directory), found.device, self._descriptors)
         self._memory = os.memfd_create("holdfast-mount")
         os.ftruncate(self._memory, HANDLES + UNANSWERED)  # it takes what is used of it
 
-    def _begin(self) -> _Worker:
-        """Start a worker and tell it what to serve."""
-        ours, theirs = control.pair()
-        pid = os.fork()
-        if pid == 0:
-            _become_worker(theirs, self._directory)
-        theirs.close()
-        worker = _Worker(pid, ours)
-        control.send(ours, {"order": self._order.value()})
-        return worker
+    def _descriptors(self) -> list[int]:
+        """What no child may keep open that outlives this process."""
+        workers = (self._worker, self._successor, *self._lost)
+        return [self._device, self._memory, *(each.end.fileno() for each in workers if each is not None)]
 
     def _begin_another(self) -> None:
         """Start a worker in place of one that died; where the machine lets none be started, later."""
         try:
-            self._worker = self._begin()
+            self._worker = launch(self._order, self._directory)
         except OSError as error:
             self._restart_at = time.monotonic() + _AGAIN
             self._reports.event("restart", f"no worker can be started: {error.strerror}; again in {_AGAIN:.1f} s")
 
-    def _go(self, worker: _Worker) -> None:
+    def _go(self, worker: Launched) -> None:
         """Let a worker serve; nobody else does."""
         if self._restarts.total or worker is self._successor:
             self._have_resent()
         if self._restarts.gave_up:
-            self._answer_with_errors()  # one of these requests may be what kills them
+            answer_with_errors(self._device)  # one of these requests may be what kills them
         control.send(worker.end, {"go": self._agreed._asdict()}, [self._device, self._memory])
         worker.stage = "serving"
         worker.served_from = worker.heard = time.monotonic()
-        self._worker, self._successor, self._restart_at = worker, None, None
+        if self._asking is not None:
+            self._asking.begin()
+        if worker is self._successor:
+            self._successor = None
+        self._worker, self._restart_at = worker, None  # a successor that still opens takes over from this one
         self._reports.worker(worker.pid, self._restarts.total)
         self._reports.state("mounted", _PASSES if self._agreed.passes else "")
 
@@ -218,7 +185,10 @@ class Supervisor:
         for number, _ in poll.poll(max(seconds, 0.0) * 1000):
             if number == self._signals:
                 self._hear_signals()
-            elif number in workers:
+            elif number in workers and workers[number] in (
+                self._worker,
+                self._successor,
+            ):  # else it was buried just now
                 self._hear(workers[number])
 
     def _answers(self) -> bool:
@@ -236,26 +206,45 @@ class Supervisor:
         if self._ends_at is not None:
             times.append(self._ends_at)
         if self._worker is not None and self._worker.stage == "serving":
-            times.append(self._worker.heard + _SILENCE)
+            times.append(self._worker.heard + self._worker.patience)
         return min(times) - now + 0.01
 
     def _look_after(self) -> None:
         """Do what is due."""
         now = time.monotonic()
         for worker in (self._worker, self._successor):
-            if worker is not None and worker.silence > worker.patience:
+            if worker is not None and worker.silence > worker.patience and not worker.killed:
                 self._reports.event("silent", f"worker {worker.pid} gave no sign of life for {worker.silence:.1f} s")
-                worker.heard = now
                 worker.kill()
+            if worker is not None and worker.killed and now - worker.killed > _DYING:
+                self._lose(worker)
+        self._ask()
         if self._answers():
             self._have_resent()
-            self._answer_with_errors()
+            answer_with_errors(self._device)
         if self._worker is None and self._restart_at is not None and now >= self._restart_at:
             self._restart_at = None
             self._begin_another()
         self._reports.tick()
 
-    def _hear(self, worker: _Worker) -> None:
+    def _ask(self) -> None:
+        """Ask the mount whether it is served; a worker that lets nobody be answered is killed."""
+        worker, asking = self._worker, self._asking
+        if asking is None or worker is None or worker.stage != "serving" or worker.killed or self._ends_at is not None:
+            return
+        asking.tick()
+        if asking.is_late:
+            self._reports.event("unanswered", f"worker {worker.pid} lives, and does not answer")
+            worker.is_deaf = True
+            worker.kill()
+
+    def _lose(self, worker: Launched) -> None:
+        """Go on without a worker that was killed and does not end: it waits for something in the kernel that does not come."""
+        self._reports.event("lost", f"worker {worker.pid} was killed and does not end: it is left to itself")
+        self._lost.append(worker)
+        self._gone(worker, "it does not end")
+
+    def _hear(self, worker: Launched) -> None:
         """What a worker says."""
         heard = control.receive(worker.end)
         if heard is None:
@@ -294,29 +283,33 @@ class Supervisor:
 
     def _bury(self) -> None:
         """Learn which workers have ended, and see to the next."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if self._successor is not None and pid == self._successor.pid:
-                self._reports.event("upgrade failed", f"the new worker ended ({_ending(status)}); the old one goes on")
-                self._successor.end.close()
-                self._successor = None
-            elif self._worker is not None and pid == self._worker.pid:
-                self._replace_dead(self._worker, status)
+        for worker in (self._successor, self._worker, *self._lost):
+            if worker is None:
+                continue
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid and worker in self._lost:
+                self._lost.remove(worker)
+                worker.forget()
+            elif pid:
+                self._gone(worker, _ending(status))
+                worker.forget()
 
-    def _replace_dead(self, worker: _Worker, status: int) -> None:
+    def _gone(self, worker: Launched, how: str) -> None:
+        """A worker is no more, or as good as that."""
+        if worker is self._successor:
+            self._reports.event("upgrade failed", f"the new worker ended ({how}); the old one goes on")
+            self._successor = None
+        else:
+            self._replace_dead(worker, how)
+
+    def _replace_dead(self, worker: Launched, how: str) -> None:
         """The worker has ended: the successor serves, or another one is started."""
         with suppress(OSError):
             while select.select([worker.end], [], [], 0)[0] and (heard := control.receive(worker.end)) is not None:
                 worker.error = heard[0].get("error", worker.error)
-        worker.end.close()
         self._worker = None
         if self._device < 0:
-            worker.error = worker.error or {"kind": "failed", "message": f"the worker ended ({_ending(status)})"}
+            worker.error = worker.error or {"kind": "failed", "message": f"the worker ended ({how})"}
             return
         if device.is_over(self._device):
             return
@@ -324,10 +317,10 @@ class Supervisor:
             self._reports.event("upgraded", f"worker {self._successor.pid} took over from {worker.pid}")
             self._go(self._successor)
             return
-        why = worker.error.get("message") or _ending(status)
+        why = worker.error.get("message") or how
         gave_up = self._restarts.gave_up
         if worker.stage == "serving":
-            self._served_until = time.monotonic()
+            self._served_until = self._asking.proven if worker.is_deaf and self._asking else time.monotonic()
         delay = self._restarts.died(worker.served)
         self._reports.event("restart", f"worker {worker.pid} ended ({why}); another one in {delay:.1f} s")
         self._restart_at = time.monotonic() + delay
@@ -339,19 +332,18 @@ class Supervisor:
     def _have_resent(self) -> None:
         """Have the kernel send again what a worker left unanswered; where it cannot, the next worker answers that with EIO."""
         if self._agreed.resends:
-            with suppress(OSError):
-                os.write(self._device, wire.resend())
+            have_resent(self._device)
 
     def _replace(self) -> None:
         """Start a worker with the code of today; it takes over once it is ready."""
         if self._successor is None and self._worker is not None and self._worker.stage == "serving":
             self._reports.event("upgrade", "a new worker is started")
             try:
-                self._successor = self._begin()
+                self._successor = launch(self._order, self._directory)
             except OSError as error:
                 self._reports.event("upgrade failed", f"no worker can be started: {error.strerror}")
 
-    def _replace_hung(self, worker: _Worker) -> None:
+    def _replace_hung(self, worker: Launched) -> None:
         """Have a worker, whose reads do not come back, replaced by one with threads that are free; it serves what it can until that is ready."""
         if worker is self._worker and self._successor is None:
             self._reports.event(
@@ -374,50 +366,6 @@ class Supervisor:
         except LocalError as error:
             self._reports.event("unmounting", str(error))
         self._ends_at = time.monotonic() + _GRACE
-
-    def _answer_with_errors(self) -> None:
-        """Answer with EIO whatever waits now; no worker reads from the device."""
-        buffer = bytearray(_REQUEST)
-        poll = select.poll()
-        poll.register(self._device, select.POLLIN)
-        while any(events == select.POLLIN for _, events in poll.poll(0)):
-            try:
-                os.readv(self._device, [buffer])
-                header = wire.read_header(buffer)
-                if header.opcode not in _QUIET:
-                    os.write(self._device, wire.error_reply(header.unique, errno.EIO))
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.EINTR):
-                    return
-
-
-def _agreement(number: int, *, passthrough: bool, resend: bool) -> Agreement:
-    """Speak with the kernel until it is agreed how."""
-    buffer = bytearray(_REQUEST)
-    while True:
-        os.readv(number, [buffer])
-        offer = negotiation.read_offer(buffer)
-        if not negotiation.is_newer(offer):
-            break
-        os.write(number, negotiation.major_reply(offer))
-    try:
-        agreed = negotiation.agree(offer, passthrough=passthrough, resend=resend)
-    except HoldfastError:
-        os.write(number, wire.error_reply(offer.unique, errno.EPROTO))
-        raise
-    os.write(number, negotiation.agreement_reply(offer, agreed))
-    return agreed
-
-
-def _become_worker(end: socket.socket, directory: Path) -> None:
-    """In the child: run a worker's program."""
-    try:
-        end.set_inheritable(True)
-        words = [sys.executable, "-P", "-m", "holdfast.mount.worker", str(end.fileno()), str(directory)]
-        signal.set_wakeup_fd(-1)
-        os.execv(sys.executable, words)  # noqa: S606 - no shell is wanted
-    finally:
-        os._exit(127)
 
 
 def _signals() -> int:

@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Mounted", "abort", "detach", "mounted_at", "mounts", "place_of", "restrict", "stacked_at"]
+__all__ = [
+    "Mounted",
+    "abort",
+    "abort_connection",
+    "detach",
+    "has_waiting",
+    "mounted_at",
+    "mounts",
+    "place_of",
+    "restrict",
+    "stacked_at",
+]
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
@@ -103,16 +114,32 @@ def detach(directory: str) -> bool:
 
 def abort(mounted: Mounted) -> bool:
     """End a FUSE connection: who waits for it gets an error. False where the kernel's control files cannot be had."""
-    if not mounted.is_fuse:
-        return False
-    control = _CONNECTIONS / str(mounted.device) / "abort"
-    if not control.exists() and os.geteuid() == 0:
-        _libc().mount(b"fusectl", os.fsencode(_CONNECTIONS), b"fusectl", ctypes.c_ulong(0), None)
+    return mounted.is_fuse and abort_connection(mounted.device)
+
+
+def abort_connection(device: int) -> bool:
+    """As :func:`abort`, of a connection whose mount may be detached already."""
     try:
-        control.write_text("1")
+        _control(device, "abort").write_text("1")
     except OSError:
         return False
     return True
+
+
+def has_waiting(device: int) -> bool:
+    """Whether anybody waits for an answer of this FUSE connection; where that cannot be told, somebody may."""
+    try:
+        return int(_control(device, "waiting").read_text()) > 0
+    except (OSError, ValueError):
+        return True
+
+
+def _control(device: int, name: str) -> Path:
+    """One of the kernel's files on a FUSE connection; they are mounted where they are not there and may be."""
+    control = _CONNECTIONS / str(device) / name
+    if not control.exists() and os.geteuid() == 0:
+        _libc().mount(b"fusectl", os.fsencode(_CONNECTIONS), b"fusectl", ctypes.c_ulong(0), None)
+    return control
 
 
 def _libc() -> ctypes.CDLL:

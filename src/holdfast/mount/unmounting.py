@@ -32,12 +32,14 @@ _TOLD: Final = 50
 class Ways:
     """What a kind of mounts does in its own way: ``waiting`` names what was written and is not in the store, ``free`` takes away what is mounted.
 
-    ``is_sent`` says whether a supervisor that lives sends that by itself; what it does not send is refused at once.
+    ``is_sent`` says whether a supervisor that lives sends that by itself; what it does not send is refused at once. ``laid`` are paths over
+    the mount that lie on this machine's own disk: who holds those loses nothing by its end.
     """
 
     waiting: Callable[[Record], list[str]]
     free: Callable[[Record], object]
     is_sent: bool = True
+    laid: Callable[[Record], list[str]] = lambda _: []
 
 
 def unmount(
@@ -47,6 +49,8 @@ def unmount(
     *,
     wait: bool = False,
     discard: bool = False,
+    closed: bool = False,
+    cut_off: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Take a mount away, and its record with it.
@@ -57,6 +61,8 @@ def unmount(
         ways: those of its kind.
         wait: wait until nobody holds it and everything is sent, instead of failing; ``say`` is told what is waited for.
         discard: take it away though it is held, and give up what was not sent or pushed.
+        closed: the directory stays closed, and its record with it, for another mount that comes at once.
+        cut_off: who holds it without a file open for writing does not keep it, and gets errors.
         say: takes a line for people.
 
     Raises:
@@ -64,10 +70,10 @@ def unmount(
         ConflictError: something was written that nobody sends by itself, or that a dead mount has not sent.
     """
     if not discard and record.is_served:
-        _let_go(record, wait=wait, say=say)
+        _let_go(lambda: _holders(record, ways, writing=cut_off), record.settings.dir, wait=wait, say=say)
         _sent(record, ways, wait=wait, say=say)
     with registry.turn(record.settings.dir):
-        record.request(unmount=True, discard=discard)
+        record.request(unmount=not closed, discard=discard)
         _end(record)
         ways.free(record)
         left = [] if discard else ways.waiting(record)
@@ -77,7 +83,8 @@ def unmount(
                 subject=record.settings.dir,
                 hint=f"mount the same again to send it, or give it up: asset unmount {record.settings.dir} --discard",
             )
-        record.remove()
+        if not closed:
+            record.remove()
 
 
 def told(names: list[str]) -> str:
@@ -86,14 +93,14 @@ def told(names: list[str]) -> str:
     return ", ".join(names[:_TOLD]) + more
 
 
-def _let_go(record: Record, *, wait: bool, say: Callable[[str], None]) -> None:
+def _let_go(held: Callable[[], list[Holder]], directory: str, *, wait: bool, say: Callable[[str], None]) -> None:
     """Wait until nobody holds it, or refuse."""
     said = ""
-    while found := _holders(record):
+    while found := held():
         text = "; ".join(map(str, found[:5]))
         if not wait:
             hint = "end them, wait for them with --wait, or take it away all the same with --discard"
-            raise BusyError(f"{record.settings.dir} is in use: {text}", subject=record.settings.dir, hint=hint)
+            raise BusyError(f"{directory} is in use: {text}", subject=directory, hint=hint)
         if text != said:
             say(f"waiting: {text}")
             said = text
@@ -118,10 +125,11 @@ def _sent(record: Record, ways: Ways, *, wait: bool, say: Callable[[str], None])
         time.sleep(_TICK)
 
 
-def _holders(record: Record) -> list[Holder]:
+def _holders(record: Record, ways: Ways, *, writing: bool) -> list[Holder]:
     state = record.state
     own = {process.pid for process in (state.supervisor, state.worker) if process is not None}
-    return [holder for holder in holders(record.settings.dir) if holder.pid not in own]
+    found = holders(record.settings.dir, ways.laid(record), writing=writing)
+    return [each for each in found if each.pid not in own and each.parent not in own]
 
 
 def _end(record: Record) -> None:

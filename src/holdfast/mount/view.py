@@ -142,6 +142,17 @@ class VersionView:
         except HoldfastError as error:
             raise self._failed(error) from error
 
+    def position(self, node: int) -> int:
+        """Where a listing of its directory begins with this node; see the protocol."""
+        return self._nodes.position(node)
+
+    def path(self, node: int) -> bytes | None:
+        """The path of a directory; see the protocol."""
+        try:
+            return self._nodes.path(node)
+        except HoldfastError as error:
+            raise self._failed(error) from error
+
     def target(self, node: int) -> bytes:
         """Where a symlink leads; see the protocol. One that leads outside is not told."""
         try:

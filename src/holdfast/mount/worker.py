@@ -26,6 +26,7 @@ from holdfast.mount import control, wire
 from holdfast.mount.base import ROOT
 from holdfast.mount.handles import SIZE as HANDLES
 from holdfast.mount.handles import Handles
+from holdfast.mount.lookahead import LookAhead
 from holdfast.mount.operations import Operations, no_open, plain_open
 from holdfast.mount.order import Order
 from holdfast.mount.passing import Passing
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int:
     told = control.receive(end)
     if told is None or "go" not in told[0]:
         return 0
-    server = _server(end, order, view, told[0]["go"], told[1])
+    server = _server(end, order, view, told[0]["go"], told[1], arguments[1])
     beats.counts = lambda: [*server.counts(), getattr(view, "bytes_fetched", 0)]
     server.start()
     patience = Patience(order.deadline)
@@ -110,7 +111,9 @@ def _opened(order: Order, end: socket.socket) -> View | None:
     return None
 
 
-def _server(end: socket.socket, order: Order, view: View, agreed: dict[str, Any], descriptors: list[int]) -> Server:
+def _server(
+    end: socket.socket, order: Order, view: View, agreed: dict[str, Any], descriptors: list[int], directory: str
+) -> Server:
     device, number = descriptors
     memory = memoryview(mmap.mmap(number, HANDLES + UNANSWERED))
     opening: Opening = no_open if agreed["can_skip_open"] else plain_open
@@ -118,7 +121,8 @@ def _server(end: socket.socket, order: Order, view: View, agreed: dict[str, Any]
         opening = Passing(device, view, Handles(memory[:HANDLES]))
     unanswered = None if agreed["resends"] else Unanswered(memory[HANDLES:])
     size, files = totals_of(view)
-    operations = Operations(view, wire.Owner(*order.owner), opening, size=size, files=files)
+    hit = LookAhead(directory, view.path).hit if hasattr(view, "path") else None
+    operations = Operations(view, wire.Owner(*order.owner), opening, size=size, files=files, hit=hit)
     if hasattr(view, "listen"):
         view.listen(lambda text: _say(end, text))
     if hasattr(view, "watch"):

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.config import load
-from holdfast.errors import BusyError, HoldfastError, UsageError
+from holdfast.errors import BusyError, HoldfastError, LocalError, UsageError
+from holdfast.model.spec import AssetSpec
 from holdfast.mount.editing import mount_writable, push_edits, unmount_writable
 from holdfast.mount.edits import Edits, all_edits
-from holdfast.mount.live.underneath import resolved
+from holdfast.mount.live.underneath import checked, resolved
 from holdfast.mount.registry import MountSettings, Registry, State
 from holdfast.mount.table import detach, stacked_at
 
@@ -108,22 +109,51 @@ def _edits_of(record: Record) -> Edits:
 
 
 def mount(repository: Repository, settings: Settings, spec: str, directory: str, *, others: bool = False) -> Record:
-    """Mount a version so that it can be changed; see :func:`~holdfast.mount.editing.mount_writable`. ``others``: other users may use it."""
+    """Mount a version so that it can be changed; see :func:`~holdfast.mount.editing.mount_writable`. ``others``: other users may use it.
+
+    Its record is there first: where none can be written, nothing is mounted.
+
+    Raises:
+        LocalError: the record cannot be written.
+        ConflictError: a live mount was there and was not unmounted.
+        HoldfastError: as there; the record of a mount from before stays as it was.
+    """
+    from holdfast.mount.mounting import refuse_unfinished
+
     registry, path = Registry(settings.state_dir / "mounts"), resolved(directory)
-    edits = mount_writable(repository, spec, path, lambda edits: ServedVersions(settings, edits), others=others)
-    known = edits.read()
-    assert known is not None  # noqa: S101 - it was mounted
-    options = {"edits": str(edits.folder), "store": settings.store, "profile": settings.profile}
-    source = f"{known.base.name}:{known.base.version}"
-    with registry.claimed(MountSettings(known.directory, source, _KIND, options)) as record:
-        _note(record)
-    return shown(record)
+    folder = Edits.of(repository.state, repository.place, AssetSpec.parse(spec).name, Path(path)).folder
+    if not folder.exists():
+        checked(path)  # nothing is made for what cannot be mounted
+    options = {"edits": str(folder), "store": settings.store, "profile": settings.profile}
+    before = registry.find(path)
+    if before is not None and not before.is_served:  # what is served is refused when its turn is asked for
+        refuse_unfinished(before)
+    state = None if before is None else before.state
+    with registry.claimed(MountSettings(path, spec, _KIND, options)) as record:
+        try:
+            edits = mount_writable(repository, spec, path, lambda edits: ServedVersions(settings, edits), others=others)
+        except BaseException:
+            if before is None or state is None:
+                record.remove()
+            else:
+                before.reinstate(state)
+            raise
+        known = edits.read()
+        assert known is not None  # noqa: S101 - it was mounted
+        source = f"{known.base.name}:{known.base.version}"
+        mounted = replace(record, settings=replace(record.settings, source=source))
+        _note(mounted)
+    return shown(mounted)
 
 
 def _note(record: Record) -> None:
-    """Write the processes of the version below as the mount's own: the mount is served as long as they live."""
+    """Write what it is mounted of, and the processes of the version below as the mount's own: it is served as long as they live.
+
+    Where that cannot be written (a full disk) the record tells less, and names the folder of changes, which tells all.
+    """
     state = shown(record).state
-    record.write(State("mounted", supervisor=state.supervisor, worker=state.worker))
+    with suppress(LocalError):
+        record.reinstate(State("mounted", supervisor=state.supervisor, worker=state.worker))
 
 
 def edits_at(repository: Repository, directory: str) -> Edits | None:

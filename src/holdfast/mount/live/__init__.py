@@ -1,7 +1,9 @@
-"""Live buckets through established mounters, supervised: ``mount``, ``unmount`` and ``status`` are what others call."""
+"""Live buckets through established mounters, supervised: ``mount``, ``unite``, ``unmount`` and ``status`` are what others call."""
 
-from holdfast.mount.live.mounting import mount, status, unmount
+from holdfast.mount.live.mounting import branches_of, mount, status, unite, unmount
 from holdfast.mount.live.options import ABILITIES
+from holdfast.mount.live.parts import Parts
 from holdfast.mount.live.templates import MOUNTERS
+from holdfast.mount.live.union import MERGERFS, Branch
 
-__all__ = ["ABILITIES", "MOUNTERS", "mount", "status", "unmount"]
+__all__ = ["ABILITIES", "MERGERFS", "MOUNTERS", "Branch", "Parts", "branches_of", "mount", "status", "unite", "unmount"]

@@ -18,7 +18,7 @@ from holdfast.errors import LocalError, UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from holdfast.mount.live.templates import Mounter
+    from holdfast.mount.live.templates import Program
 
 __all__ = ["SYSTEM_FOLDERS", "environment", "found", "version_of"]
 
@@ -34,7 +34,7 @@ def environment(home: str) -> dict[str, str]:
     return {"PATH": ":".join(SYSTEM_FOLDERS), "HOME": home, "LC_ALL": "C.UTF-8"}
 
 
-def found(mounter: Mounter, folders: Sequence[str] | None, variables: Mapping[str, str]) -> str:
+def found(mounter: Program, folders: Sequence[str] | None, variables: Mapping[str, str]) -> str:
     """The path of a mounter's program: in these folders, else the system's; else, for who is not root, along PATH.
 
     Raises:
@@ -61,7 +61,7 @@ def found(mounter: Mounter, folders: Sequence[str] | None, variables: Mapping[st
     return path
 
 
-def version_of(mounter: Mounter, program: str) -> tuple[int, ...]:
+def version_of(mounter: Program, program: str) -> tuple[int, ...]:
     """The version that a program tells.
 
     Raises:

@@ -42,8 +42,8 @@ class Fault:
     is_hung: bool = False
 
 
-def judge(facts: Facts, deadline: float) -> Fault | None:
-    """The fault, or None where there is none.
+def judge(facts: Facts, deadline: float, failures: int = _FAILURES) -> Fault | None:
+    """The fault, or None where there is none. ``failures`` is how often in a row the store may not be read until that is one.
 
     A store that cannot be read once is the mount's health; twice, and the mount is taken down until it can be: mounters keep readers
     waiting for most of a minute then (measured: rclone 40 s, s3fs 30 s), and one that is down refuses them at once.
@@ -56,7 +56,7 @@ def judge(facts: Facts, deadline: float) -> Fault | None:
         return Fault("hung", f"the mounter has not answered for {deadline:g} s", is_hung=True)
     if facts.store == HUNG:
         return Fault("hung", f"a read has not come back for {2 * deadline:g} s", is_hung=True)
-    if facts.failures >= _FAILURES:
+    if facts.failures >= failures:
         return Fault("store", "the store cannot be read", is_hung=True)
     if facts.pulse in _BROKEN or facts.store in _BROKEN:
         return Fault("broken", "the mount is dead: nobody serves it")

@@ -14,7 +14,9 @@ Example::
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import (
@@ -28,22 +30,41 @@ from holdfast.mount import unmounting
 from holdfast.mount.live.bucket import ask, bucket_of
 from holdfast.mount.live.finding import environment, found
 from holdfast.mount.live.options import Choices
+from holdfast.mount.live.parts import layer_call, remove_places
 from holdfast.mount.live.plan import Plan, waiting, write_private
 from holdfast.mount.live.starting import start, wait_for
-from holdfast.mount.live.templates import MOUNTERS, Place
+from holdfast.mount.live.templates import MOUNTERS, Place, holding
 from holdfast.mount.live.underneath import Underneath, checked, resolved
+from holdfast.mount.live.union import MERGERFS, UNION, call
 from holdfast.mount.live.worker import take_away
 from holdfast.mount.registry import MountSettings, Registry, State
+from holdfast.mount.table import mounted_at
 from holdfast.mount.unmounting import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from holdfast.config import Settings
+    from holdfast.mount.live.parts import Parts
     from holdfast.mount.live.templates import Call, Mounter
+    from holdfast.mount.live.union import Branch
     from holdfast.mount.registry import Record
 
-__all__ = ["WAYS", "mount", "registry_of", "status", "unmount"]
+__all__ = [
+    "KINDS",
+    "WAYS",
+    "branches_of",
+    "clear",
+    "mount",
+    "refuse_branch",
+    "registry_of",
+    "status",
+    "unite",
+    "unmount",
+]
+
+#: What is kept mounted by a live supervisor.
+KINDS: Final = frozenset((*MOUNTERS, UNION))
 
 
 def mount(
@@ -54,6 +75,8 @@ def mount(
     settings: Settings,
     options: Sequence[str] = (),
     needs: Iterable[str] = (),
+    above: str = "",
+    parts: Parts | None = None,
     stay: Callable[[Record], None] | None = None,
 ) -> Record:
     """Mount a bucket, supervised, and return once it is mounted and tested.
@@ -65,6 +88,8 @@ def mount(
         settings: where the endpoint, the region and credentials come from.
         options: as after ``-o`` (:mod:`.options`).
         needs: what the use needs of ``ABILITIES``; a mount that lacks one is refused.
+        above: the directory at which :func:`unite` will unite this mount with others; whenever this one fails, that is ended first.
+        parts: what lies over the mount on this machine alone, and is laid before anything of the mount is seen; root only.
         stay: called with the record once it is mounted; then the supervisor is waited for. Ctrl-C and SIGTERM reach it.
 
     Raises:
@@ -74,30 +99,106 @@ def mount(
         AccessError: the credentials do not suffice.
         UnreachableError, HoldfastError: the store does not answer, or the mounter did not mount. Nothing is left behind then.
     """
-    choices = Choices.parse(options, needs)
+    choices = Choices.parse([*(holding(mounter) if above else ()), *options], needs)
     tool = _mounter_named(mounter)
     bucket = bucket_of(source, settings)
-    program = found(tool, settings.mount_path, settings.environ)
+    url = f"s3://{bucket.name}/{bucket.prefix}".rstrip("/")
+    wanted = _Wanted(
+        url,
+        mounter,
+        found(tool, settings.mount_path, settings.environ),
+        lambda place: tool.call(bucket, place, choices),
+        bucket.environment,
+        above=above,
+        layer=None if parts is None else _layer(parts, settings, choices, url),
+    )
+    return _supervised(wanted, directory, choices, settings, lambda: ask(source, settings), stay)
+
+
+def unite(
+    branches: Sequence[Branch],
+    directory: str | os.PathLike[str],
+    *,
+    settings: Settings,
+    options: Sequence[str] = (),
+    needs: Iterable[str] = (),
+) -> Record:
+    """Unite live mounts at a directory by mergerfs, supervised: it is there only while each of them is mounted, answers, and carries its mark.
+
+    The branches are mounted with this directory as ``above``, by the same user.
+
+    Args:
+        branches: those mounts, in the order in which a name is looked for.
+        directory: an empty directory.
+        settings: where mergerfs and the state are.
+        options: as after ``-o``.
+        needs: what the use needs of ``ABILITIES``.
+
+    Raises:
+        LocalError, UnsupportedError: mergerfs is missing, not to be trusted, too old, or lacks an ability.
+        ConflictError: a branch is another than it must be; something lies at the directory.
+        UnreachableError: a branch is not mounted or does not answer, or mergerfs does not.
+    """
+    choices = Choices.parse(options, needs)
+    wanted = _Wanted(
+        "+".join(branch.source for branch in branches),
+        UNION,
+        found(MERGERFS, settings.mount_path, settings.environ),
+        lambda place: call(branches, place.directory, choices),
+        branches=tuple(branches),
+    )
+    return _supervised(wanted, directory, choices, settings, lambda: None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be mounted by which program, whose call depends on the place."""
+
+    source: str
+    kind: str
+    program: str
+    call: Callable[[Place], Call]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    branches: tuple[Branch, ...] = ()
+    above: str = ""
+    layer: Parts | None = None
+
+
+def _layer(parts: Parts, settings: Settings, choices: Choices, source: str) -> Parts:
+    """What lies over a mount, with the program that lays it and how that is called."""
+    program = found(MERGERFS, settings.mount_path, settings.environ)
+    return replace(parts, program=program, arguments=list(layer_call(parts, source, choices).arguments))
+
+
+def _supervised(
+    wanted: _Wanted,
+    directory: str | os.PathLike[str],
+    choices: Choices,
+    settings: Settings,
+    ready: Callable[[], None],
+    stay: Callable[[Record], None] | None,
+) -> Record:
+    """Refuse or prepare, in this order, and start the supervisor; ``ready`` raises where the source cannot be mounted."""
     registry = registry_of(settings)
     path = resolved(os.fspath(directory))
-    url = f"s3://{bucket.name}/{bucket.prefix}".rstrip("/")
     before = registry.find(path)
     if before is not None:
-        _refuse_other(before, url, mounter)
-    ask(source, settings)
+        _refuse_other(before, wanted.source, wanted.kind)
+    ready()
     mode = free(before) if before is not None else None
     record = None
     try:
         path = checked(path)
         _refuse_inside(registry, path)
         folder = str(registry.folder_of(path))
-        place = Place(path, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
-        call = tool.call(bucket, place, choices)
-        plan = _plan(program, call, place, choices, _mode_of(path) if mode is None else mode)
-        with registry.claimed(MountSettings(path, url, mounter, plan.options())) as record:
+        at = path if wanted.layer is None else wanted.layer.bucket
+        place = Place(at, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
+        call = wanted.call(place)
+        plan = _plan(wanted, call, place, choices, _mode_of(path) if mode is None else mode)
+        with registry.claimed(MountSettings(path, wanted.source, wanted.kind, plan.options())) as record:
             os.makedirs(place.cache, mode=0o700, exist_ok=True)
-            home = bucket.environment.get("HOME", place.private)
-            write_private(place.private, call.files, environment(home) | dict(bucket.environment) | call.environment)
+            home = wanted.environment.get("HOME", place.private)
+            write_private(place.private, call.files, environment(home) | dict(wanted.environment) | call.environment)
             started = start(record, stays=stay is not None)
     except BaseException:
         _undo(before, mode, record)
@@ -115,15 +216,26 @@ def status(directory: str | os.PathLike[str], *, settings: Settings) -> Record |
     return registry_of(settings).find(resolved(os.fspath(directory)))
 
 
+def branches_of(directory: str | os.PathLike[str], *, settings: Settings) -> list[Record]:
+    """The mounts that are branches of a union at this directory, whether or not that is mounted."""
+    path = resolved(os.fspath(directory))
+    records = registry_of(settings).records()
+    return [each for each in records if each.settings.kind in KINDS and Plan.of(each).above == path]
+
+
 def unmount(
     directory: str | os.PathLike[str],
     *,
     settings: Settings,
     wait: bool = False,
     discard: bool = False,
+    closed: bool = False,
+    cut_off: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Take the live mount at a directory away (see :func:`holdfast.mount.unmounting.unmount`).
+
+    Where it is ``closed`` nobody can write into the directory until another mount has come there.
 
     Raises:
         NotFoundError: there is none.
@@ -132,9 +244,27 @@ def unmount(
     registry = registry_of(settings)
     path = resolved(os.fspath(directory))
     record = registry.find(path)
-    if record is None or record.settings.kind not in MOUNTERS:
+    if record is None or record.settings.kind not in KINDS:
         raise NotFoundError(f"no live bucket is mounted at {path}", subject=path, hint="asset mounts lists what is")
-    unmounting.unmount(registry, record, WAYS, wait=wait, discard=discard, say=say)
+    if not discard:
+        refuse_branch(registry, record)
+    ways = replace(WAYS, free=clear) if closed else WAYS
+    unmounting.unmount(registry, record, ways, wait=wait, discard=discard, closed=closed, cut_off=cut_off, say=say)
+    if closed:
+        shutil.rmtree(Plan.of(record).cache, ignore_errors=True)  # of this source alone, and all of it is sent
+
+
+def refuse_branch(registry: Registry, record: Record) -> None:
+    """Raise BusyError where a union stands on this mount, while that is supervised: without, no union is left standing on it."""
+    above = Plan.of(record).above if record.settings.kind in KINDS else ""
+    union = registry.find(above) if above else None
+    stands = mounted_at(above) is not None and record.state.state not in ("dead", "unsupervised")
+    if union is not None and union.is_served and stands:
+        raise BusyError(
+            f"{record.settings.dir} is a branch of what is mounted at {above}",
+            subject=record.settings.dir,
+            hint=f"unmount that first: asset unmount {above}",
+        )
 
 
 def registry_of(settings: Settings) -> Registry:
@@ -149,12 +279,12 @@ def _mounter_named(name: str) -> Mounter:
     return MOUNTERS[name]
 
 
-def _plan(program: str, call: Call, place: Place, choices: Choices, mode: int) -> Plan:
+def _plan(wanted: _Wanted, call: Call, place: Place, choices: Choices, mode: int) -> Plan:
     flags = ["nosuid", "nodev", "default_permissions"]
     flags += [] if choices.executable else ["noexec"]
     flags += ["ro"] if choices.read_only else []
     return Plan(
-        program,
+        wanted.program,
         list(call.arguments),
         place.private,
         place.cache,
@@ -163,6 +293,9 @@ def _plan(program: str, call: Call, place: Place, choices: Choices, mode: int) -
         choices.canary,
         list(choices.needs),
         flags,
+        [asdict(branch) for branch in wanted.branches],
+        wanted.above,
+        None if wanted.layer is None else asdict(wanted.layer),
     )
 
 
@@ -178,7 +311,7 @@ def _refuse_other(before: Record, source: str, mounter: str) -> None:
     if before.is_served:
         message = f"{before.settings.dir} is a mount of {before.settings.source} already"
         raise BusyError(message, subject=before.settings.dir, hint=f"asset unmount {before.settings.dir}")
-    left = waiting(before) if before.settings.kind in MOUNTERS else []
+    left = waiting(before) if before.settings.kind in KINDS else []
     if left and (before.settings.source, before.settings.kind) != (source, mounter):
         raise ConflictError(
             f"the last mount at {before.settings.dir}, of {before.settings.source} by {before.settings.kind}, has not sent "
@@ -190,9 +323,11 @@ def _refuse_other(before: Record, source: str, mounter: str) -> None:
 
 def free(before: Record) -> int | None:
     """Take away what a mount left at its directory, and open the directory again; its permission bits, None where it is gone."""
-    take_away(before.settings.dir)
-    if before.settings.kind not in MOUNTERS:
+    clear(before)
+    if before.settings.kind not in KINDS:
         return None
+    if (parts := Plan.of(before).parts) is not None:
+        remove_places(parts)
     try:
         below = Underneath(before.settings.dir, Plan.of(before).mode)
     except OSError:
@@ -202,8 +337,22 @@ def free(before: Record) -> int | None:
     return below.mode
 
 
+def clear(before: Record) -> None:
+    """Take away what a mount that is over left mounted, what is seen first; its directory stays as it is."""
+    take_away(before.settings.dir)
+    parts = Plan.of(before).parts if before.settings.kind in MOUNTERS else None
+    for left in () if parts is None else (parts.whole, parts.bucket):
+        take_away(left)
+
+
+def _laid(record: Record) -> list[str]:
+    """What lies over it on this machine's own disk."""
+    parts = Plan.of(record).parts if record.settings.kind in MOUNTERS else None
+    return [] if parts is None else [f"{record.settings.dir}/{path}" for path in parts.laid]
+
+
 #: How live mounts are unmounted.
-WAYS: Final = unmounting.Ways(waiting, free)
+WAYS: Final = unmounting.Ways(waiting, free, laid=_laid)
 
 
 def _undo(before: Record | None, mode: int | None, record: Record | None) -> None:

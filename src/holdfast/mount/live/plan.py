@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.disk import local_errors
+from holdfast.mount.live.parts import Parts
 from holdfast.mount.live.unsent import set_aside_now, unsettled
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ __all__ = ["Plan", "waiting", "write_private"]
 class Plan:
     """How it is mounted. ``mode`` are the directory's own bits, ``deadline`` the seconds that the mounter may be silent.
 
-    What holds credentials stands in files below ``private``, its environment among them, and never here.
+    What holds credentials stands in files below ``private``, its environment among them, and never here. ``branches`` are those of a union, as
+    values; ``above`` is the directory of the union that this mount is a branch of, or empty. ``laid`` is what lies over the mount
+    on this machine.
     """
 
     program: str
@@ -35,11 +38,19 @@ class Plan:
     canary: str
     needs: list[str]
     flags: list[str]
+    branches: list[dict[str, Any]] = field(default_factory=list)
+    above: str = ""
+    laid: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, record: Record) -> Plan:
         """The plan in a mount's record."""
         return cls(**record.settings.options)
+
+    @property
+    def parts(self) -> Parts | None:
+        """What lies over the mount."""
+        return None if self.laid is None else Parts.of(self.laid)
 
     @property
     def aside(self) -> str:

@@ -19,8 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.errors import HoldfastError, LocalError, UnreachableError, UnsupportedError
 from holdfast.mount.children import Child, LateError
 from holdfast.mount.live import unsent
-from holdfast.mount.live.judging import HUNG, UNREADABLE, Facts, Fault, delay, judge
+from holdfast.mount.live.branches import Branches, cut_off
+from holdfast.mount.live.holding import Connection
+from holdfast.mount.live.judging import Facts, Fault, delay, judge
+from holdfast.mount.live.layered import Layered
 from holdfast.mount.live.plan import Plan, waiting
+from holdfast.mount.live.question import Question
 from holdfast.mount.live.selftest import lacking, look, pulse, tried
 from holdfast.mount.live.underneath import Underneath
 from holdfast.mount.live.worker import Worker
@@ -46,43 +50,6 @@ _SELF_TEST: Final = 30.0
 _DRAIN: Final = 60.0
 
 
-class _Question:
-    """A question asked in a child again and again; ``answer`` is 0, an errno, HUNG, or None before the first."""
-
-    def __init__(self, ask: Callable[[], object], every: float, deadline: float) -> None:
-        self._ask, self._every, self._deadline = ask, every, deadline
-        self._child: Child | None = None
-        self._next = 0.0
-        self.answer: int | None = None
-        self.text = ""
-        self.failures = 0
-
-    def tick(self) -> None:
-        """Ask where it is time, and see whether there is an answer."""
-        now = time.monotonic()
-        if self._child is None and now >= self._next:
-            self._child, self._next = Child(self._ask), now + self._every
-        if self._child is None:
-            return
-        if self._child.poll():
-            child, self._child = self._child, None
-            try:
-                child.result(0)
-                self.answer, self.text = 0, ""
-            except OSError as error:
-                self.answer, self.text = error.errno or errno.EIO, error.strerror or str(error)
-            self.failures = self.failures + 1 if self.answer in UNREADABLE else 0
-        elif self._child.age > self._deadline:
-            self.answer = HUNG
-
-    def forget(self) -> None:
-        """Begin anew, for what was asked is gone."""
-        if self._child is not None:
-            self._child.give_up()
-        self._child, self._next, self.answer = None, time.monotonic() + self._every, None
-        self.text, self.failures = "", 0
-
-
 class Supervisor:
     """Keeps what a record describes mounted, until :meth:`stop`."""
 
@@ -93,9 +60,24 @@ class Supervisor:
         self._stopping = False
         self._worker: Worker | None = None
         self._below = Underneath(self.directory, self.plan.mode)
-        self._pulse = _Question(lambda: pulse(self.directory), _PULSE, self.plan.deadline)
-        self._look = _Question(lambda: look(self.directory, self.plan.canary), _LOOK, 2 * self.plan.deadline)
+        self._branches = Branches.of(record, self.plan.branches)
+        self._connection = Connection()
+        parts = self.plan.parts
+        #: Where the mounter itself is asked: what stands above it does not tell that a store cannot be read.
+        self._asked = self.directory if parts is None else parts.bucket
+        self._pulse = Question(self._pulse_once, _PULSE, self.plan.deadline)
+        self._look = Question(self._look_once, _LOOK, 2 * self.plan.deadline)
         self._put(state="mounting")
+
+    def _pulse_once(self) -> str:
+        """Have the mounter answer; in a child, which keeps no hold on the connection that it waits for."""
+        self._connection.release()
+        return pulse(self.directory)
+
+    def _look_once(self) -> str:
+        """Have the mounter ask its store, and where this is a union, each of its branches; in a child, too."""
+        self._connection.release()
+        return look(self._asked, self.plan.canary) and self._branches.probe()
 
     def stop(self) -> None:
         """Have it end; safe in a signal's handler."""
@@ -118,7 +100,6 @@ class Supervisor:
 
     def _mount_first(self) -> None:
         began = time.monotonic()
-        self._set_aside()
         self._mount()
         try:
             abilities = Child(lambda: tried(self.directory)).result(_SELF_TEST)
@@ -141,36 +122,56 @@ class Supervisor:
         """Start the mounter and see it answer; where it does not, nothing of it stays, and the directory is closed."""
         if not self._below.is_in_place():
             raise LocalError(f"the directory {self.directory} is gone, or another", subject=self.directory)
+        self._set_aside()
+        self._branches.check()
         self._report_underneath()
         self._below.close_it()
         if os.geteuid() != 0:
             self._below.open_it()
-        self._worker = worker = Worker(
-            self.record.settings.kind, self.plan, self.directory, self.record.folder / "mounter.log"
-        )
+        self._worker = worker = self._started()
         self._put(worker=worker.process)
         try:
             worker.wait()
             self._below.close_it()
             self._restrict()
             self._first_answer()
+            self._become_branch(worker)
         except BaseException as error:
             late = isinstance(error, HoldfastError) and error.kind == "unreachable"
-            if worker.end(hung=late) and isinstance(error, HoldfastError):
+            if self._end(hung=late) and isinstance(error, HoldfastError):
                 error.message += "; it left a dead mount point, which was taken away"
-            self._worker = None
             self._below.close_it()
             self._put(worker=None)
             raise
         self._pulse.forget()
         self._look.forget()
 
+    def _started(self) -> Worker:
+        kind, log, parts = self.record.settings.kind, self.record.folder / "mounter.log", self.plan.parts
+        if parts is not None:
+            return Layered(kind, self.plan, parts, self._below, log)
+        command = [self.plan.program, *self.plan.arguments]
+        return Worker(kind, command, self.plan.environment(), self.directory, log)
+
+    def _become_branch(self, worker: Worker) -> None:
+        """Where a union stands on this mount: hold its connection, so that it never fails before that is cut off."""
+        if self.plan.above and not self._connection.hold(worker.process.pid):
+            self._tell(
+                "branch", "its connection cannot be held here: a union may show less for a moment when its mounter dies"
+            )
+
+    def _end(self, *, hung: bool, patience: float = 3.0) -> bool:
+        """End the mounter and take its mount away; a union that stands on it goes first. True where a dead mount point was left."""
+        cut_off(self.plan.above)
+        worker, self._worker = self._worker, None
+        was_dead = worker is not None and worker.end(hung=hung, patience=patience)
+        self._connection.release()
+        return was_dead
+
     def _first_answer(self) -> None:
         """See it answer, and the store through it."""
         self._answered(lambda: pulse(self.directory), self.plan.deadline, "does not answer")
-        self._answered(
-            lambda: look(self.directory, self.plan.canary), 2 * self.plan.deadline, "does not read its store"
-        )
+        self._answered(lambda: look(self._asked, self.plan.canary), 2 * self.plan.deadline, "does not read its store")
 
     def _answered(self, ask: Callable[[], object], seconds: float, failing: str) -> None:
         name = self.record.settings.kind
@@ -208,7 +209,10 @@ class Supervisor:
         mounted = mounted_at(self.directory)
         answers = self._pulse.answer, self._look.answer
         is_mounted = mounted is not None and mounted.is_fuse
-        fault = judge(Facts(self._worker.ended, is_mounted, *answers, self._look.failures), self.plan.deadline)
+        facts = Facts(self._worker.ended, is_mounted, *answers, self._look.failures)
+        fault = judge(facts, self.plan.deadline, *[1] * bool(self.plan.above)) or self._fault_of_branch()
+        if fault is None and (fallen := self._worker.fallen):
+            fault = Fault("fallen", f"no longer mounted in its place: {', '.join(fallen)}")
         trouble = self._pulse.text or self._look.text
         health = f"it answers with an error: {trouble}" if trouble else "it answers"
         if fault is None and health != self._state.health:
@@ -216,15 +220,19 @@ class Supervisor:
             self._put(health=health)
         return fault
 
+    def _fault_of_branch(self) -> Fault | None:
+        """Any trouble with one branch ends the union: it would show the files of the others as though they were all."""
+        text = self._branches.trouble()
+        if text is None and self._branches and self._look.answer:
+            text = self._look.text
+        return None if text is None else Fault("branch", text, is_hung=True)
+
     def _recover(self, fault: Fault) -> None:
         """Take the broken mount away, and mount until it works or somebody stops it."""
         self._tell(fault.event, fault.text)
-        self._name_stranded(fault)
         self._put(state="remounting", health=fault.text)
-        if self._worker is not None:
-            self._worker.end(hung=True)  # what lives of it serves nobody any more
-        self._worker = None
-        self._set_aside()
+        self._name_stranded(fault)
+        self._end(hung=True)  # what lives of it serves nobody any more
         self._put(worker=None, restarts=self._state.restarts + 1)
         well = time.time() - self._state.more.get("well_since", 0.0) > _WELL
         attempt = 0 if well else self._state.more.get("attempt", 0)
@@ -234,7 +242,7 @@ class Supervisor:
     def _again(self, attempt: int) -> bool:
         """One attempt to mount anew, after its delay; whether it worked."""
         until = time.monotonic() + delay(attempt)
-        while time.monotonic() < until and not self._stopping:
+        while (time.monotonic() < until or self._waits_for_branch()) and not self._stopping:
             time.sleep(_TICK)
         if self._stopping:
             return False
@@ -251,9 +259,16 @@ class Supervisor:
         self._put_back()
         return True
 
+    def _waits_for_branch(self) -> bool:
+        """Whether a branch is down, which is no failed attempt of this mount."""
+        text = self._branches.trouble()
+        if text is not None and text != self._state.health:
+            self._put(health=text)
+        return text is not None
+
     def _name_stranded(self, fault: Fault) -> None:
         """Say which writes have not reached the bucket: those queued are kept and sent, those of open files are lost."""
-        waiting, half = self._queued(), unsent.open_files(self.directory)
+        waiting, half = self._queued(), self._half_written()
         verb = "aborting" if fault.is_hung else "its end"
         if waiting:
             text = f"{verb} strands unsent writes, which are kept and sent after the remount: {told(waiting)}"
@@ -263,11 +278,17 @@ class Supervisor:
             self._tell("cut off", text)
         self._put(more=self._state.more | {"stranded": waiting, "cut_off": half})
 
+    def _half_written(self) -> list[str]:
+        """What somebody has open for writing below the mount, without what lies on this machine's own disk."""
+        laid = self.plan.parts.laid if self.plan.parts is not None else {}
+        found = unsent.open_files(self.directory)
+        return [each for each in found if not any(f"{each}/".startswith(f"{path}/") for path in laid)]
+
     def _queued(self) -> list[str]:
         return unsent.queued(self.plan.cache, self.record.settings.source)
 
     def _set_aside(self) -> None:
-        """Save what the mounter would delete when it is started again."""
+        """Save what the mounter would delete when it is started again: where that fails, it is not started."""
         moved = unsent.set_aside(self.plan.cache, self.record.settings.source, self.plan.aside)
         if moved:
             self._tell("set aside", f"the mounter's record of these was torn, and they may be unsent: {told(moved)}")
@@ -307,8 +328,7 @@ class Supervisor:
     def _finish(self) -> None:
         """Unmount. Only where somebody asked to unmount is the directory as before; when the machine goes down, it stays closed."""
         self._drain()
-        if self._worker is not None:
-            self._worker.end(hung=False, patience=10.0)
+        self._end(hung=False, patience=10.0)
         left = waiting(self.record)
         if left:
             self._tell("unsent", f"not sent yet, and kept for the next mount: {told(left)}")
@@ -320,8 +340,7 @@ class Supervisor:
 
     def _fail(self, error: Exception) -> None:
         """The first mount failed: all is as it was, and whoever waits is told why."""
-        if self._worker is not None:
-            self._worker.end(hung=True)
+        self._end(hung=True)
         self._below.free()
         ours = error if isinstance(error, HoldfastError) else LocalError(str(error))
         self._tell("failed", ours.message)

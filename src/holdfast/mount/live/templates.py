@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from holdfast.mount.live.options import Choices
 
-__all__ = ["MOUNTERS", "REMOTE", "Bucket", "Call", "Mounter", "Place"]
+__all__ = ["MOUNTERS", "REMOTE", "Bucket", "Call", "Mounter", "Place", "Program", "holding"]
 
 #: What rclone's own file calls the bucket's service; its cache goes by this name, so it never changes.
 REMOTE: Final = "live"
@@ -62,13 +62,19 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Mounter:
-    """An established mounter: its program, how it tells its version, and from which on it is used. ``why`` says why not before."""
+class Program:
+    """Somebody's program: its name, how it tells its version, and from which on it is used. ``why`` says why not before."""
 
     name: str
     version_argument: str
     oldest: tuple[int, ...]
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mounter(Program):
+    """An established mounter, and how it is called."""
+
     call: Callable[[Bucket, Place, Choices], Call]
 
 
@@ -79,7 +85,7 @@ def _rclone(bucket: Bucket, place: Place, choices: Choices) -> Call:
         "vfs-cache-max-age": "90h",
         "vfs-cache-min-free-space": "1G",
         "vfs-cache-poll-interval": "10s",
-        "vfs-write-back": "5s",
+        "vfs-write-back": "1s",  # what is replaced and deleted before it was sent comes back (docs/mounts.md)
         "vfs-read-ahead": "64M",
         "buffer-size": "16M",
         "dir-cache-time": "10s",
@@ -257,6 +263,15 @@ def _path(bucket: Bucket) -> str:
 
 def _long(options: Mapping[str, str | None]) -> list[str]:
     return [f"--{name}" if value is None else f"--{name}={value}" for name, value in options.items()]
+
+
+#: Options of a mounter with which it keeps readers waiting while its store is away, until its mount is cut off, instead of telling them at once.
+_HOLDING: Final = {"rclone": ("low-level-retries=30",), "s3fs": ("retries=10",)}
+
+
+def holding(mounter: str) -> tuple[str, ...]:
+    """What a branch of a union is mounted with: a program that unites takes an error for files that are not there."""
+    return _HOLDING.get(mounter, ())
 
 
 #: The mounters by the name that ``--with`` takes.

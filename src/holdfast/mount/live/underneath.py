@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from holdfast.errors import AlreadyExistsError, ConflictError, LocalError, NotFoundError
+from holdfast.mount.live.parts import opened
 from holdfast.mount.table import mounted_at, mounts
 
 __all__ = ["Underneath", "checked", "resolved"]
@@ -81,8 +82,18 @@ class Underneath:
 
     def __init__(self, directory: str, mode: int | None = None) -> None:
         self.directory = directory
-        self._descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        above, _, name = directory.rpartition("/")
+        with opened(
+            above or "/"
+        ) as folder:  # a link that was planted above since the path was looked at is not followed
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(name, flags, dir_fd=folder)
         self.mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode) if mode is None else mode
+
+    @property
+    def descriptor(self) -> int:
+        """By which it is reached, also while a mount covers it."""
+        return self._descriptor
 
     def close_it(self) -> None:
         """Keep everybody out while nothing is mounted."""

@@ -14,13 +14,15 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from holdfast.errors import LocalError
+from holdfast.model.digest import digest_of
 from holdfast.mount.holders import open_for_writing
 from holdfast.mount.live.templates import REMOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["open_files", "put_back", "queued", "set_aside", "set_aside_now", "unsettled"]
+__all__ = ["open_files", "part_of", "put_back", "queued", "set_aside", "set_aside_now", "unsettled"]
 
 #: Below rclone's cache folder: what it knows of each file, and the files.
 _RECORDS, _FILES = "vfsMeta", "vfs"
@@ -45,19 +47,34 @@ def open_files(directory: str) -> list[str]:
 def set_aside(cache: str, source: str, folder: str) -> list[str]:
     """Move files whose record was torn out of the cache of a mounter that ended; their paths below the mount.
 
-    Where another of that name was set aside before and is still there, the later one gets a number behind its name.
+    Where another of that name was set aside before and is still there, the later one gets a number behind its name, as does a folder
+    where a file has its name.
+
+    Raises:
+        LocalError: some could not be moved, after all others were: a mounter that is started now deletes them.
     """
     files, records = (_top(cache, kind, source) for kind in (_FILES, _RECORDS))
-    moved = []
+    moved, wrong = [], []
     torn = [path for path, is_dirty in _known(cache, source) if is_dirty is None]
     for path in (*torn, *_unknown(files, records)):
-        source, target = os.path.join(files, path), os.path.join(folder, path)
-        with suppress(OSError):
+        kept = os.path.join(files, path)
+        if not os.path.lexists(kept):
+            continue
+        try:
+            target = _free(folder, path, kept)
             os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-            target = _free(target, source)
-            os.replace(source, target)
-            moved.append(os.path.relpath(target, folder))
+            os.replace(kept, target)
+        except OSError as error:
+            wrong.append((path, kept, error))
+            continue
+        moved.append(os.path.relpath(target, folder))
+        with suppress(OSError):
             os.unlink(os.path.join(records, path))
+    if wrong:
+        names = ", ".join(f"{path} ({error.strerror})" for path, _, error in wrong)
+        message = f"files that may be unsent cannot be set aside in {folder}: {names}"
+        hint = f"the mounter deletes them when it is started: make room, or move them away yourself, as {wrong[0][1]}"
+        raise LocalError(message, subject=folder, hint=hint)
     return sorted(moved)
 
 
@@ -81,13 +98,34 @@ def put_back(folder: str, directory: str) -> list[str]:
             if not os.path.lexists(mounted):
                 if not _is_whole(kept):
                     continue
-                os.makedirs(os.path.dirname(mounted), exist_ok=True)
-                shutil.copyfile(kept, mounted)
+                if not _is_written(kept, mounted):
+                    continue
                 done.append(path)
             elif not _is_equal(kept, mounted):
                 continue
             os.unlink(kept)
     return done
+
+
+def part_of(path: str) -> str:
+    """Where a file is written until it is whole, beside it."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".holdfast-part-{digest_of(os.fsencode(name))[:16]}")
+
+
+def _is_written(kept: str, mounted: str) -> bool:
+    """Write a file through the mount under a name of its own first, so that nobody sees a piece of it; False where another came first."""
+    part = part_of(mounted)
+    os.makedirs(os.path.dirname(mounted), exist_ok=True)
+    try:
+        shutil.copyfile(kept, part)
+        if os.path.lexists(mounted):
+            return False
+        os.rename(part, mounted)
+    finally:
+        with suppress(OSError):
+            os.unlink(part)
+    return True
 
 
 def _known(cache: str, source: str) -> Iterator[tuple[str, bool | None]]:
@@ -96,8 +134,7 @@ def _known(cache: str, source: str) -> Iterator[tuple[str, bool | None]]:
     for folder, _, names in os.walk(top):
         for name in names:
             path = os.path.join(folder, name)
-            with suppress(OSError), open(path, "rb") as file:
-                yield os.path.relpath(path, top), _is_dirty(file.read())
+            yield os.path.relpath(path, top), _is_dirty(path)
 
 
 def _unknown(files: str, records: str) -> list[str]:
@@ -109,24 +146,38 @@ def _unknown(files: str, records: str) -> list[str]:
     return found
 
 
-def _is_dirty(text: bytes) -> bool | None:
+def _is_dirty(path: str) -> bool | None:
+    """What a record says; None where it does not tell. One that has just gone is of a file that was sent."""
     try:
-        value = json.loads(text)
-    except ValueError:
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
         return None
-    return isinstance(value, dict) and value.get("Dirty") is True
+    said = value.get("Dirty") if isinstance(value, dict) else None
+    return said if isinstance(said, bool) else None
 
 
 def _top(cache: str, kind: str, source: str) -> str:
     return os.path.join(cache, kind, REMOTE, source.removeprefix("s3://"))
 
 
-def _free(target: str, source: str) -> str:
-    """A name under which nothing lies but the same bytes."""
-    name, number = target, 1
-    while os.path.lexists(name) and not _is_equal(source, name):
+def _free(folder: str, path: str, source: str) -> str:
+    """Where a file can be put below a folder: at its path, but for numbers behind the names of what is in the way."""
+    *above, name = path.split("/")
+    place = folder
+    for piece in above:
+        place = _numbered(f"{place}/{piece}", os.path.isdir)
+    return _numbered(f"{place}/{name}", lambda there: _is_equal(source, there))
+
+
+def _numbered(path: str, fits: Callable[[str], bool]) -> str:
+    """The first of this path, and this path with a number behind it, where nothing lies, or something that fits."""
+    name, number = path, 1
+    while os.path.lexists(name) and not fits(name):
         number += 1
-        name = f"{target}.{number}"
+        name = f"{path}.{number}"
     return name
 
 

@@ -14,9 +14,8 @@ from holdfast.mount.process import Process
 from holdfast.mount.table import abort, detach, mounted_at
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from holdfast.mount.live.plan import Plan
 
 __all__ = ["START", "Worker"]
 
@@ -30,13 +29,15 @@ _TOLD: Final = 400
 class Worker:
     """A mounter that runs, or did. What it prints goes to ``log``."""
 
-    def __init__(self, name: str, plan: Plan, directory: str, log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], directory: str, log: Path
+    ) -> None:
         self.name, self.directory, self._log = name, directory, log
         with open(log, "ab") as output:
             self._printed = output.tell()
             self._process = subprocess.Popen(
-                [plan.program, *plan.arguments],
-                env=plan.environment(),
+                list(command),
+                env=dict(environment),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -46,9 +47,14 @@ class Worker:
         self.process = Process.of(self._process.pid)
 
     @property
+    def fallen(self) -> list[str]:
+        """What no longer lies over the mount, though it should."""
+        return []
+
+    @property
     def ended(self) -> str | None:
         """How it ended; None while it runs."""
-        code = self._process.poll()
+        code = self._code()
         if code is None:
             return None
         how = f"exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
@@ -87,11 +93,10 @@ class Worker:
         take_away(self.directory)
         if not hung:
             self._send(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
+            self._has_ended(patience)
         self._send(signal.SIGKILL)  # the group: what it started, too
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(5.0)
+        self._has_ended(5.0)
+        self._process.poll()  # from here on another process may have its number
         take_away(self.directory)  # it may have mounted meanwhile
         return was_dead
 
@@ -103,9 +108,28 @@ class Worker:
             return text if len(text) <= _TOLD else f"...{text[-_TOLD:]}"
         return ""
 
+    def _code(self) -> int | None:
+        """As ``Popen.poll``; but it is not reaped, so that its number stays its own, and its group's."""
+        if self._process.returncode is not None:
+            return self._process.returncode
+        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Wait for its end; False where it has not come in time."""
+        deadline = time.monotonic() + seconds
+        while self._code() is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
     def _send(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
 
 
 def take_away(directory: str) -> None:
