@@ -98,8 +98,10 @@ class Fleet:
         """A name that no server has."""
         return f"web{len(self.servers)}"
 
-    def server(self, name: str, *, empty: bool = False, persist: int = 1, text: str = "") -> WebServer:
-        """A web server; its webroot holds the application, unless it is to be empty."""
+    def server(
+        self, name: str, *, empty: bool = False, persist: int = 1, text: str = "", mounter: str = ""
+    ) -> WebServer:
+        """A web server; its webroot holds the application, unless it is to be empty. ``mounter`` where it is another than the fleet's."""
         place = self.folder / name
         for inner in ("home", "www"):
             (place / inner).mkdir(parents=True, exist_ok=True)
@@ -107,16 +109,16 @@ class Fleet:
         object.__setattr__(server, "variables", self.variables)
         if not empty:
             lay_site(server.webroot)
-        self.settings(server, persist, text)
+        self.settings(server, persist, text, mounter)
         self.servers.append(server)
         return server
 
-    def settings(self, server: WebServer, persist: int = 1, text: str = "") -> None:
+    def settings(self, server: WebServer, persist: int = 1, text: str = "", mounter: str = "") -> None:
         """Write a server's settings."""
         lines = [
             f'site_url = "{self.name}"',
             f"persist_assets_to_cloud = {persist}",
-            f'mounter = "{self.mounter}"',
+            f'mounter = "{mounter or self.mounter}"',
             f'web_user = "{self.user}"',
             self.text,
             text,

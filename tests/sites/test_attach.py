@@ -7,7 +7,9 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +22,6 @@ from tests.sites.conftest import FILES, files_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.sites.attachments import WebServer
 
@@ -242,17 +243,6 @@ def test_attach__whole_webroot(ceph, tmp_path):
         assert fleet.media("webroot")["index.php"] == b"a new page"
 
 
-def test_attach__what_is_not_mounted_yet(shared):
-    """Merged directories, and a whole webroot of an application that keeps something on each machine, are refused by name, and nothing is touched."""
-    name = shared.fresh()
-    web = shared.server(name, text='directories_to_mount = "merge=images2"')
-    before = files_of(web.webroot)
-    assert "merged of 2 buckets" in web.fails(1, "attach")["message"]
-    shared.settings(web, text='directories_to_mount = "WHOLE-WEBROOT"')
-    assert "configuration.php" in web.fails(1, "attach")["message"]
-    assert (files_of(web.webroot), web.mounted()) == (before, [])
-
-
 def test_attach__linked_webroot(shared):
     """A webroot whose own path has a link is refused, with the path to write instead."""
     web = shared.server(shared.fresh())
@@ -357,6 +347,36 @@ def test_attach__after_its_processes_were_killed(shared):
     assert web.site("attach")["directories"][0]["state"] == "mounted"
     assert web.images() == IMAGES
     assert len(web.aside()) == len(IMAGES)
+
+
+def test_attach__that_fails_after_its_processes_were_killed(shared):
+    """Where the directory was closed, as after a reboot, an attach that cannot mount, or mounts what the bucket has not, leaves it closed: nothing is written to the disk in place of the bucket."""
+    web = shared.server(shared.fresh())
+    web.site("attach")
+    (mount,) = web.ok("mounts", "--json").json
+    for process in (mount["supervisor_pid"], mount["worker_pid"]):
+        os.kill(process, signal.SIGKILL)
+    script = web.folder / "bin"
+    script.mkdir()
+    (script / "rclone").write_text(
+        '#!/bin/sh\ncase "$1" in version|--version) echo rclone v1.75.2;; *) exit 1;; esac\n'
+    )
+    (script / "rclone").chmod(0o755)
+    assert "did not mount" in web.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{script}:/usr/bin")["message"]
+    with pytest.raises(PermissionError):
+        (web.webroot / "images/lost.jpg").write_bytes(b"lost")
+    rclone = Path(sys.executable).with_name("rclone")
+    (script / "rclone").write_text(
+        f'#!/bin/sh\ncase "$1" in mount) exec {rclone} "$@" --exclude logo.png;; *) exec {rclone} "$@";; esac\n'
+    )
+    told = web.fails(5, "attach", HOLDFAST_MOUNT_PATH=f"{script}:/usr/bin")["message"]
+    assert "is not what" in told
+    with pytest.raises(PermissionError):
+        (web.webroot / "images/lost.jpg").write_bytes(b"lost")
+    web.site("attach")
+    assert web.images() == IMAGES
+    web.site("detach")
+    assert web.images() == IMAGES
 
 
 def test_status__quota(shared):

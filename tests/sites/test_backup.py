@@ -127,6 +127,16 @@ def test_mounts__disagree():
     assert "no setting says so" in mounted({"/var/www/html/images": "fuse.s3fs"})[0]
 
 
+def test_mounts__of_a_merged_directory():
+    """Of a merged directory it and every branch must be mounted: with one of them missing no backup goes by what the others show."""
+    settings = {"persist_assets_to_cloud": 1, "directories_to_mount": "merge=images2"}
+    points = {"/var/www/html/images": "fuse.mergerfs", "/var/www/images1": "fuse.rclone", "/var/www/images2": "fuse"}
+    assert mounted(points, **settings) == []
+    for missing in points:
+        rest = {point: kind for point, kind in points.items() if point != missing}
+        assert mounted(rest, **settings) == [f"{missing} is to be mounted, and is not"]
+
+
 def test_backup__configured_mount_is_down(site):
     """A backup while a configured mount is down fails loudly, and nothing is written."""
     site.write("persist_assets_to_cloud = 1\n")

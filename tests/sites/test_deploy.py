@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import time
 
 import pytest
@@ -20,7 +23,7 @@ from holdfast.sites.loading import load_site
 from holdfast.sites.offload import Agreed
 from holdfast.sites.stores import Stores
 from tests.sites.conftest import FILES, files_of
-from tests.sites.test_backup import content
+from tests.sites.test_backup import content, needs_root
 
 BUCKET = "www-example-com-assets-images"
 IMAGES = {path.removeprefix("images/"): data for path, data in FILES.items() if path.startswith("images/")}
@@ -194,13 +197,13 @@ def test_deploy__killed_and_written_to_since(site):
 
 
 class Thief(NoProgress):
-    """Takes the lease of the deployment once files of the backup are fetched."""
+    """Takes the lease of the deployment once it begins to fill a bucket."""
 
     def __init__(self, site):
         self.site = site
         self.taken = None
 
-    def finish(self):
+    def start(self, what, total, files):
         """The holder was suspended for an hour."""
         if self.taken is None:
             make_leases_old(self.site)
@@ -209,7 +212,7 @@ class Thief(NoProgress):
 
 
 def test_deploy__lease_lost(site):
-    """A deployment whose lease another took while it fetched the backup writes nothing more: not to the bucket, and not that it is online."""
+    """A deployment whose lease another took before it filled a bucket writes nothing more: not to the bucket, and not that it is online."""
     ready(site)
     thief = Thief(site)
     guard, loaded = Guarded(thief), load_site(str(site.folder / "site.toml"), None)
@@ -252,3 +255,175 @@ def test_deploy__to_a_bucket(ceph, site):
     site.site("detach", "--offline", **ceph.env)
     again = site.site("deploy", "--from", "hourly", **ceph.env)["buckets"][0]
     assert (again["state"], again["written"]) == ("adopted", 0)
+
+
+def damaged(store):
+    """A byte in the middle of every pack of a store is another."""
+    packs = [path for path in (store / ".holdfast/packs").rglob("*") if path.is_file()]
+    assert packs
+    for path in packs:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 1
+        path.chmod(0o600)
+        path.write_bytes(data)
+
+
+def test_deploy__from_the_store_that_gives_it(site):
+    """What one store has lost comes from the next: small files and large ones, each as the backup has it."""
+    large = {f"{number}.mp4": os.urandom(9 * 1024 * 1024 + number) for number in range(2)}
+    small = {f"{number}.jpg": os.urandom(5000 * number) for number in range(1, 40)}
+    for name, data in (large | small).items():
+        (site.webroot / "images" / name).write_bytes(data)
+    site.write(stores=("one", "two"))
+    ready(site)
+    site.write("persist_assets_to_cloud = 1\n", stores=("one", "two"))
+    damaged(site.folder / "one")
+    site.site("deploy", "--from", "hourly")
+    assert media(site) == IMAGES | large | small
+
+
+def test_deploy__damaged_everywhere(site):
+    """Where no store gives a file as it was, no object of it is made, and the deployment does not come online."""
+    (site.webroot / "images/photo.jpg").write_bytes(data := os.urandom(200_000))
+    ready(site)
+    damaged(site.folder / "one")
+    assert "does not match its digest" in site.fails(5, "deploy", "--from", "hourly")["message"]
+    assert media(site).get("photo.jpg") != data
+    assert site.site("detach", "--offline")["state"] == "offline"
+
+
+def merged(site, count):
+    """The files in each bucket of a merged directory."""
+    return [media(site, f"www-example-com-assets-media{number}") for number in range(1, count + 1)]
+
+
+def pictures(site):
+    """Files of a directory that is merged, and a deployment of them in three buckets, which is over."""
+    for number in range(30):
+        (site.webroot / "media" / f"{number}.jpg").write_text(str(number))
+    version = ready(site, 'directories_to_mount = "merge=media3"\n')
+    site.site("deploy", "--from", f"hourly:{version}")
+    site.site("detach", "--offline")
+    return f"hourly:{version}"
+
+
+def test_deploy__marks_of_branches(site):
+    """Each bucket of a merged directory carries the mark of its branch; one that carries another's is refused, and nothing is written."""
+    spec = pictures(site)
+    folders = [site.folder / f"www-example-com-assets-media{number}" for number in (1, 2, 3)]
+    for number, folder in enumerate(folders, 1):
+        mark = json.loads((folder / f".holdfast/branch-{number}.json").read_text())
+        assert (mark["site"], mark["directory"], mark["branch"], mark["of"]) == ("www-example-com", "media", number, 3)
+    (folders[0] / ".holdfast/branch-1.json").rename(folders[1] / ".holdfast/branch-1.json")
+    before = files_of(site.folder / "www-example-com-assets-media2")
+    assert "mark of branch 1 of media" in site.fails(4, "deploy", "--from", spec)["message"]
+    assert files_of(site.folder / "www-example-com-assets-media2") == before
+
+
+def test_deploy__file_stays_on_its_branch(site):
+    """A file that lies on another branch than its path says is adopted where it lies, and written over there; no name comes to lie on two."""
+    pictures(site)
+    one, two = merged(site, 2)
+    moved = next(iter(one))
+    for key, number in ((moved, 2),):
+        folders = [site.folder / f"www-example-com-assets-media{n}" for n in (1, number)]
+        (folders[0] / key).rename(folders[1] / key)
+    site.write("persist_assets_to_cloud = 0\n")
+    (site.webroot / "media" / moved).write_text("changed")
+    spec = f"hourly:{site.site('backup', '--period', 'hourly')['version']}"
+    site.write('persist_assets_to_cloud = 1\ndirectories_to_mount = "merge=media3"\n')
+    bucket = "www-example-com-assets-media2"
+    report = site.site("deploy", "--from", spec, "--overwrite", bucket, "--accept-loss")
+    states = {each["bucket"]: (each["state"], each["written"]) for each in report["buckets"]}
+    assert states[bucket] == ("overwritten", 1)
+    assert [states[f"www-example-com-assets-media{number}"] for number in (1, 3)] == [("adopted", 0)] * 2
+    assert merged(site, 2)[1] == two | {moved: b"changed"}
+
+
+@needs_root
+def test_deploy__branches_grow(site):
+    """A merged directory grows by new empty buckets, whose files then stay where they are; a branch that is gone is no new one."""
+    pictures(site)
+    before = merged(site, 3)
+    version = backup_without_media(site)
+    site.write('persist_assets_to_cloud = 1\ndirectories_to_mount = "merge=media5"\n')
+    report = site.site("deploy", "--from", f"daily:{version}")
+    assert [each["state"] for each in report["buckets"]] == ["adopted"] * 3 + ["created"] * 2
+    assert merged(site, 5) == [*before, {}, {}]
+    marks = [
+        json.loads((site.folder / f"www-example-com-assets-media{n}/.holdfast/branch-{n}.json").read_text())["of"]
+        for n in range(1, 6)
+    ]
+    assert marks == [5] * 5
+    site.site("detach", "--offline")
+    shutil.rmtree(site.folder / "www-example-com-assets-media4")
+    message = site.fails(4, "deploy", "--from", f"daily:{version}")["message"]
+    assert "media4 is not there" in message
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_deploy__of_new_buckets_killed(site, step):
+    """A deployment that was killed once it had made a bucket, marked or not, is completed by running it again, without a word of adopting."""
+    ready(site)
+    arguments = ("site", "deploy", "--from", "hourly", "--json")
+    assert site(*arguments, HOLDFAST_FAILPOINT=f"site.step#{step}").code == -signal.SIGKILL
+    make_leases_old(site)
+    site.site("deploy", "--from", "hourly")
+    assert media(site) == IMAGES
+
+
+@needs_root
+@pytest.mark.parametrize("step", range(1, 13))
+def test_deploy__growing_killed(site, step):
+    """Growing that was killed at any step is completed by running it again."""
+    pictures(site)
+    before = merged(site, 3)
+    version = backup_without_media(site)
+    site.write('persist_assets_to_cloud = 1\ndirectories_to_mount = "merge=media5"\n')
+    ended = site("site", "deploy", "--from", f"daily:{version}", HOLDFAST_FAILPOINT=f"site.step#{step}")
+    assert ended.code == (-signal.SIGKILL if step < 12 else 0)
+    if step < 12:
+        make_leases_old(site)
+        site.site("deploy", "--from", f"daily:{version}")
+    assert merged(site, 5) == [*before, {}, {}]
+
+
+def backup_without_media(site):
+    """A backup that omits the merged directory, of a server that has it mounted, in a mount namespace of its own."""
+    places = [site.folder / f"media{number}" for number in (1, 2, 3)] + [site.webroot / "media"]
+    for place in places:
+        place.mkdir(exist_ok=True)
+    mounts = " && ".join(f"mount -t tmpfs none '{place}'" for place in places)
+    command = [sys.executable, "-m", "holdfast.cli", "site", "backup", "--period", "daily", "--json"]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *command],
+        cwd=site.folder,
+        env=site.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["omitted"] == ["media"]
+    return told["version"]
+
+
+@pytest.mark.parametrize("text", ["merge=media2", "media"])
+def test_deploy__branches_never_shrink_over_files(site, text):
+    """Fewer branches, or none, are refused while those that would be left out hold files, and nothing is written; once they are empty it is done."""
+    spec = pictures(site)
+    before = merged(site, 3)
+    site.write(f'persist_assets_to_cloud = 1\ndirectories_to_mount = "{text}"\n')
+    message = site.fails(4, "deploy", "--from", spec)["message"]
+    assert "of which it would be no branch any more" in message
+    assert merged(site, 3) == before
+    gone = (3,) if text.startswith("merge") else (1, 2, 3)
+    for number in gone:
+        folder = site.folder / f"www-example-com-assets-media{number}"
+        for path in files_of(folder):
+            if not path.startswith(".holdfast/"):
+                (folder / path).unlink()
+    site.site("deploy", "--from", spec)
+    kept = merged(site, 2) if text.startswith("merge") else [media(site, "www-example-com-assets-media")]
+    assert {path: data for each in kept for path, data in each.items()} == files_of(site.webroot / "media")

@@ -45,6 +45,26 @@ def test_well__all_ok():
     assert states(WELL) == dict.fromkeys(CHECKS, OK)
 
 
+def test_merged__needs_mergerfs_and_all_branches():
+    """Of a merged directory mergerfs is looked for, and every branch and the directory itself must be mounted and passed over by updatedb."""
+    plan = resolve(replace(SETTINGS, directories=("merge=images2",))).plan
+    places = ("/srv/images1", "/srv/images2", "/srv/www/images")
+    well = replace(
+        WELL,
+        mergerfs="/usr/bin/mergerfs, 2.33.5",
+        updatedb='PRUNEFS="fuse.rclone fuse.mergerfs"\n',
+        mounts=dict.fromkeys(places, "mounted"),
+        abilities={},
+    )
+    assert states(well, plan) == dict.fromkeys((*CHECKS, "mergerfs"), OK)
+    missing = replace(well, mergerfs=None, mergerfs_problem="mergerfs is not installed")
+    (check,) = [each for each in examined(plan, missing) if each.name == "mergerfs"]
+    assert (check.state, "apt-get install mergerfs" in check.hint) == (ERROR, True)
+    dead = replace(well, mounts=well.mounts | {"/srv/images2": "remounting: the mounter ended"})
+    assert [each.state for each in examined(plan, dead) if each.name == "mount"] == [OK, ERROR, OK]
+    assert states(replace(well, updatedb='PRUNEFS="fuse.rclone"\n'), plan)["updatedb"] == WARNING
+
+
 @pytest.mark.parametrize(
     ("change", "name", "state", "part"),
     [
@@ -94,6 +114,15 @@ def test_site_without_buckets__is_asked_for_less():
     """A site whose media stay in the webroot needs no FUSE and no mounter."""
     plan = resolve(replace(SETTINGS, persist=False, sync_webroots=False)).plan
     assert set(states(Machine(clock=0.0), plan)) == {"clock", "quota"}
+
+
+def test_directories__of_a_whole_webroot_in_a_bucket(site):
+    """A webroot that is one mount is not walked: a hung one would hang the doctor, and its directories are not watched."""
+    from holdfast.sites.loading import load_site
+
+    plan = load_site(str(site.folder / "site.toml"), None).plan
+    assert gather(replace(plan, sync_webroots=True)).directories
+    assert gather(replace(plan, sync_webroots=True, mode="whole")).directories is None
 
 
 def test_facts__of_a_machine_in_a_folder(tmp_path, site):

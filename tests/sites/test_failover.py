@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.sites.failover import Health, choose, noted
+from holdfast.sites.failover import Health, choose, is_to_move, noted
 
 WELL, ILL = Health(ok=True, since=0.0), Health(ok=False, since=0.0)
 TIMES = {"failover_after": 60.0, "failback_after": 600.0}
@@ -38,6 +38,24 @@ def test_choose__each_case(current, health, now, place, read_only):
     """A bucket is left only after it failed for a while, for a copy that was whole; and come back to when it is well and has everything."""
     choice = choose(current, health, now, **TIMES)
     assert (choice.place, choice.read_only) == (place, read_only)
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted", "stands", "moves"),
+    [
+        (None, 1, False, False),
+        (0, 0, False, False),
+        (0, 1, True, False),
+        (0, 1, False, True),
+        (1, 0, True, True),
+        (1, 0, False, True),
+        (1, 2, True, True),
+        (1, 1, False, False),
+    ],
+)
+def test_move__each_case(shown, wanted, stands, moves):
+    """A mount of a bucket that stands is never moved, whatever is to be shown; one of a copy goes where it is to go."""
+    assert is_to_move(shown, wanted, stands=stands) is moves
 
 
 HEALTH = st.builds(

@@ -17,7 +17,7 @@ from tests.services.base import make_bucket, s3_client
 from tests.sites.test_policies import S3, allowed, of_bucket
 
 
-def documents(*stores: str, copies: tuple[str, ...] = ()) -> dict[str, Any]:
+def documents(*stores: str, copies: tuple[str, ...] = (), two_way: str = "") -> dict[str, Any]:
     """The policies of a site with these stores and copies."""
     settings = SiteSettings(
         site_url="www.example.com",
@@ -25,7 +25,7 @@ def documents(*stores: str, copies: tuple[str, ...] = ()) -> dict[str, Any]:
         application="joomla",
         persist=True,
         stores=tuple(StoreSettings(url) for url in stores),
-        copies=tuple(CopySettings(StoreSettings(url)) for url in copies),
+        copies=tuple(CopySettings(StoreSettings(url), two_way=url == two_way) for url in copies),
     )
     plan = resolve(settings).plan
     assert plan is not None
@@ -33,13 +33,24 @@ def documents(*stores: str, copies: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def test_policies__every_store_and_copy():
-    """Backups go to every store, so their rights do; copies are the replicator's alone, which reads no backup."""
+    """Backups go to every store, so their rights do; copies are the replicator's, which reads no backup; web servers read what they may show."""
     found = documents("s3://near/site", "s3://far", "file:///srv", copies=("s3://copies/site",))
     assert allowed(found["backup"], "s3:PutObject") == [f"{S3}near/site/*", f"{S3}far/*"]
     assert f"{S3}copies/site/*" in allowed(found["replicate"], "s3:DeleteObject")
     assert f"{S3}near/site/*" not in allowed(found["replicate"], "s3:GetObject")
-    read = [place for role in ("web", "deploy", "backup") for place in allowed(found[role], "s3:GetObject")]
+    read = [place for role in ("deploy", "backup") for place in allowed(found[role], "s3:GetObject")]
     assert not any("copies" in place for place in read)
+    bucket = "www-example-com-assets-images"
+    shown = [f"{S3}copies/site/{bucket}/*", f"{S3}copies/site/.holdfast/copies/{bucket}/pairs"]
+    assert [place for place in allowed(found["web"], "s3:GetObject") if "copies" in place] == shown
+    assert not any("copies" in place for place in allowed(found["web"], "s3:PutObject"))
+
+
+def test_policies__a_copy_that_goes_both_ways():
+    """Web servers may write to the copies that go both ways, and to no other."""
+    found = documents("s3://near/site", copies=("s3://copies/site", "s3://both"), two_way="s3://both")
+    changed = [place for place in allowed(found["web"], "s3:DeleteObject") if "copies" in place or "both" in place]
+    assert changed == [f"{S3}both/www-example-com-assets-images/*"]
 
 
 def test_policies__a_prefix_is_no_pattern():

@@ -15,16 +15,21 @@ import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from holdfast.errors import UnreachableError
+from holdfast.model.result import NoProgress
+from holdfast.sites.failover import Choice
+from holdfast.sites.fallback import why_copies
 from holdfast.sites.health import health, metrics
-from holdfast.sites.jobs import Job, Outcome, jobs_of
+from holdfast.sites.jobs import Context, Job, Outcome, jobs_of
 from holdfast.sites.loading import load_site
 from holdfast.sites.notices import FAILED, OK, Observation
-from holdfast.sites.places import look, shown
+from holdfast.sites.places import keep, look, shown
 from holdfast.sites.running import Runner
+from holdfast.sites.stores import Stores
 from tests.services.base import wait_until
 
 BUCKET = "www-example-com-assets-images"
@@ -84,7 +89,7 @@ def settled(runner: Runner) -> None:
 def test_jobs__of_a_site(copied, site):
     """A site has a job for each period, its copies, its mounts and its stores; one without buckets has its backups."""
     names = [f"backup {period}" for period in ("hourly", "daily", "weekly", "monthly", "bimonthly")]
-    assert list(jobs_of(plan_of(copied)[0])) == [*names, "replicate", "mounts", "status", "stores"]
+    assert list(jobs_of(plan_of(copied)[0])) == [*names, "replicate", "mounts", "status", "stores", "failover"]
     site.write(after='[run]\nbackups = ["daily"]\n')
     assert list(jobs_of(plan_of(site)[0])) == ["backup daily"]
 
@@ -269,7 +274,7 @@ def test_run__one_job(copied):
     assert [each["level"] for each in told(copied) if each["name"] == "all"] == ["ERROR"]
     assert "replicate" in copied.fails(2, "run", "--job", "replicat")["hint"]
     listed = copied.site("run", "--list")
-    assert [each["job"] for each in listed][-4:] == ["replicate", "mounts", "status", "stores"]
+    assert [each["job"] for each in listed][-5:] == ["replicate", "mounts", "status", "stores", "failover"]
 
 
 def test_run__backups(site):
@@ -328,6 +333,29 @@ def test_place__of_a_mount(copied):
     assert not shown(plan, BUCKET, folder).read_only
 
 
+def test_place__of_a_merged_directory(site):
+    """Copies of the branches of a merged directory are never said to be shown, for none is: that the store fails is told as it is."""
+    site.write(
+        'persist_assets_to_cloud = 1\ndirectories_to_mount = "merge=images2"\n',
+        after=f'[[copies]]\nurl = "{(site.folder / "elsewhere").as_uri()}"\n',
+    )
+    (site.folder / "elsewhere").mkdir()
+    for number in (1, 2):
+        (site.folder / f"{BUCKET}{number}").mkdir()
+        (site.folder / f"{BUCKET}{number}/{number}.jpg").write_bytes(b"picture")
+    assert {each["state"] for each in site.site("replicate")} == {"whole"}
+    plan, settings = plan_of(site)
+    folder = site.folder / "state"
+    shutil.move(site.folder / f"{BUCKET}2", site.folder / "away")
+    now = time.time()
+    for later in (0.0, 100.0):
+        at = now + later
+        outcome = jobs_of(plan)["stores"].work(Context(plan, settings, folder, lambda: None, lambda at=at: at))
+    assert ("store", FAILED) in {(each.kind, each.state) for each in outcome.observations}
+    assert {each.state for each in outcome.observations if each.kind == "bucket"} == {OK}
+    assert shown(plan, f"{BUCKET}2", folder).place == 0
+
+
 def test_place__asks_no_store(copied):
     """What a mount is to show is told without asking any store, whatever has become of the file that says it."""
     plan, _ = plan_of(copied)
@@ -339,3 +367,18 @@ def test_place__asks_no_store(copied):
         assert shown(plan, BUCKET, folder).why == "nothing else is known"
     assert os.listdir(folder) == ["places.json"]
     assert isinstance(Path(folder), Path)
+
+
+def test_place__copy_that_is_lost_for_good(copied):
+    """What was written to a two-way copy that is gone keeps the bucket from being mounted, until that is accepted."""
+    text = copied.folder.joinpath("site.toml").read_text()
+    copied.folder.joinpath("site.toml").write_text(text.replace("[[copies]]", "[[copies]]\ntwo_way = true"))
+    assert {each["state"] for each in copied.site("replicate")} == {"whole"}
+    plan, _ = plan_of(copied)
+    keep(plan, BUCKET, Path(plan.state), Choice(1, read_only=False, why="the bucket fails"), time.time() + 60)
+    shutil.rmtree(copied.folder / "elsewhere")
+    bucket = (copied.folder / BUCKET).as_uri()
+    place = SimpleNamespace(bucket=BUCKET, source=bucket)
+    stores = Stores(plan.stores, progress=NoProgress())
+    assert "lacks what was written to its copy" in why_copies(plan, stores, [place])
+    assert why_copies(plan, stores, [place], accept=True) is None

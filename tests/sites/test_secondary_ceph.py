@@ -10,7 +10,8 @@ import pytest
 
 from holdfast.config import load
 from holdfast.sites.buckets import open_bucket
-from holdfast.sites.replicating import Orders, Replica
+from holdfast.sites.replicated import Orders
+from holdfast.sites.replicating import Replica
 from holdfast.sites.sides import WHOLE
 from holdfast.sites.values import MaxDelete, StoreSettings
 from holdfast.transfer.engine import Engine

@@ -19,15 +19,18 @@ from holdfast.failpoint import POINTS
 from holdfast.formats.layout import SITE_MARK, copied_trash, copy_pairs_key
 from holdfast.formats.sites import BucketMark, encode_record
 from holdfast.sites.buckets import open_bucket
-from holdfast.sites.replicating import Orders, Replica
+from holdfast.sites.replicated import Orders
+from holdfast.sites.replicating import Replica
 from holdfast.sites.sides import WHOLE
 from holdfast.sites.values import MaxDelete, StoreSettings
+from holdfast.store.base import OVERWRITE
+from holdfast.store.memory import MemoryStore
 from holdfast.transfer.engine import Engine
 from tests.fakes import Fault, FaultyStore, Script
 from tests.sites.conftest import files_of
 
 if TYPE_CHECKING:
-    from holdfast.store.base import Object, ObjectInfo
+    from holdfast.store.base import Object, ObjectInfo, PutMode, ReadableBuffer
 
 BUCKET = "www-example-com-assets-images"
 LOOSE = Orders(limit=MaxDelete(100.0, 1000))
@@ -207,6 +210,41 @@ def test_too_many_deletions__are_withheld_until_allowed(sides):
     done = sides.run(Orders(allow_deletes=True))
     assert (done.state, done.removed) == ("whole", 60)
     assert len(sides.trash()) == 60
+
+
+class _Answered(MemoryStore):
+    """A bucket into which somebody uploads just after we wrote there."""
+
+    def put(self, key: str, data: ReadableBuffer, mode: PutMode = OVERWRITE) -> ObjectInfo:
+        """As it is; and then once more, by another."""
+        ours = super().put(key, data, mode)
+        if key == "lost.jpg":
+            super().put(key, b"uploaded just now")
+        return ours
+
+
+def test_upload__just_after_what_was_brought_back(sides):
+    """What somebody uploads just after we wrote under that key is not taken for a damaged write of ours, and stays."""
+    first = _Answered("first")
+    first.put("other.jpg", b"other")
+    sides.write(sides.copy, "lost.jpg", b"lost")
+    done = sides.run(first=first)
+    assert (done.state, done.moving, done.failed) == ("partly", 1, ())
+    assert first.get("lost.jpg").data == b"uploaded just now"
+
+
+def test_deletions__are_undone(sides):
+    """What was deleted in a bucket since the last copy comes back from it with --undo-deletes, however much it is."""
+    for n in range(60):
+        sides.write(sides.first, f"many/{n}", b"%d" % n)
+    sides.run()
+    before = sides.media(sides.first)
+    shutil.rmtree(sides.first / "many")
+    sides.write(sides.first, "new", b"new")
+    done = sides.run(Orders(undo_deletes=True))
+    assert (done.state, done.brought, done.removed, done.sent) == ("whole", 60, 0, 1)
+    assert sides.media(sides.first) == before | {"new": b"new"}
+    assert sides.run().state == "whole"
 
 
 def test_dry_run__changes_nothing(sides):
@@ -427,6 +465,8 @@ def test_replicate__stops_with_the_conflict_code(copied):
     ended = copied("site", "replicate")
     assert ended.code == 4
     assert "--allow-deletes" in ended.out
+    assert "--undo-deletes" in ended.out
+    assert copied.fails(2, "replicate", "--undo-deletes", "--allow-deletes")["kind"] == "usage"
     assert copied.site("replicate", "--allow-deletes")[0]["removed"] == 60
 
 

@@ -70,7 +70,7 @@ def _deleted(known: int, gone: int, **options) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("known", "gone", "withheld"), [(100, 50, 0), (100, 51, 51), (2000, 100, 0), (2000, 101, 101), (10, 9, 0)]
+    ("known", "gone", "withheld"), [(200, 50, 0), (200, 51, 51), (2000, 100, 0), (2000, 101, 101), (100, 50, 0)]
 )
 def test_guard__more_than_the_share_and_the_count(known, gone, withheld):
     """Deletions are withheld where they are more than max_delete says, both in per cent and in number."""
@@ -78,6 +78,23 @@ def test_guard__more_than_the_share_and_the_count(known, gone, withheld):
     assert len(plan.withheld) == withheld
     assert bool(plan.reasons) == bool(withheld)
     assert len(_deleted(known, gone, allow_deletes=True).withheld) == 0
+
+
+@pytest.mark.parametrize(
+    ("known", "gone", "limit", "withheld"),
+    [
+        (50, 49, MaxDelete(), 49),
+        (50, 26, MaxDelete(), 26),
+        (50, 25, MaxDelete(), 0),
+        (7, 6, MaxDelete(), 6),
+        (6, 5, MaxDelete(), 0),
+        (50, 49, MaxDelete(objects=1000), 49),
+        (50, 49, MaxDelete(percent=99.0), 0),
+    ],
+)
+def test_guard__most_of_a_small_bucket(known, gone, limit, withheld):
+    """Deletions of more than half of a bucket, and of more than five objects, are withheld however few, unless a greater share was allowed."""
+    assert len(_deleted(known, gone, limit=limit).withheld) == withheld
 
 
 def test_guard__an_empty_source():

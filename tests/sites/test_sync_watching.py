@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from holdfast.sites.hints import Hints
 from holdfast.sites.watching import INTERVAL, Rhythm
 from tests.sites.servers import Server, servers_in
 
@@ -122,6 +123,22 @@ def test_watch__a_store_that_is_away_is_waited_for(tmp_path: Path):
         (tmp_path / "away").rename(tmp_path / "store")
         eventually(lambda: has(two, "index.php", "meanwhile"))
     assert (one.folder / "errors").read_text().count("it is tried again") == 1
+
+
+def test_hints__begin_when_the_kernel_watches(tmp_path: Path):
+    """That folders are watched from now on is a hint, for nobody tells what was written since they were looked at; then there is none until something changes."""
+    (tmp_path / "new").mkdir()
+    hints = Hints(str(tmp_path))
+    try:
+        for folders in ([""], ["", "new"]):
+            hints.watch(folders)
+            assert hints.wait(PATIENCE)
+            hints.watch(folders)
+            assert not hints.wait(2.5)
+        (tmp_path / "new/file").write_text("new")
+        assert hints.wait(PATIENCE)
+    finally:
+        hints.close()
 
 
 def test_rhythm__is_as_documented():

@@ -1,16 +1,18 @@
-"""The seed's workflow, line by line, on real parts: nginx, three web servers, Ceph's gateway, rclone. Short unless HOLDFAST_TEST_IMAGES says 2000."""
+"""The seed's workflow, line by line, on real parts: nginx, three web servers, Ceph's gateway, rclone and s3fs. Short unless HOLDFAST_TEST_IMAGES says 2000."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -70,10 +72,10 @@ def nginx(folder: Path, servers: list[WebServer]) -> Iterator[list[int]]:
         yield ports
 
 
-def answer(port: int, path: str) -> tuple[int, bytes] | None:
-    """What a visitor gets: the status and the bytes; None where nobody listens."""
+def answer(port: int, path: str, seconds: float = ANSWERED) -> tuple[int, bytes] | None:
+    """What a visitor gets within so many seconds: the status and the bytes; None where nobody listens."""
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=ANSWERED) as found:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=seconds) as found:
             return found.status, found.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -109,7 +111,7 @@ def walk(fleet: Fleet, folder: Path) -> None:
     """The workflow."""
     one = fleet.server("web1", persist=0)
     images = lay_images(one)
-    two, three = fleet.server("web2", empty=True), fleet.server("web3", empty=True)
+    two, three = fleet.server("web2", empty=True), fleet.server("web3", empty=True, mounter="s3fs")
     servers = [one, two, three]
     for server in servers:
         for place in (server.folder, server.webroot):
@@ -139,8 +141,9 @@ def walk(fleet: Fleet, folder: Path) -> None:
         later = one.site("backup", "--period", "hourly")["version"]
         assert later != version
         assert not [path for path in stored(one, f"{name}:{later}") if path.startswith("images")]
-        # a mounter is lost: nobody who visits hangs, and it comes back
+        # a mounter is lost, of either kind: nobody who visits hangs, and it comes back
         lose_a_mounter(two, ports[1], images)
+        lose_a_mounter(three, ports[2], images)
         # the disk is given back, and the way back is open
         assert one.site("purge")["copies"][0]["removed"] >= len(images)
         for server in servers:
@@ -148,6 +151,78 @@ def walk(fleet: Fleet, folder: Path) -> None:
             assert server.mounted() == []
         assert fleet.build.site("detach", "--offline")["state"] == "offline"
         assert {**images, "upload.jpg": b"an upload"}.items() <= fleet.media().items()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can lay a directory over a mount")
+def test_walk__whole_webroot(ceph, open_folder):
+    """The workflow once more with WHOLE-WEBROOT and rclone: pages, images and uploads are all servers', configuration, logs and tmp each one's own."""
+    require_fuse()
+    fleet = Fleet(ceph, open_folder, user="www-data")
+    try:
+        walk_whole(fleet, open_folder)
+    finally:
+        fleet.end()
+
+
+def walk_whole(fleet: Fleet, folder: Path) -> None:
+    """The workflow with the whole webroot in one bucket."""
+    whole = 'directories_to_mount = "WHOLE-WEBROOT"'
+    one = fleet.server("web1", persist=0)
+    images = lay_images(one)
+    two, three = fleet.server("web2", empty=True, text=whole), fleet.server("web3", empty=True, text=whole)
+    servers = [one, two, three]
+    for server in servers:
+        (server.webroot / "configuration.php").write_text(f"<?php $log = 'of {server.folder.name}';")
+        for place in (server.folder, server.webroot):
+            place.chmod(0o755)
+        subprocess.run(["chown", "-R", "www-data", server.webroot], check=True)
+    with nginx(folder / "nginx", servers) as ports:
+        # a backup of the running site, which goes offline, and is deployed into one bucket
+        version = one.site("backup", "--period", "hourly")["version"]
+        for server in (one, fleet.build):
+            fleet.settings(server, 1, text=whole)
+        fleet.build.site("deploy", "--from", f"hourly:{version}")
+        there = fleet.media("webroot")
+        assert {f"images/{path}" for path in images} | {"index.php"} <= set(there)
+        assert not [path for path in there if path.startswith(("logs", "tmp", "configuration"))]
+        # each web server mounts it in the place of its webroot
+        names = folder / "servers.txt"
+        names.write_text("web1\nweb2\nweb3\n")
+        for server in servers:
+            server.site("attach", "--node", server.folder.name)
+        assert fleet.build.site("status", "--wait", "--nodes", str(names))["ok"]
+        check(ports, images)
+        # an upload by the application on one is visible on the others, and so is a page
+        as_web_user(f"echo -n 'an upload' > {one.webroot}/images/upload.jpg; echo -n page > {one.webroot}/new.html")
+        wait_for(ports, "images/upload.jpg", b"an upload")
+        wait_for(ports, "new.html", b"page")
+        # configuration and logs are each server's own, written by the application
+        for server, port in zip(servers, ports, strict=True):
+            as_web_user(f"echo -n 'log of {server.folder.name}' > {server.webroot}/logs/own.log")
+            assert answer(port, "configuration.php") == (200, f"<?php $log = 'of {server.folder.name}';".encode())
+        for server, port in zip(servers, ports, strict=True):
+            assert answer(port, "logs/own.log") == (200, f"log of {server.folder.name}".encode())
+        # nothing is left to back up; a copy of the bucket is what there is
+        assert "replicate" in one.fails(2, "backup", "--period", "hourly")["hint"]
+        # a mounter is lost: nobody who visits hangs, nothing else is served, and it comes back with what is local
+        lose_a_mounter(two, ports[1], images)
+        assert answer(ports[1], "logs/own.log") == (200, b"log of web2")
+        # and back
+        for server in servers:
+            server.site("detach")
+            assert server.mounted() == []
+            assert (server.webroot / "configuration.php").read_text() == f"<?php $log = 'of {server.folder.name}';"
+            assert (server.webroot / "logs/own.log").read_text() == f"log of {server.folder.name}"
+        assert fleet.build.site("detach", "--offline")["state"] == "offline"
+        expected = {f"images/{path}": data for path, data in images.items()}
+        there = fleet.media("webroot")
+        assert {**expected, "images/upload.jpg": b"an upload", "new.html": b"page"}.items() <= there.items()
+        assert not [path for path in there if path.startswith(("logs", "tmp", "configuration"))]
+
+
+def as_web_user(script: str) -> None:
+    """Have the application do something."""
+    subprocess.run(["setpriv", "--reuid=www-data", "--clear-groups", "sh", "-ec", script], check=True)
 
 
 def stored(server: WebServer, spec: str) -> list[str]:
@@ -178,19 +253,27 @@ def wait_for(ports: list[int], path: str, data: bytes) -> None:
     assert time.monotonic() - began < SEEN
 
 
-def lose_a_mounter(server: WebServer, port: int, images: dict[str, bytes]) -> None:
-    """Kill it; requests are answered, if by errors, until it is back."""
+def mount_of(server: WebServer) -> dict[str, Any]:
+    """What is known of its one mount."""
     (mount,) = server.ok("mounts", "--json").json
-    os.kill(mount["worker_pid"], 9)
+    return dict(mount)
+
+
+def lose_a_mounter(
+    server: WebServer, port: int, images: dict[str, bytes], number: signal.Signals = signal.SIGKILL
+) -> None:
+    """Kill it, or stop it; requests are answered, if by errors, until it is back."""
+    wait_until(lambda: mount_of(server)["state"] == "mounted", 60, "the mount to have a mounter")
+    mount = mount_of(server)
+    os.kill(mount["worker_pid"], number)
     path, data = next(iter(images.items()))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         began = time.monotonic()
         found = answer(port, f"images/{path}")
         assert found is not None
         assert time.monotonic() - began < ANSWERED
-        if found == (200, data):
+        if found == (200, data) and mount_of(server)["restarts"] > mount["restarts"]:
             break
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    wait_until(lambda: server.ok("mounts", "--json").json[0]["restarts"] >= 1, 20, "the mount to be made again")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.options import Session, command, dry_run
-from holdfast.cli.output import human_size, plain, print_json, print_lines
+from holdfast.cli.output import human_size, human_time, plain, print_json, print_lines
 from holdfast.cli.sites import opened, site_options
-from holdfast.errors import UsageError
+from holdfast.errors import KINDS, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeVar
 
-    from holdfast.sites.attach import AttachReport
+    from holdfast.sites.attached import AttachReport
     from holdfast.sites.purging import PurgeReport
     from holdfast.sites.standing import SiteStatus
 
@@ -39,7 +39,11 @@ def _node_option(function: _Function) -> _Function:
     "--from", "spec", metavar="PERIOD[:VERSION]", help="The backup that an empty webroot is filled from, without media."
 )
 @click.option("--at", metavar="MOMENT", help="The newest backup made by then.")
-@click.option("--accept-changes", is_flag=True, help="Take buckets that lost what was deployed.")
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Take buckets that lost what was deployed, or lack what was written to a copy.",
+)
 @_node_option
 def attach_command(
     session: Session,
@@ -50,12 +54,15 @@ def attach_command(
     at: str | None,
     accept_changes: bool,
     node: str | None,
-) -> None:
+) -> int:
     """Mount this web server's media from their buckets.
 
     Each bucket is compared with what was deployed before anything is touched. What lies in a directory goes aside, hidden files too, to a
     folder beside the webroot; the bucket is mounted there, supervised, and read through the mount. Where that fails the directory is as
-    it was. Nothing is deleted; asset site purge does that. An attach that was killed is completed by running it again.
+    it was. Nothing is deleted; asset site purge does that. An attach that was killed is completed by running it again. Over a whole webroot
+    the configuration file, logs, tmp and cache stay this server's own: they move beside the webroot, and are seen in their places.
+    Where the buckets' store does not answer, copies that were whole are mounted instead, read-only unless web servers may write to them;
+    that is told, and the exit code is 7. asset site run goes back to the buckets.
 
     Examples:
       asset site attach
@@ -79,6 +86,7 @@ def attach_command(
         print_json(report)
     else:
         print_lines(_attached(report))
+    return 0 if report.why is None else KINDS["unreachable"][0]
 
 
 def _attached(report: AttachReport) -> Iterator[str]:
@@ -87,9 +95,28 @@ def _attached(report: AttachReport) -> Iterator[str]:
     for each in report.directories:
         differs = f", {each.missing} missing, {each.changed} changed" if each.missing or each.changed else ""
         yield f"{each.state:12} {each.place}  from {each.bucket}: {each.objects} objects{differs}"
+        if each.store is not None and report.why is not None:
+            yield f"{'':12} shows {each.store}{_how_old(each.lag, read_only=each.read_only)}"
         if each.held:
             yield f"{'':12} what was there lies in {each.held}"
+        yield from _doubled(each.doubled)
+        if each.local:
+            yield f"{'':12} of this machine alone: {', '.join(each.local)}"
+    if report.why is not None:
+        yield f"copies are mounted, and not the buckets: {report.why}; asset site run goes back to these"
     yield f"{report.node} serves {report.site}, in {report.seconds:.1f} s"
+
+
+def _how_old(lag: float | None, *, read_only: bool) -> str:
+    """What is to be known of a copy that is shown."""
+    old = "" if lag is None else f", equal to its bucket {human_time(lag)} ago"
+    return f"{', read-only' if read_only else ''}{old}"
+
+
+def _doubled(names: Sequence[str]) -> Iterator[str]:
+    """Names on two branches are somebody's to settle: which of the two is right nobody else can tell."""
+    if names:
+        yield f"{'':12} {len(names)} names lie on two branches, and the first is shown: {', '.join(names[:3])}"
 
 
 @command("detach")
@@ -118,8 +145,8 @@ def detach_command(
       asset site detach --offline
       asset site detach --offline --gone web3
     """
-    from holdfast.sites.attach import detach
     from holdfast.sites.deploy import take_offline
+    from holdfast.sites.detach import detach
     from holdfast.sites.nodes import node_name
 
     if gone and not offline:
@@ -146,6 +173,8 @@ def _detached(report: AttachReport) -> Iterator[str]:
         yield f"{each.state:12} {each.place}"
         if each.held:
             yield f"{'':12} a copy from before lies in {each.held}"
+        if each.local:
+            yield f"{'':12} back in the webroot: {', '.join(each.local)}"
     yield f"{report.node} no longer serves media of {report.site} from buckets"
 
 
@@ -240,8 +269,13 @@ def _standing(report: SiteStatus) -> Iterator[str]:
         yield f"{each.state:12} {each.place}  {each.bucket}: {size}"
         if each.why:
             yield f"{'':12} {each.why}"
+        if each.store:
+            yield f"{'':12} shows {each.store}{_how_old(each.lag, read_only=each.read_only)}"
         if each.held:
             yield f"{'':12} {human_size(each.held_bytes)} lie aside in {', '.join(each.held)}"
+        yield from _doubled(each.doubled)
+        if each.local:
+            yield f"{'':12} of this machine alone: {', '.join(each.local)}"
     if report.quota:
         share = 100 * report.bytes / report.quota
         yield f"{human_size(report.bytes)} of {human_size(report.quota)} used, {share:.0f} %"

@@ -23,6 +23,7 @@ __all__ = [
     "complete_mounted",
     "complete_mounter",
     "complete_name",
+    "complete_path",
     "complete_spec",
     "completion_command",
 ]
@@ -96,6 +97,11 @@ def complete_spec(context: click.Context, parameter: click.Parameter, incomplete
 def complete_directory(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     """Directories, as the shell finds them itself: one that may be a hung mount is not looked at here."""
     return [CompletionItem(incomplete, type="dir")]
+
+
+def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Files and directories, as the shell finds them itself."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def complete_mounted(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001

@@ -51,6 +51,8 @@ def _text(name: str, value: object) -> str:
         return human_size(value)
     if isinstance(value, dict):
         return ", ".join(f"{url} at {path}" for url, path in value.items())
+    if isinstance(value, tuple):  # folders, as they are set
+        return os.pathsep.join(map(str, value))
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.completion import complete_spec
-from holdfast.cli.mounted import writable_at
+from holdfast.cli.completion import complete_directory, complete_spec
+from holdfast.cli.mounted import touchable, writable_at
 from holdfast.cli.options import Session, command
 from holdfast.cli.output import human_size, print_json, print_lines, print_table
 from holdfast.errors import UsageError
@@ -102,7 +102,7 @@ def diff_command(session: Session, one: str, other: str, *, exit_code: bool) -> 
       asset diff nlp/bert:1.3 nlp/bert:1.4
       asset diff nlp/bert ./model --exit-code
     """
-    second = _path_or_spec(other)
+    second = _path_or_spec(touchable(other))
     if isinstance(second, Path) and (edits := writable_at(session, str(second))) is not None:
         from holdfast.mount.editing import diff_with
 
@@ -111,7 +111,7 @@ def diff_command(session: Session, one: str, other: str, *, exit_code: bool) -> 
 
 
 @command("status")
-@click.argument("directory", metavar="DIR", type=click.Path())
+@click.argument("directory", metavar="DIR", shell_complete=complete_directory)
 @click.option("--exit-code", is_flag=True, help="Exit 1 where something differs.")
 def status_command(session: Session, directory: str, *, exit_code: bool) -> int:
     """Show what was changed in a fetched version since it was fetched, or in a writable mount.
@@ -122,7 +122,7 @@ def status_command(session: Session, directory: str, *, exit_code: bool) -> int:
     Examples:
       asset status "$(asset fetch nlp/bert:1)"
     """
-    edits = writable_at(session, directory)
+    edits = writable_at(session, touchable(directory))
     if edits is None:
         return _told(session, session.repository.status(directory), exit_code=exit_code)
     from holdfast.mount.editing import status_of

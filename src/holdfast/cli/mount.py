@@ -154,22 +154,24 @@ def mounts_command(session: Session) -> None:
     """List what this user has mounted, and how it is.
 
     Mounts are found again after a reboot or a crash, as dead ones, until they are mounted again or unmounted. No mount is touched.
-    HEALTH says what is wrong, RESTARTS how often what serves it was replaced. What happened is in events.log, in the mount's folder below
+    HEALTH says what is wrong, and what was written to a live bucket and is not in it yet; RESTARTS how often what serves it was replaced. What happened is in events.log, in the mount's folder below
     ~/.local/state/holdfast/mounts.
 
     Examples:
       asset mounts
       asset mounts --json
     """
+    from holdfast.mount.unmounting import told
     from holdfast.mount.writable import shown
 
     records = [shown(record) for record in _registry(session).records()]
     if session.json:
-        print_json([record.value() for record in records])
+        print_json([record.value() | _unsent(record) for record in records])
         return
     rows = []
     for record in records:
-        state = record.state
+        state, left = record.state, _unsent(record).get("unsent")
+        waits = [f"not sent yet: {told(left)}"] if left else []
         since = human_time(max(0.0, time.time() - state.since))
         rows.append(
             (
@@ -179,11 +181,19 @@ def mounts_command(session: Session) -> None:
                 state.state,
                 since,
                 str(state.restarts),
-                state.health,
+                "; ".join([*([state.health] if state.health else []), *waits]),
             )
         )
     if rows:
         print_table(("DIR", "SOURCE", "KIND", "STATE", "SINCE", "RESTARTS", "HEALTH"), rows, right=(4, 5))
+
+
+def _unsent(record: Record) -> dict[str, list[str]]:
+    """What a live bucket's mounter has not sent, by its own notes beside its cache."""
+    from holdfast.mount.live.plan import waiting
+    from holdfast.mount.live.templates import MOUNTERS
+
+    return {"unsent": waiting(record)} if record.settings.kind in MOUNTERS else {}
 
 
 @command("unmount")
@@ -206,7 +216,7 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
     registry = _registry(session)
     if everything == (directory is not None):
         raise UsageError("one directory, or --all", subject="DIR")
-    chosen = registry.records() if everything else [_record(registry, str(directory))]
+    chosen = _unions_first(registry.records()) if everything else [_record(registry, str(directory))]
     failures: list[HoldfastError] = []
     gone: list[str] = []
     discarded: dict[str, object] = {}
@@ -230,13 +240,23 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
         raise failures[0]
 
 
+def _unions_first(records: list[Record]) -> list[Record]:
+    """A union is taken away before its branches."""
+    from holdfast.mount.live.union import UNION
+
+    return sorted(records, key=lambda record: record.settings.kind != UNION)
+
+
 def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool, discard: bool) -> Changes | None:
     """Unmount one; the changes that were thrown away, if any."""
     from holdfast.mount import unmounting, writable
+    from holdfast.mount.live.mounting import refuse_branch
 
     say = session.progress.warn
     if writable.is_writable(record):
         return writable.unmount(registry, record, wait=wait, discard=discard, say=say)
+    if not discard:
+        refuse_branch(registry, record)
     unmounting.unmount(registry, record, _ways(record), wait=wait, discard=discard, say=say)
     return None
 
@@ -244,10 +264,9 @@ def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool
 def _ways(record: Record) -> Ways:
     """How a mount of this kind is unmounted."""
     from holdfast.mount import daemon
-    from holdfast.mount.live.mounting import WAYS
-    from holdfast.mount.live.templates import MOUNTERS
+    from holdfast.mount.live.mounting import KINDS, WAYS
 
-    if record.settings.kind in MOUNTERS:
+    if record.settings.kind in KINDS:
         return WAYS
     if record.settings.kind == daemon.VERSION:
         return daemon.WAYS

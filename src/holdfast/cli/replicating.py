@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holdfast.sites.copies import Copies, Kept
-    from holdfast.sites.replicating import Replicated
+    from holdfast.sites.replicated import Replicated
 
 __all__ = ["replicate_command"]
 
@@ -25,6 +25,7 @@ __all__ = ["replicate_command"]
 @site_options
 @click.option("--status", is_flag=True, help="Say how the copies are, and copy nothing.")
 @click.option("--allow-deletes", is_flag=True, help="Believe the deletions that max_delete withheld.")
+@click.option("--undo-deletes", is_flag=True, help="Bring back what was deleted in the buckets since the last copy.")
 @click.option("--deleted", is_flag=True, help="List what the copies put aside.")
 @click.option("--restore", metavar="KEY", help="Put the newest that was put aside of KEY back into its bucket.")
 @dry_run
@@ -35,24 +36,33 @@ def replicate_command(
     template: str | None,
     status: bool,
     allow_deletes: bool,
+    undo_deletes: bool,
     deleted: bool,
     restore: str | None,
     dry_run: bool,
 ) -> int:
     """Bring the copies of the buckets of media up to date.
 
-    New in either is brought to the other. What is deleted or overwritten is first put aside in the copy, for keep_deleted.
+    New in either is brought to the other. What is deleted or overwritten is first put aside in the copy, for keep_deleted. More deletions
+    at once than max_delete are withheld, and the command ends with 4: --allow-deletes carries them out, --undo-deletes brings the objects
+    back into their buckets.
 
     Examples:
       asset site replicate
       asset site replicate --status --json
+      asset site replicate --undo-deletes
+      asset site replicate --deleted
       asset site replicate --restore 2026/01/photo.jpg
     """
     from holdfast.sites.copies import Copies, orders_of
     from holdfast.sites.loading import load_site
     from holdfast.transfer.engine import Engine
 
-    if sum((status, deleted, restore is not None, allow_deletes or dry_run)) > 1:
+    if allow_deletes and undo_deletes:
+        raise UsageError(
+            "--allow-deletes and --undo-deletes are opposites", subject="replicate", hint="give one of them"
+        )
+    if sum((status, deleted, restore is not None, allow_deletes or undo_deletes or dry_run)) > 1:
         raise UsageError(
             "--status, --deleted and --restore copy nothing, and go with no other option", subject="replicate"
         )
@@ -63,9 +73,8 @@ def replicate_command(
         return 0
     if restore is not None:
         return _restore(session, copies, restore)
-    done = (
-        copies.status() if status else copies.replicate(orders_of(plan, allow_deletes=allow_deletes, dry_run=dry_run))
-    )
+    orders = orders_of(plan, allow_deletes=allow_deletes, undo_deletes=undo_deletes, dry_run=dry_run)
+    done = copies.status() if status else copies.replicate(orders)
     if session.json:
         print_json(done)
     else:
@@ -113,7 +122,8 @@ def _lines(done: Replicated) -> Iterator[str]:
     yield from (f"  {reason}" for reason in done.reasons)
     yield from (f"  {each.key}: {each.message}" for each in done.failed)
     if done.withheld:
-        yield "  asset site replicate --allow-deletes believes the deletions, except those of an empty store"
+        yield "  asset site replicate --undo-deletes brings the objects back"
+        yield "  asset site replicate --allow-deletes deletes them in the copy, too, unless a store shows no object at all"
 
 
 def _code(done: list[Replicated]) -> int:

@@ -44,11 +44,17 @@ def site_command(context: click.Context) -> None:
     """A website's webroot: its backups, and its media in buckets.
 
     What belongs to a site stands in its site.toml (asset site init writes one). Media directories can live in buckets that are
-    mounted in place on every web server; the webroot itself is kept in backups, and can be kept alike between servers.
+    mounted in place on every web server; the webroot itself is kept in backups, and can be kept alike between servers. The examples are
+    in the order in which a site is set up; docs/operating.md goes through it step by step, and says what to type when something fails.
 
     Examples:
       asset site init --site-url www.example.com --store s3://example-holdfast/site
       asset site check
+      asset site backup --period hourly
+      asset site deploy --from hourly
+      asset site attach
+      asset site status
+      asset site run
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

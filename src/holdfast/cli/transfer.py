@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from holdfast.cli.completion import complete_name, complete_spec
-from holdfast.cli.mounted import writable_at
+from holdfast.cli.completion import complete_name, complete_path, complete_spec
+from holdfast.cli.mounted import touchable, writable_at
 from holdfast.cli.options import Session, command, dry_run, labels
 from holdfast.cli.output import error_value, human_size, plain, print_error, print_json, print_lines
 from holdfast.errors import HoldfastError, UsageError
@@ -52,7 +52,7 @@ def _push_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @command("push", transfers=True)
-@click.argument("path", type=click.Path())
+@click.argument("path", shell_complete=complete_path)
 @click.argument("name", required=False, metavar="[NAME[:MAJOR]]", shell_complete=complete_name)
 @_push_options
 @dry_run
@@ -69,7 +69,7 @@ def push_command(session: Session, path: str, name: str | None, label: tuple[str
       asset push weights.bin nlp/weights --new --label team=nlp
       asset push ./model nlp/bert --exclude '*.tmp' --dry-run
     """
-    if not os.path.lexists(path):
+    if not os.path.lexists(touchable(path)):
         raise UsageError(f"no file or directory {path!r}", subject=path, hint="PATH comes first, then NAME")
     options: PushOptions = {**given, "labels": labels(label)}  # type: ignore[typeddict-item]
     pushed = _push_mounted(session, path, options) if name is None else None

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import local_errors
 from holdfast.errors import BusyError, ConflictError, UnsupportedError, UsageError
-from holdfast.formats.layout import SITE_MARK
+from holdfast.formats.layout import SITE_MARK, branch_mark
 from holdfast.mount import live
 from holdfast.mount.table import mounted_at
 from holdfast.sites.attaching import MOUNTED, Spot, spot_of
 from holdfast.sites.buckets import bucket_settings, settings_of
+from holdfast.sites.localparts import local_paths
 from holdfast.sites.probing import Probe
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from holdfast.sites.plan import MountPlan, Plan
     from holdfast.sites.values import SiteSettings
 
-__all__ = ["Place", "in_turn", "places_of", "states"]
+__all__ = ["AttachReport", "AttachedReport", "Place", "in_turn", "places_of", "same_deployment", "states"]
 
 #: Seconds within which a mount must answer a read.
 DEADLINE: Final = 10.0
@@ -38,13 +39,36 @@ DEADLINE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A directory of the plan on this machine, the one bucket behind it, and the settings with which that is mounted."""
+    """A directory of the plan on this machine, the bucket behind it, and the settings with which that is mounted.
+
+    Of a merged directory ``bucket`` and ``source`` are those of all ``branches``, joined; each of them is a place, too: the ``number`` of the
+    branch, counted from 1, and the directory ``above`` at which it is united with the others.
+    ``local`` are paths below it that stay on this machine, which a whole webroot has.
+    """
 
     mount: MountPlan
     spot: Spot
     bucket: str
     source: str
     settings: Settings
+    local: tuple[str, ...] = ()
+    branches: tuple[Place, ...] = ()
+    number: int = 0
+    above: str = ""
+
+    @property
+    def parts(self) -> tuple[Place, ...]:
+        """What one bucket each is behind: the branches, or the place itself."""
+        return self.branches or (self,)
+
+    @property
+    def marks(self) -> dict[str, dict[str, object]]:
+        """The marks that are read through what is mounted there, each with some values that it must have, but for the site."""
+        count = len(self.mount.buckets)
+        marks: dict[str, dict[str, object]] = {
+            branch_mark(part.number): {"branch": part.number, "of": count} for part in self.parts if part.number
+        }
+        return {SITE_MARK: {}, **marks}
 
     @property
     def directory(self) -> str:
@@ -65,12 +89,54 @@ class Place:
         return record.state.state in ("mounting", "mounted", "remounting")
 
 
+@dataclass(frozen=True, slots=True)
+class AttachedReport:
+    """One directory: ``mounted`` now, or before; how its bucket compared with what was deployed; what lay there is ``held``.
+
+    Where a copy is shown and not the bucket, ``store`` is its URL, ``read_only`` whether nothing may be written there, and ``lag`` the
+    seconds since it was equal to the bucket.
+    ``doubled`` are names that two branches of a merged directory have, the first few: the first branch's is shown.
+    ``local`` lies over the mount on this machine alone, or came back to its place.
+    """
+
+    directory: str
+    place: str
+    bucket: str
+    state: str
+    objects: int = 0
+    missing: int = 0
+    changed: int = 0
+    added: int = 0
+    held: str | None = None
+    store: str | None = None
+    read_only: bool = False
+    lag: float | None = None
+    doubled: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttachReport:
+    """What was attached, or detached; ``restored`` is the backup that an empty webroot was filled from.
+
+    ``why`` tells why copies are mounted instead of the buckets; None where the buckets are.
+    """
+
+    site: str
+    node: str
+    deployment: str
+    directories: tuple[AttachedReport, ...]
+    restored: str | None = None
+    seconds: float = 0.0
+    why: str | None = None
+
+
 def places_of(plan: Plan, settings: SiteSettings) -> list[Place]:
     """The directories of the plan.
 
     Raises:
         UsageError: there is none; the webroot's own path has a link in it; a bucket is none that can be mounted.
-        UnsupportedError: one is merged of several buckets.
+        UnsupportedError: something of a whole webroot stays local, and the caller is not root.
     """
     if not plan.mounts:
         raise UsageError(
@@ -82,62 +148,96 @@ def places_of(plan: Plan, settings: SiteSettings) -> list[Place]:
 
 
 def _place(plan: Plan, settings: SiteSettings, mount: MountPlan) -> Place:
-    if mount.branches:
+    local = local_paths(plan) if mount.is_whole else ()
+    if local and os.geteuid() != 0:
         raise UnsupportedError(
-            f"{mount.directory} is merged of {len(mount.buckets)} buckets, which this release fills and does not mount",
-            subject=mount.directory,
-            hint="list the directory without merge=",
-        )
-    if mount.is_whole and (plan.local or plan.config_file):
-        kept = ", ".join((*plan.local, *([plan.config_file] if plan.config_file else [])))
-        raise UnsupportedError(
-            f"{kept} must stay on each machine, which this release cannot do below a webroot that is mounted whole",
+            f"{', '.join(local)} must stay on each machine, which takes root below a webroot that is mounted whole",
             subject="WHOLE-WEBROOT",
-            hint='list directories instead, or set application = "none" for a site without such',
+            hint="run it as root, or list directories instead",
         )
     spot = spot_of(mount, plan.webroot, settings.absolute_roots)
+    _refuse_linked(spot)
+    branches = tuple(_branch(plan, mount, number, place, spot) for number, place in enumerate(mount.branches, 1))
+    source, opened = _source(plan, mount.buckets[0])
+    if branches:
+        source = "+".join(branch.source for branch in branches)
+    return Place(mount, spot, ", ".join(mount.buckets), source, opened, local, branches)
+
+
+def _branch(plan: Plan, mount: MountPlan, number: int, place: str, union: Spot) -> Place:
+    """A branch of a merged directory, which lies beside the webroot, where nobody serves it."""
+    above, _, name = place.rpartition("/")
+    spot = Spot(above or "/", name, union.held)
+    _refuse_linked(spot)
+    bucket = mount.buckets[number - 1]
+    return Place(mount, spot, bucket, *_source(plan, bucket), number=number, above=union.place)
+
+
+def _refuse_linked(spot: Spot) -> None:
     if os.path.realpath(spot.root) != spot.root:
         raise UsageError(
             f"{spot.root} leads to {os.path.realpath(spot.root)}: a link in it could be turned elsewhere",
             subject=spot.root,
             hint="write the path without links in the settings",
         )
-    bucket = bucket_settings(plan.stores[0], mount.buckets[0])
+
+
+def _source(plan: Plan, name: str) -> tuple[str, Settings]:
+    """What is mounted for a bucket, and the settings with which."""
+    bucket = bucket_settings(plan.stores[0], name)
     if not bucket.url.startswith("s3:"):
         raise UsageError(
             f"{bucket.url} cannot be mounted: mounters know buckets on S3", subject=bucket.url, hint="a store on S3"
         )
-    return Place(mount, spot, mount.buckets[0], bucket.url.rstrip("/"), settings_of(bucket))
+    return bucket.url.rstrip("/"), settings_of(bucket)
 
 
 def states(places: Sequence[Place], site: str) -> dict[str, str]:
     """Of each directory MOUNTED, or why it is not; all are asked at once, and none is waited for longer than a moment."""
     asked = {place.directory: _asked(place) for place in places}
     return {
-        directory: _judged(each.result(DEADLINE), site) if isinstance(each, Probe) else each
-        for directory, each in asked.items()
+        place.directory: _judged(each.result(DEADLINE), place, site) if isinstance(each, Probe) else each
+        for place, each in zip(places, asked.values(), strict=True)
     }
 
 
 def _asked(place: Place) -> Probe | str:
+    for branch in place.branches:
+        why = _why_not_mounted(branch) or (None if branch.is_ours else "nobody supervises it any more")
+        if why is not None:
+            return f"branch {branch.number} at {branch.spot.place}: {why}"
+    return _why_not_mounted(place) or Probe(place.spot.place, dict.fromkeys(place.marks, True), text=True)
+
+
+def _why_not_mounted(place: Place) -> str | None:
+    """By the kernel's table and the record of the mount; neither is touched."""
     there = mounted_at(place.spot.place)
     if there is None or not there.is_fuse:
         return "nothing is mounted there" if there is None else f"{there.source} is mounted there, by others"
     record = place.record
     if record is None or record.settings.source != place.source:
         return f"{there.source} is mounted there, and not {place.source}"
-    return Probe(place.spot.place, {SITE_MARK: True}, text=True)
+    missing = [path for path in place.local if mounted_at(f"{place.spot.place}/{path}") is None]
+    if missing:
+        return f"{', '.join(missing)} of this machine do not lie over the mount"
+    return None
 
 
-def _judged(told: dict[str, list[object]], site: str) -> str:
-    answer = told[SITE_MARK]
-    if len(answer) == 1:
-        return f"it is mounted, and does not read its bucket: {answer[0]}"
-    try:
-        marked = json.loads(str(answer[2])).get("site")
-    except (ValueError, AttributeError):
-        marked = None
-    return MOUNTED if marked == site else f"its bucket carries the mark of {marked or 'nobody'}"
+def _judged(told: dict[str, list[object]], place: Place, site: str) -> str:
+    for key, values in place.marks.items():
+        answer = told[key]
+        if len(answer) == 1:
+            what = f"the bucket of {key}" if place.branches else "its bucket"
+            return f"it is mounted, and does not read {what}: {answer[0]}"
+        try:
+            mark = dict(json.loads(str(answer[2])))
+        except (ValueError, TypeError):
+            mark = {}
+        if mark.get("site") != site:
+            return f"its bucket carries the mark of {mark.get('site') or 'nobody'}"
+        if any(mark.get(name) != value for name, value in values.items()):
+            return f"{key} is the mark of another branch"
+    return MOUNTED
 
 
 @contextmanager
@@ -166,9 +266,10 @@ def in_turn(state: str, site: str) -> Iterator[None]:
 def same_deployment(buckets: Sequence[str], places: Sequence[Place], site: str) -> None:
     """Raise ConflictError where a directory's bucket is none of the deployment's."""
     for place in places:
-        if place.bucket not in buckets:
+        missing = [part.bucket for part in place.parts if part.bucket not in buckets]
+        if missing:
             raise ConflictError(
-                f"the deployment of {site} has no bucket {place.bucket}",
-                subject=place.bucket,
+                f"the deployment of {site} has no bucket {missing[0]}",
+                subject=missing[0],
                 hint="the settings here differ from those that were deployed; or deploy again",
             )

@@ -13,17 +13,19 @@ from urllib.parse import quote, unquote
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from holdfast.formats.sites import NodeRecord
     from holdfast.sites.offload import Found, Wanted
     from holdfast.sites.plan import MountPlan
 
 __all__ = [
+    "FROM_COPY",
     "MOUNTED",
     "MOUNTING",
     "Checked",
     "Spot",
+    "added_up",
     "aside_name",
     "below_root",
     "directory_of",
@@ -36,6 +38,8 @@ __all__ = [
 
 #: What is said of a directory that is mounted and answers.
 MOUNTED: Final = "MOUNTED"
+#: What is said of one that shows a copy of its bucket, and answers.
+FROM_COPY: Final = "MOUNTED from a copy"
 #: What a server says of each directory before it mounts the first.
 MOUNTING: Final = "is being mounted"
 #: A bucket that lost so many of what was deployed is not believed, from so many objects on.
@@ -139,6 +143,16 @@ def judge_bucket(wanted: Mapping[str, Wanted], found: Mapping[str, Found], *, se
         elif len(missing) >= max(_LOST_LEAST, _LOST_SHARE * len(wanted)):
             problem = f"has lost {len(missing)} of the {len(wanted)} objects that were deployed"
     return Checked(len(found), missing, changed, len(found) - len(both), problem)
+
+
+def added_up(parts: Sequence[Checked]) -> Checked:
+    """Of several buckets behind one directory, what they are together."""
+    return Checked(
+        sum(part.objects for part in parts),
+        tuple(sorted(key for part in parts for key in part.missing)),
+        tuple(sorted(key for part in parts for key in part.changed)),
+        sum(part.added for part in parts),
+    )
 
 
 def sample(keys: Collection[str], most: int) -> list[str]:

@@ -14,18 +14,15 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.work import open_work_dir
+from holdfast.clock import SystemClock
 from holdfast.errors import (
-    AccessError,
     BusyError,
     ConflictError,
-    HoldfastError,
-    NotFoundError,
+    LocalError,
     SourceChangedError,
-    UnreachableError,
-    UnsupportedError,
     UsageError,
 )
 from holdfast.failpoint import reach
@@ -37,14 +34,13 @@ from holdfast.sites.lease import Lease
 from holdfast.sites.mounted import mismatches
 from holdfast.sites.names import asset_name
 from holdfast.sites.paths import unlinked
-from holdfast.sites.proof import prove_version
-from holdfast.sites.retention import plan_retention
 from holdfast.sites.stores import versions_of
 from holdfast.sites.values import PERIODS
+from holdfast.sites.versions import StoreReport, Versions
 from holdfast.store.filesystem import mount_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from holdfast.model.result import Pushed
     from holdfast.repository import Repository
@@ -65,22 +61,8 @@ __all__ = [
 #: A webroot that is in use changes: so often a push is begun anew.
 _TRIES: Final = 4
 _PAUSE: Final = 0.5
-Outcome = TypeVar("Outcome")
-#: What another store may do better.
-_ELSEWHERE: Final = (AccessError, NotFoundError, UnreachableError, UnsupportedError)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreReport:
-    """One store: whether it has the backup, proven; what was sent to it, and what went from it by the rules."""
-
-    url: str
-    ok: bool
-    message: str = ""
-    kind: str = ""
-    uploaded_bytes: int = 0
-    uploaded_objects: int = 0
-    removed: tuple[str, ...] = ()
+#: Seconds by which this machine's clock and the store's may differ before the store's is believed.
+_APART: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +125,7 @@ def back_up(
         UsageError: no such period; the whole webroot lives in a bucket.
         ConflictError: what is mounted is not what the settings say; the lease was lost.
         BusyError: another server was making it for longer than ``wait``.
+        LocalError: there is no webroot.
         HoldfastError: a command failed; no store answers.
     """
     begun = time.monotonic()
@@ -152,6 +135,10 @@ def back_up(
             f"the whole webroot lives in the bucket {plan.mounts[0].buckets[0]}: there is nothing beside it to back up",
             subject=plan.site,
             hint="asset site replicate keeps a copy of the bucket in another store",
+        )
+    if not Path(plan.webroot).is_dir():
+        raise LocalError(
+            f"the webroot {plan.webroot} is not on this machine", subject=plan.webroot, hint="back up on a web server"
         )
     source = _Source(Path(plan.webroot), plan.patterns, live=True)
     run = _Run(plan, settings, stores, period, guard, source, message)
@@ -210,13 +197,12 @@ class _Run:
     ) -> None:
         self.plan = plan
         self.settings = settings
-        self.stores = stores
         self.period = period
         self.guard = guard
         self.source = source
         self.message = message
         self.name = asset_name(plan.site, period)
-        self.reports: dict[str, StoreReport] = {}
+        self.versions = Versions(stores, self.name, guard)
 
     def check_mounts(self) -> None:
         """ConflictError where what is mounted is not what the settings say."""
@@ -230,7 +216,7 @@ class _Run:
 
     def rehearse(self) -> BackupReport:
         """What a push would say, of the first store that answers."""
-        _, pushed = self._somewhere(lambda store: self._push(store.repository, None, {}, dry_run=True))
+        _, pushed = self.versions.somewhere(lambda store: self._push(store.repository, None, {}, dry_run=True))
         return self._report(pushed, "created" if pushed.created else "unchanged")
 
     def leased(self, wait: float) -> BackupReport:
@@ -238,13 +224,14 @@ class _Run:
         deadline = time.monotonic() + wait
         while True:
             try:
-                store, lease = self._somewhere(self._take)
+                store, lease = self.versions.somewhere(self._take)
             except BusyError as error:
                 if not wait:
                     return BackupReport(self.plan.site, self.period, "elsewhere", by=error.subject)
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
+                self.versions.ask_again()
                 continue
             with lease:
                 self.guard.lease = lease
@@ -260,32 +247,17 @@ class _Run:
         recent = self._recent(near.repository)
         if recent is not None:
             return BackupReport(self.plan.site, self.period, "recent", recent, f"{self.name}:{recent}")
-        if len(self.stores.all) > 1:
-            self._heal()
+        self.versions.heal()
         with ExitStack() as kept:
             beside = self._prepare(near.repository.state / "sites" / "extra", lease, kept)
             reach("site.before-push")
-            first, pushed = self._somewhere(lambda store: self._push(store.repository, lease, beside))
+            first, pushed = self.versions.somewhere(lambda store: self._push(store.repository, lease, beside))
         reach("site.pushed")
-        told = self.reports.get(first.place) or StoreReport(first.url, ok=True)
-        self.reports[first.place] = StoreReport(
-            first.url,
-            ok=True,
-            uploaded_bytes=told.uploaded_bytes + pushed.uploaded_bytes,
-            uploaded_objects=told.uploaded_objects + pushed.uploaded_objects,
-        )
-        self._prove(first, pushed.version)
-        reach("site.proven")
-        for store in self.stores.all:
-            if store is not first:
-                self._copy(first, store, pushed.version)
-                self._prove(store, pushed.version)
+        self.versions.spread(first, pushed)
         self._still_mounted(pushed)
         lease.confirm()
         reach("site.copied")
-        for store in self.stores.all:
-            if self.reports[store.place].ok:
-                self._retain(store)
+        self.versions.retain(self.plan.keep.get(self.period, {}))
         lease.note = {"version": pushed.version, "at": stamp(near.repository.clock.now()), "by": near.repository.who}
         return self._report(pushed, "created" if pushed.created else "unchanged")
 
@@ -321,6 +293,8 @@ class _Run:
         labels |= self.source.labels
         if self.plan.omitted and self.source.live:
             labels["omitted"] = ":".join(self.plan.omitted)
+        if not dry_run and self.source.version is None:
+            self._set_clock(repository)
         for attempt in range(_TRIES):
             try:
                 return repository.push(
@@ -342,68 +316,17 @@ class _Run:
                 time.sleep(_PAUSE * (attempt + 1))
         raise AssertionError  # the last try has raised
 
-    def _somewhere(self, work: Callable[[SiteStore], Outcome]) -> tuple[SiteStore, Outcome]:
-        """Do it in the first store that lets us; those that did not are told of."""
-        last: HoldfastError | None = None
-        for store in self.stores.all:
-            try:
-                outcome = work(store)
-            except BusyError:
-                raise
-            except _ELSEWHERE as error:
-                last = last or error
-                self._failed(store, error)
-            else:
-                return store, outcome
-        assert last is not None  # noqa: S101 - a plan has at least one store
-        raise last
-
-    def _prove(self, store: SiteStore, version: str) -> None:
-        """Read it back; what is wrong is told of the store."""
-        if not self.reports[store.place].ok:
-            return
-        try:
-            prove_version(store.repository, self.name, version)
-        except HoldfastError as error:
-            self._failed(store, error)
-
-    def _heal(self) -> None:
-        """Bring every backup of the period to every store: those that one missed while it did not answer.
-
-        It comes before the new one, so that whichever store that goes to knows all numbers, and what the newest content is.
-        """
-        there: dict[str, set[str]] = {}
-        removed: set[str] = set()
-        for store in self.stores.all:
-            try:
-                there[store.place] = set(versions_of(store.repository, self.name))
-                removed |= store.repository.catalog.record(self.name).tombstones.keys()
-            except HoldfastError as error:
-                self._failed(store, error)
-        for version in sorted(set().union(*there.values()) - removed):
-            source = next(store for store in self.stores.all if version in there.get(store.place, ()))
-            for store in self.stores.all:
-                if store.place in there and version not in there[store.place]:
-                    self._copy(source, store, version)
-
-    def _copy(self, source: SiteStore, store: SiteStore, version: str) -> None:
-        """Copy a version to a store; what fails is told of the store."""
-        from holdfast import replicate  # the most common site has one store, and starts sooner without it
-
-        told = self.reports.get(store.place) or StoreReport(store.url, ok=True)
-        try:
-            copied = replicate.copy(source.repository, store.repository, f"{self.name}:{version}")
-        except HoldfastError as error:
-            if self.guard.lease is not None:
-                self.guard.lease.check()
-            self._failed(store, error)
-            return
-        sent, objects = told.uploaded_bytes + copied.uploaded_bytes, told.uploaded_objects + copied.uploaded_objects
-        self.reports[store.place] = StoreReport(store.url, ok=True, uploaded_bytes=sent, uploaded_objects=objects)
-
-    def _failed(self, store: SiteStore, error: HoldfastError) -> None:
-        told = self.reports.get(store.place) or StoreReport(store.url, ok=False)
-        self.reports[store.place] = replace(told, ok=False, message=error.message, kind=error.kind)
+    def _set_clock(self, repository: Repository) -> None:
+        """Backups are named by their time, and compared with what a bucket's objects tell: a clock that is wrong is not believed."""
+        clock, told = repository.clock, repository.catalog.store_now()
+        apart = (clock.now() - told).total_seconds()
+        if abs(apart) > _APART and isinstance(clock, SystemClock):
+            clock.set_by(told)
+            way = "ahead of" if apart > 0 else "behind"
+            self.guard.warn(
+                f"this machine's clock is {abs(apart):.0f} s {way} that of {repository.store.url}, by which the backup is named: "
+                "set it (asset site doctor)"
+            )
 
     def _still_mounted(self, pushed: Pushed) -> None:
         """Look once more; a backup during which that changed is none."""
@@ -411,24 +334,10 @@ class _Run:
             self.check_mounts()
         except ConflictError:
             if pushed.created:
-                for store in self.stores.all:
-                    if self.reports[store.place].ok:
-                        store.repository.remove(f"{self.name}:{pushed.version}")
+                self.versions.take_back(pushed.version)
             raise
 
-    def _retain(self, store: SiteStore) -> None:
-        """Remove what no rule keeps; a backup is none the worse where that fails."""
-        repository = store.repository
-        try:
-            doomed = doomed_versions(repository, self.name, self.plan.keep.get(self.period, {}))
-            if doomed:
-                repository.catalog.remove(self.name, doomed)
-            self.reports[store.place] = replace(self.reports[store.place], removed=tuple(doomed))
-        except HoldfastError as error:
-            self.guard.warn(f"{store.url}: old backups could not be removed: {error.message}")
-
     def _report(self, pushed: Pushed, state: str) -> BackupReport:
-        reports = tuple(self.reports[store.place] for store in self.stores.all if store.place in self.reports)
         omitted = self.plan.omitted if self.source.live else ()
         return BackupReport(
             self.plan.site,
@@ -440,15 +349,8 @@ class _Run:
             pushed.bytes,
             omitted,
             None,
-            reports,
+            self.versions.reports(),
         )
-
-
-def doomed_versions(repository: Repository, name: str, rules: dict[str, int]) -> list[str]:
-    """The backups that no rule keeps."""
-    versions = versions_of(repository, name)
-    record = repository.catalog.record(name)
-    return plan_retention(versions, rules, {*record.aliases.values(), *record.holds})[0]
 
 
 def environment() -> dict[str, str]:

@@ -7,14 +7,12 @@ it belongs to; its whole group is killed then.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import tempfile
-import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, LocalError
+from holdfast.sites.groups import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_commands"]
 
-#: How often, in seconds, a running command is looked after.
-_LOOK: Final = 0.02
 #: So much of what a failed command said at its end is told.
 _TOLD: Final = 400
 
@@ -76,25 +72,7 @@ def _run(
     finally:
         if command.into is not None:
             os.close(output)
-    try:
-        ended = _waited(process.pid, time.monotonic() + command.deadline, alive)
-    finally:
-        with suppress(
-            ProcessLookupError
-        ):  # what it left behind in its group goes with it; itself not reaped, the id is its own
-            os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
-    return code if ended else None
-
-
-def _waited(pid: int, deadline: float, alive: Callable[[], None]) -> bool:
-    """Whether it ended before its deadline; it is not reaped."""
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        alive()
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_LOOK)
-    return True
+    return code_of(process, command.deadline, alive)
 
 
 def _output(path: Path) -> int:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast import wiring
 from holdfast.catalog.swap import read_or_none
+from holdfast.clock import since_boot
 from holdfast.errors import (
+    AccessError,
     AlreadyExistsError,
     ConflictError,
     HoldfastError,
@@ -25,13 +27,15 @@ from holdfast.errors import (
     UnsupportedError,
     UsageError,
 )
-from holdfast.formats.layout import SITE_MARK, copied_trash
+from holdfast.formats.layout import SITE_MARK, copied_key, copied_trash
 from holdfast.formats.sites import BucketMark, decode_record
 from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket, settings_of
 from holdfast.sites.lease import Lease
-from holdfast.sites.replicating import Orders, Replica, Replicated, lag_of
+from holdfast.sites.replicated import Orders, Replicated, lag_of
+from holdfast.sites.replicating import Replica
 from holdfast.sites.sides import Half
 from holdfast.sites.stores import place_of
+from holdfast.store.clock import seconds_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +49,10 @@ __all__ = ["Copies", "Kept", "orders_of"]
 
 #: What the lease is called.
 _WORK: Final = "copies"
+#: Seconds for which a store's clock is known: to ask it is to write an object.
+_ASKED: Final = 3600.0
+#: When each store was asked, and how far its clock is ahead of :func:`since_boot`, by URL.
+_clocks: dict[str, tuple[float, float]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +67,15 @@ class Kept:
     since: float
 
 
-def orders_of(plan: Plan, *, allow_deletes: bool = False, dry_run: bool = False) -> Orders:
+def orders_of(plan: Plan, *, allow_deletes: bool = False, undo_deletes: bool = False, dry_run: bool = False) -> Orders:
     """What the settings say of every copy; whether it goes both ways is each copy's own."""
-    return Orders(limit=plan.max_delete, keep_deleted=plan.keep_deleted, allow_deletes=allow_deletes, dry_run=dry_run)
+    return Orders(
+        limit=plan.max_delete,
+        keep_deleted=plan.keep_deleted,
+        allow_deletes=allow_deletes,
+        undo_deletes=undo_deletes,
+        dry_run=dry_run,
+    )
 
 
 class Copies:
@@ -100,6 +114,7 @@ class Copies:
             for bucket in self.buckets:
                 try:
                     record = self._replica(copy, bucket, self._alive).status()
+                    lag = None if record is None else lag_of(record, self._now(copy))
                 except HoldfastError as error:
                     found.append(_failed(copy, bucket, error))
                     continue
@@ -113,10 +128,20 @@ class Copies:
                         0 if record is None else len(record.rows),
                         moving=0 if record is None else record.pending,
                         withheld=0 if record is None else record.withheld,
-                        lag=lag_of(record, time.time()),
+                        lag=lag,
                     )
                 )
         return found
+
+    def pairs(self, copy: CopySettings, bucket: str) -> tuple[dict[str, int], float | None] | None:
+        """What a copy had in common with its bucket when that was last looked at: sizes by key, and the seconds since it was whole.
+
+        None where it was never looked at, or is of another bucket.
+        """
+        record = self._replica(copy, bucket, self._alive).status()
+        if record is None:
+            return None
+        return {row.key: row.copy_size for row in record.rows}, lag_of(record, self._now(copy))
 
     def kept(self) -> list[Kept]:
         """What the copies put aside, the newest first."""
@@ -150,20 +175,45 @@ class Copies:
 
     def _one(self, copy: CopySettings, bucket: str, orders: Orders, alive: Callable[[], None]) -> Replicated:
         try:
-            self._refuse_foreign(bucket)
+            mark = self._mark(bucket)
+            if mark is not None and not orders.dry_run:
+                self._put_mark(copy, bucket, mark)
             return self._replica(copy, bucket, alive).run(replace(orders, two_way=copy.two_way))
         except HoldfastError as error:
             return _failed(copy, bucket, error)
 
-    def _refuse_foreign(self, bucket: str) -> None:
-        """A bucket that a deployment marked as another site's is none of ours, whatever the settings say."""
+    def _mark(self, bucket: str) -> bytes | None:
+        """The mark of the bucket. One that a deployment marked as another site's is none of ours, whatever the settings say."""
         found = read_or_none(self._first(bucket), SITE_MARK)
         if found is None:
-            return
+            return None
         mark = decode_record(found.data, BucketMark, SITE_MARK)
         if mark.site != self._plan.site:
             hint = "name the bucket of this site in [buckets]"
             raise ConflictError(f"{bucket} belongs to the site {mark.site}", subject=bucket, hint=hint)
+        return bytes(found.data)
+
+    def _put_mark(self, copy: CopySettings, bucket: str, mark: bytes) -> None:
+        """Have the copy say whose it is, as its bucket does: a mount of the copy is known by that."""
+        store, key = open_bucket(copy.store), copied_key(bucket, SITE_MARK)
+        there = read_or_none(store, key)
+        if there is None or bytes(there.data) != mark:
+            store.put(key, mark)
+
+    def _now(self, copy: CopySettings) -> float:
+        """The time by the clock of a copy's store, which is the same for every server. Who may not write there has his own.
+
+        A process that stays asks it once an hour; how its own clock is set meanwhile is of no consequence.
+        """
+        url, now = copy.store.url, since_boot()
+        asked, ahead = _clocks.get(url, (-_ASKED, 0.0))
+        if now - asked >= _ASKED:
+            try:
+                ahead = seconds_now(open_bucket(copy.store)) - now
+            except AccessError:
+                ahead = time.time() - now
+            _clocks[url] = now, ahead
+        return now + ahead
 
     def _replica(self, copy: CopySettings, bucket: str, alive: Callable[[], None]) -> Replica:
         settings = bucket_settings(self._plan.stores[0], bucket)
@@ -175,6 +225,7 @@ class Copies:
             place=place_of(settings),
             two_way=copy.two_way,
             alive=alive,
+            now=lambda: self._now(copy),
         )
 
     def _first(self, bucket: str) -> Store:

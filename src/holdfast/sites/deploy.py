@@ -9,16 +9,14 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from holdfast.cache.tree import Exclusion
 from holdfast.cache.work import open_work_dir
 from holdfast.catalog.swap import read_or_none, swap
 from holdfast.errors import ConflictError, HoldfastError, NotFoundError, UsageError
 from holdfast.failpoint import reach
-from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN, deployment_key, outside_name
+from holdfast.formats.layout import deployment_key
 from holdfast.formats.records import changed, stamp
 from holdfast.formats.sites import DeploymentRecord, decode_record, encode_record
 from holdfast.sites.backup import keep_folder
@@ -27,24 +25,24 @@ from holdfast.sites.journal import Journal
 from holdfast.sites.lease import Lease
 from holdfast.sites.media import Media
 from holdfast.sites.nodes import nodes_of, publish
-from holdfast.sites.offload import Agreed, Decision, Wanted, branch_of, decide_bucket
-from holdfast.sites.restore import bring
+from holdfast.sites.offload import Agreed, Content, Decision, decide_bucket, wanted_of
 from holdfast.sites.retention import time_of
+from holdfast.sites.spreading import Spreading
+from holdfast.sites.streamed import Streamed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from holdfast.model.manifest import Entry
     from holdfast.repository import Repository
     from holdfast.sites.guarded import Guarded
-    from holdfast.sites.plan import MountPlan, Plan
+    from holdfast.sites.plan import Plan
     from holdfast.sites.stores import SiteStore, Stores
-    from holdfast.sites.values import SiteSettings
+    from holdfast.sites.values import Problem, SiteSettings
     from holdfast.store.base import Object
 
-__all__ = ["BucketReport", "DeployReport", "deploy", "deployment_of", "take_offline", "wanted_of"]
+__all__ = ["BucketReport", "DeployReport", "deploy", "deployment_of", "take_offline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +68,6 @@ class DeployReport:
     id: str | None
     buckets: tuple[BucketReport, ...]
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a bucket is to hold: its files by key, where they lie in the backup, and entries that no object can be."""
-
-    files: dict[str, Wanted]
-    within: str
-    others: list[list[str]]
 
 
 def deployment_of(repository: Repository, site: str) -> DeploymentRecord | None:
@@ -183,31 +172,6 @@ def _refuse_attached(repository: Repository, site: str, gone: Collection[str]) -
         )
 
 
-def wanted_of(plan: Plan, mount: MountPlan, entries: Iterable[Entry]) -> list[Content] | None:
-    """What the buckets of a directory are to hold, of the entries of a backup; None where it has no such directory. Pure."""
-    within = outside_name(mount.directory) if mount.directory.startswith("/") else mount.directory
-    prefix = f"{within}/" if within else ""
-    skip = Exclusion((*plan.patterns, f"/{BACKUP_OWN}", f"/{BACKUP_OUTSIDE}*")) if mount.is_whole else None
-    contents = [Content({}, within, []) for _ in mount.buckets]
-    there = mount.is_whole
-    for entry in entries:
-        there = there or entry.path == within or entry.path.startswith(prefix)
-        if not entry.path.startswith(prefix) or (skip is not None and _left_out(skip, entry.path)):
-            continue
-        key = entry.path[len(prefix) :]
-        content = contents[branch_of(key, len(contents))]
-        if entry.kind == "file":
-            content.files[key] = Wanted(entry.size, entry.digest or "")
-        else:
-            content.others.append([entry.kind, key, entry.target or ""])
-    return contents if there else None
-
-
-def _left_out(skip: Exclusion, path: str) -> bool:
-    pieces = path.split("/")
-    return any(skip.fits("/".join(pieces[: end + 1]), piece) for end, piece in enumerate(pieces))
-
-
 def _contents(plan: Plan, store: SiteStore, name: str, version: str) -> dict[str, Content | None]:
     """By bucket; None where the backup omits the directory because it was mounted.
 
@@ -265,6 +229,8 @@ class _Deployment:
             for mount in plan.mounts
             for bucket in mount.buckets
         }
+        self.spreading: dict[str, Spreading] = {}
+        self.made: frozenset[str] = frozenset()
         self.safety: dict[str, str] = {}
         self.sent: dict[str, int] = {}
 
@@ -280,27 +246,48 @@ class _Deployment:
             raise ConflictError(
                 f"a deployment of {self.plan.site} is online, since {record.at}, from {record.spec}",
                 subject=self.plan.site,
-                hint="take its web servers offline, then: asset site detach --offline",
+                hint="asset site detach on each web server, then asset site detach --offline here",
             )
         made = time_of(self.version)
         predates = record is not None and made is not None and made.timestamp() < record.last_write
-        decisions = []
-        for bucket, media in self.media.items():
-            content = self.contents[bucket]
-            wanted = None if content is None else content.files
-            seen = media.look(wanted or {})
-            decision = decide_bucket(self.plan.site, seen, wanted, agreed, predates=predates)
-            if decision.problem is not None and ask is not None and bucket not in agreed.overwrite:
-                sure = Agreed(agreed.adopt, agreed.overwrite | {bucket}, agreed.accept_loss)
-                possible = decide_bucket(self.plan.site, seen, wanted, sure, predates=predates)
-                if possible.problem is None and ask(possible):
-                    decision = possible
-            decisions.append(decision)
-        refused = [each.problem for each in decisions if each.problem is not None]
+        if record is not None and journal.is_of(record.id, self.wish):
+            self.made = frozenset(bucket for bucket in self.media if journal.fact(f"create {bucket}") is not None)
+        against = self._spread(record.buckets if record is not None and record.state != "preparing" else ())
+        decisions = [] if against else [self._decide(bucket, agreed, ask, predates=predates) for bucket in self.media]
+        refused = against + [each.problem for each in decisions if each.problem is not None]
         if refused:
             more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
             raise ConflictError(f"bucket {refused[0].setting} {refused[0].message}{more}", subject=refused[0].setting)
         return decisions
+
+    def _spread(self, recorded: Collection[str]) -> list[Problem]:
+        """Look at the buckets of each directory together, and settle which of them is to hold which file; what stands against it."""
+        found: list[Problem] = []
+        for mount in self.plan.mounts:
+            media = [self.media[bucket] for bucket in mount.buckets]
+            near = self.stores.all[0]
+            spreading = Spreading(near, self.plan.site, mount, media, recorded, self.media)
+            self.spreading |= dict.fromkeys(mount.buckets, spreading)
+            settled = spreading.settled([self.contents[bucket] for bucket in mount.buckets])
+            self.contents |= dict(zip(mount.buckets, settled, strict=True))
+            found += spreading.problems()
+        return found
+
+    def _decide(
+        self, bucket: str, agreed: Agreed, ask: Callable[[Decision], bool] | None, *, predates: bool
+    ) -> Decision:
+        if bucket in self.made:  # by this very deployment, which was killed before it marked it
+            agreed = replace(agreed, adopt=True)
+        content, grows = self.contents[bucket], self.spreading[bucket].is_new(bucket)
+        wanted = None if content is None else content.files
+        seen = self.media[bucket].look(wanted or {})
+        decision = decide_bucket(self.plan.site, seen, wanted, agreed, predates=predates, grows=grows)
+        if decision.problem is not None and ask is not None and bucket not in agreed.overwrite:
+            sure = Agreed(agreed.adopt, agreed.overwrite | {bucket}, agreed.accept_loss)
+            possible = decide_bucket(self.plan.site, seen, wanted, sure, predates=predates, grows=grows)
+            if possible.problem is None and ask(possible):
+                return possible
+        return decision
 
     def do(self, decisions: list[Decision], begun: float) -> DeployReport:
         """Do it, step by step."""
@@ -315,6 +302,7 @@ class _Deployment:
         journal.did("announced")
         for decision in decisions:
             self._do_one(decision, journal)
+        self._mark_branches(journal)
         self._confirm()
         _swap_record(self.repository, self.plan.site, changed(record, state="online"), of=identity)
         journal.did("online")
@@ -330,6 +318,7 @@ class _Deployment:
         media, content = self.media[decision.bucket], self.contents[decision.bucket]
         self._confirm()
         if decision.create:
+            journal.note(f"create {decision.bucket}", "begun")
             media.make()
             journal.did(f"create {decision.bucket}")
         if decision.mark:
@@ -351,6 +340,14 @@ class _Deployment:
             self._confirm()
             media.record(f"{self.name}:{self.version}", content.files, content.others)
             journal.did(f"record {decision.bucket}")
+
+    def _mark_branches(self, journal: Journal) -> None:
+        """Once every branch is there: from then on one that is missing is one that was lost."""
+        for bucket, spreading in self.spreading.items():
+            if spreading.lacks_mark(bucket):
+                self._confirm()
+                self.media[bucket].mark_branch(*spreading.branch(bucket))
+                journal.did(f"branch {bucket}")
 
     def _confirm(self) -> None:
         """Before every step: that may have taken long, and a bucket is only written by who has the lease."""
@@ -403,14 +400,13 @@ class _Deployment:
         return True
 
     def _write(self, media: Media, content: Content, keys: tuple[str, ...]) -> None:
-        work = open_work_dir(self.repository.state / "sites" / "deploy", secrets.token_hex(6))
+        source = Streamed(self.having, self.name, self.version, content.within)
+        self.guard.start(media.bucket, sum(content.files[key].size for key in keys), len(keys))
         try:
-            bring(self.having, self.name, self.version, work.copy, content.within or None)
-            folder = work.copy / content.within if content.within else work.copy
             self._confirm()
-            self.sent[media.bucket] = media.fill(Path(folder), keys, content.files, self._check)
+            self.sent[media.bucket] = media.fill(source, keys, content.files, self._check)
         finally:
-            shutil.rmtree(work.path, ignore_errors=True)
+            self.guard.finish()
 
     def report(self, decision: Decision) -> BucketReport:
         """What was, or would be, done with a bucket."""

@@ -58,6 +58,8 @@ class Machine:
     is_root: bool = False
     mounter: str | None = None
     mounter_problem: str | None = None
+    mergerfs: str | None = None
+    mergerfs_problem: str | None = None
     clock: float | None = None
     clock_problem: str | None = None
     updatedb: str | None = None
@@ -106,6 +108,11 @@ def _mounter(plan: Plan, machine: Machine) -> Iterator[Check]:
         )
     else:
         yield Check("mounter", OK, f"{plan.mounter} is {machine.mounter}")
+    if machine.mergerfs_problem is not None:
+        hint = "merged directories, and what stays local below a whole webroot, need it: apt-get install mergerfs, or name its folder in mount_path"
+        yield Check("mergerfs", ERROR, machine.mergerfs_problem, hint)
+    elif machine.mergerfs is not None:
+        yield Check("mergerfs", OK, f"mergerfs is {machine.mergerfs}")
 
 
 def _clock(plan: Plan, machine: Machine) -> Iterator[Check]:
@@ -144,8 +151,9 @@ def _updatedb(plan: Plan, machine: Machine) -> Iterator[Check]:
     if not plan.mounts or machine.updatedb is None:
         return
     lines = dict(re.findall(r"^\s*(PRUNEPATHS|PRUNEFS)\s*=\s*\"?([^\"\n]*)", machine.updatedb, re.MULTILINE))
-    kind = {"mount-s3": "fuse"}.get(plan.mounter, f"fuse.{plan.mounter}")
-    if kind in lines.get("PRUNEFS", "").split():
+    kinds = {{"mount-s3": "fuse"}.get(plan.mounter, f"fuse.{plan.mounter}")}
+    kinds |= {"fuse.mergerfs" for mount in plan.mounts if mount.branches}
+    if kinds <= set(lines.get("PRUNEFS", "").split()):
         yield Check("updatedb", OK, "updatedb passes over these mounts")
         return
     paths = lines.get("PRUNEPATHS", "").split()
@@ -229,7 +237,7 @@ def _mounts(plan: Plan, machine: Machine) -> Iterator[Check]:
 
 
 def _places(plan: Plan) -> list[str]:
-    return [place for mount in plan.mounts for place in (mount.branches or (mount.place,))]
+    return [place for mount in plan.mounts for place in (*mount.branches, mount.place)]
 
 
 #: Name → what judges it; in the order in which they are told.

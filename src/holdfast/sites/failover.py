@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FIRST", "Choice", "Health", "choose", "noted"]
+__all__ = ["FIRST", "Choice", "Health", "choose", "is_to_move", "noted"]
 
 #: The bucket itself; copies are numbered from 1 on, in the order of the settings.
 FIRST: Final = 0
@@ -74,6 +74,11 @@ def choose(
     if first.ok:
         return Choice(FIRST, read_only=False, why="the copy fails, and the bucket answers")
     return _copy(health) or Choice(current, read_only=not health[current].two_way, why="no place answers")
+
+
+def is_to_move(shown: int | None, wanted: int, *, stands: bool) -> bool:
+    """Whether a mount goes over to the place that is wanted: never one of the bucket that stands, nor what this server does not mount."""
+    return shown is not None and shown != wanted and not (shown == FIRST and stands)
 
 
 def _copy(health: Sequence[Health]) -> Choice | None:

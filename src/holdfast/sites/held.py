@@ -24,7 +24,7 @@ from holdfast.sites.paths import Below
 if TYPE_CHECKING:
     from holdfast.sites.attaching import Spot
 
-__all__ = ["Held", "bring_back", "fresh_name", "held_in", "is_empty", "move_aside"]
+__all__ = ["Held", "bring_back", "fresh_name", "held_in", "is_empty", "make_folder", "move_aside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def move_aside(spot: Spot, name: str) -> str:
         ConflictError: nothing outside of the served tree lies on the same file system.
         LocalError: the disk refuses, or a link stands in the path. Nothing was moved.
     """
-    _make_folder(spot.held)
+    make_folder(spot.held)
     with Below(spot.root) as root, Below(spot.held) as held:
         status = root.look(spot.path)
         if status is None:
@@ -152,7 +152,13 @@ def _is_there(folder: str) -> bool:
     return True
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> None:
+    """Make a folder that its owner alone can enter, where there is none.
+
+    Raises:
+        ConflictError: there is one that others can enter, or own.
+        LocalError: it cannot be made.
+    """
     if not _is_there(folder):
         try:
             os.mkdir(folder, 0o700)

@@ -1,7 +1,8 @@
 """Hints that something changed below a webroot, from the kernel by watchfiles; what changed, and whether, a look decides.
 
 Where watchfiles is not installed, or the kernel has no watch left, there are no hints, and looks come by time alone. Each folder is
-watched by itself: a recursive watch would follow links and walk into mounts.
+watched by itself: a recursive watch would follow links and walk into mounts. Nobody tells what happened before the kernel watches, so
+that it does is a hint.
 """
 
 from __future__ import annotations
@@ -60,9 +61,13 @@ class Hints:
                 recursive=False,
                 raise_interrupt=False,
                 ignore_permission_denied=True,
+                yield_on_timeout=True,
             )
-            for _ in found:
-                self._changed.set()
+            next(found, None)
+            self._changed.set()  # the kernel watches by now: whoever waits is to see what was written before
+            for changes in found:
+                if changes:
+                    self._changed.set()
         except ImportError:
             self._give_up("watchfiles is not installed (pip install 'holdfast[sites]')")
         except (OSError, RuntimeError) as error:
@@ -84,7 +89,8 @@ class Hints:
     def wait(self, seconds: float) -> bool:
         """Wait for a hint, or so long; whether there was one."""
         hinted = self._changed.wait(seconds)
-        self._changed.clear()
+        if hinted:  # else one that came at this moment would go unheard
+            self._changed.clear()
         return hinted
 
     def wake(self) -> None:

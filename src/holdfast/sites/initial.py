@@ -37,6 +37,8 @@ directories_to_mount = ""
 absolute_roots = []
 # rclone, s3fs, goofys, geesefs or mount-s3. A whole webroot: rclone.
 mounter = "rclone"
+# What is mounted shows the bucket's own mark: the web server must not. nginx: location ~ /\\.holdfast {{ return 404; }}
+# Apache: RedirectMatch 404 "/\\.holdfast"
 # The user that the web server runs as.
 web_user = "www-data"
 # 1: changes on one web server reach the others; never what is mounted or stays local.

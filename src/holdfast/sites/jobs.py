@@ -16,13 +16,16 @@ from holdfast.errors import BusyError, UnsupportedError, UsageError
 from holdfast.model.result import NoProgress
 from holdfast.mount.registry import Registry
 from holdfast.sites.agreed import Agreed
+from holdfast.sites.attached import places_of
 from holdfast.sites.backup import back_up
 from holdfast.sites.copies import Copies, orders_of
 from holdfast.sites.guarded import Guarded
+from holdfast.sites.moving import move
 from holdfast.sites.nodes import node_name
 from holdfast.sites.notices import FAILED, OK, Observation
 from holdfast.sites.places import look
 from holdfast.sites.schedule import patience
+from holdfast.sites.showing import shows_copies
 from holdfast.sites.standing import status
 from holdfast.sites.stores import Stores
 from holdfast.sites.sync import Syncer
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
 
     from holdfast.sites.notices import Subject
     from holdfast.sites.plan import MountPlan, Plan
-    from holdfast.sites.replicating import Replicated
+    from holdfast.sites.replicated import Replicated
+    from holdfast.sites.standing import DirectoryStatus
     from holdfast.sites.values import SiteSettings
 
 __all__ = ["MAKERS", "Context", "Job", "Outcome", "jobs_of", "patience_of"]
@@ -184,11 +188,21 @@ def _tell_status(context: Context) -> Outcome:
         ("bucket_bytes", (("bucket", each.bucket),)): float(each.bytes or 0) for each in known
     }
     gauges |= {("held_bytes", (("directory", each.directory),)): float(each.held_bytes) for each in report.directories}
-    return Outcome((Observation("job", "status", OK),), gauges)
+    merged = {mount.directory for mount in plan.mounts if mount.branches}
+    seen = [_names(each) for each in report.directories if each.directory in merged]
+    return Outcome((*seen, Observation("job", "status", OK)), gauges)
+
+
+def _names(each: DirectoryStatus) -> Observation:
+    """Names that two branches of a merged directory have: what one server writes another may then not see."""
+    if not each.doubled:
+        return Observation("names", each.directory, OK)
+    text = f"{len(each.doubled)} names lie on two branches, and the first is shown: {', '.join(each.doubled[:3])}"
+    return Observation("names", each.directory, FAILED, text)
 
 
 def _places(mount: MountPlan) -> tuple[str, ...]:
-    return mount.branches or (mount.place,)
+    return (*mount.branches, mount.place)
 
 
 def _stores(plan: Plan) -> Iterable[Job]:
@@ -200,8 +214,26 @@ def _look_at_stores(context: Context) -> Outcome:
     now = context.now()
     copies = Copies(context.plan, engine=Engine(), alive=context.alive)
     whole = {(each.bucket, each.copy): now - each.lag for each in copies.status() if each.lag is not None}
-    seen = look(context.plan, context.folder, whole, now)
+    seen = look(context.plan, context.folder, whole, now, moves=shows_copies(context.plan))
     return Outcome((*seen, Observation("job", "stores", OK)))
+
+
+def _failover(plan: Plan) -> Iterable[Job]:
+    if plan.mounts and shows_copies(plan) and plan.run.mounts:
+        yield Job("failover", _LOOK, _fail_over, ("job", "failover"))
+
+
+def _fail_over(context: Context) -> Outcome:
+    """Mounts that failed go over to copies, and copies back to their buckets, as the look at the stores chose."""
+    plan = context.plan
+    stores = Stores(plan.stores, progress=_Stoppable(context.alive))
+    try:
+        places_of(plan, context.settings)
+    except (UnsupportedError, UsageError) as error:  # what is never mounted on this server
+        return Outcome((Observation("job", "failover", OK, error.message),))
+    report = move(plan, context.settings, stores, node_name(plan.state))
+    done = "" if report is None else "; ".join(f"{each.place}: {each.state}" for each in report.directories)
+    return Outcome((Observation("job", "failover", OK, done),))
 
 
 def _syncs(plan: Plan) -> Iterable[Job]:
@@ -233,6 +265,7 @@ MAKERS: Final[dict[str, Callable[[Plan], Iterable[Job]]]] = {
     "mounts": _mounts,
     "status": _standing,
     "stores": _stores,
+    "failover": _failover,
 }
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import urllib.error
+import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast import wiring
 from holdfast.config import load
-from holdfast.errors import HoldfastError
-from holdfast.mount.live import MOUNTERS
+from holdfast.errors import AccessError, HoldfastError
+from holdfast.mount.live import MERGERFS, MOUNTERS
 from holdfast.mount.live.finding import found, version_of
 from holdfast.mount.registry import Registry
 from holdfast.sites.buckets import settings_of
 from holdfast.sites.doctor import Machine
+from holdfast.sites.localparts import local_paths
 
 if TYPE_CHECKING:
+    from holdfast.mount.live.templates import Program
     from holdfast.sites.plan import Plan
 
 __all__ = ["Places", "gather"]
@@ -28,6 +34,8 @@ __all__ = ["Places", "gather"]
 _SCANNERS: Final = frozenset(
     ("clamonacc", "clamd", "falcon-sensor", "wdavdaemon", "mdatp", "maldet", "savd", "fapolicyd")
 )
+#: Seconds within which a server tells its time.
+_PATIENCE: Final = 10.0
 #: More directories than this are not counted.
 _MOST: Final = 1_000_000
 
@@ -48,7 +56,9 @@ class Places:
 def gather(plan: Plan, places: Places = Places()) -> Machine:
     """Every fact, each by itself: one that cannot be found out keeps no other from being."""
     settings = load()
-    version, problem = _mounter(plan)
+    version, problem = _version(MOUNTERS[plan.mounter]) if plan.mounts else (None, None)
+    merged = any(mount.branches for mount in plan.mounts) or (plan.mode == "whole" and bool(local_paths(plan)))
+    union, union_problem = _version(MERGERFS) if merged else (None, None)
     clock, why = _clock(plan)
     registry = settings.state_dir / "mounts"
     mounts, abilities = _mounts(registry)
@@ -58,6 +68,8 @@ def gather(plan: Plan, places: Places = Places()) -> Machine:
         is_root=os.geteuid() == 0,
         mounter=version,
         mounter_problem=problem,
+        mergerfs=union,
+        mergerfs_problem=union_problem,
         clock=clock,
         clock_problem=why,
         updatedb=places.text("etc/updatedb.conf"),
@@ -79,11 +91,9 @@ def _opens(path: Path) -> bool:
     return True
 
 
-def _mounter(plan: Plan) -> tuple[str | None, str | None]:
-    """Its program and version, or why there is none that can be used."""
-    if not plan.mounts:
-        return None, None
-    settings, tool = load(), MOUNTERS[plan.mounter]
+def _version(tool: Program) -> tuple[str | None, str | None]:
+    """Its path and version, or why there is none that can be used."""
+    settings = load()
     try:
         program = found(tool, settings.mount_path, settings.environ)
         return f"{program}, {'.'.join(map(str, version_of(tool, program)))}", None
@@ -98,11 +108,33 @@ def _clock(plan: Plan) -> tuple[float | None, str | None]:
         before = time.time()
         told = repository.catalog.store_now().timestamp()
         after = time.time()
+    except AccessError as error:  # a clock that is far off is itself why the store refuses
+        off = _off_by_its_date(plan.stores[0].endpoint)
+        return off, None if off is not None else error.message
     except HoldfastError as error:
         return None, error.message
     if before - 1 <= told <= after + 1:  # the store tells whole seconds
         return 0.0, None
     return (before + after) / 2 - told, None
+
+
+def _off_by_its_date(endpoint: str | None) -> float | None:
+    """How far this clock is ahead of the time that a server puts on any answer, in seconds; None where it tells none."""
+    if endpoint is None or not endpoint.startswith(("http://", "https://")):
+        return None
+    try:
+        with urllib.request.urlopen(endpoint, timeout=_PATIENCE) as answer:  # noqa: S310 - its scheme was looked at
+            headers = answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            headers = error.headers
+    except (OSError, ValueError, HTTPException):
+        return None
+    try:
+        told = parsedate_to_datetime(headers["Date"]).timestamp()
+    except (TypeError, ValueError):
+        return None
+    return time.time() - told
 
 
 def _scanners(proc: Path) -> tuple[str, ...]:
@@ -117,7 +149,7 @@ def _scanners(proc: Path) -> tuple[str, ...]:
 
 def _directories(plan: Plan) -> int | None:
     """How many directories of the webroot are this machine's own: what is mounted is not walked into."""
-    if not plan.sync_webroots:
+    if not plan.sync_webroots or plan.mode == "whole":
         return None
     count, places = 0, {mount.place for mount in plan.mounts}
     for folder, names, _ in os.walk(plan.webroot):

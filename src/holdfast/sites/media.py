@@ -14,11 +14,18 @@ from urllib.parse import unquote, urlsplit
 
 from holdfast.catalog.swap import read_or_none
 from holdfast.disk import local_errors
-from holdfast.errors import AccessError, BucketNotFoundError, IntegrityError, ObjectNotFoundError, UnsupportedError
+from holdfast.errors import (
+    AccessError,
+    BucketNotFoundError,
+    HoldfastError,
+    IntegrityError,
+    ObjectNotFoundError,
+    UnsupportedError,
+)
 from holdfast.failpoint import reach
-from holdfast.formats.layout import SITE_MARK, media_key
+from holdfast.formats.layout import BRANCH_MARKS, SITE_MARK, branch_mark, media_key
 from holdfast.formats.records import stamp
-from holdfast.formats.sites import BucketMark, MediaRecord, MediaRow, decode_record, encode_record
+from holdfast.formats.sites import BranchMark, BucketMark, MediaRecord, MediaRow, decode_record, encode_record
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.sites.buckets import bucket_settings, open_bucket
 from holdfast.sites.offload import BucketSeen, Found, Wanted
@@ -26,21 +33,25 @@ from holdfast.sites.sides import WHOLE, Half, seen
 from holdfast.sites.stores import store_settings
 from holdfast.store.base import Bulk
 from holdfast.store.settings import bucket_settings as described
+from holdfast.transfer.plan import in_flight
+from holdfast.transfer.relay import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
 
     from holdfast.repository import Repository
     from holdfast.sites.stores import SiteStore
+    from holdfast.sites.streamed import Streamed
     from holdfast.store.base import ObjectInfo, Store
     from holdfast.store.settings import BucketSettings
 
 __all__ = ["Media"]
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}\Z")
-#: So many small objects on their way at a time.
+#: So many small objects on their way at a time, each by a thread.
 _AT_ONCE: Final = 16
 
 
@@ -123,6 +134,22 @@ class Media:
         mark = BucketMark(1, self.site, self.directory, stamp(self._repository.clock.now()))
         self.store.put(SITE_MARK, encode_record(mark))
 
+    def mark_branch(self, number: int, count: int) -> None:
+        """Say in it which branch of its directory it is, counted from 1, and of how many."""
+        mark = BranchMark(1, self.site, self.directory, number, count, stamp(self._repository.clock.now()))
+        self.store.put(branch_mark(number), encode_record(mark))
+
+    def branches(self) -> list[BranchMark]:
+        """What it says of that, of any site."""
+        listed = self.store.list(BRANCH_MARKS.rpartition("/")[0])
+        keys = sorted(info.key for info in listed if info.key.startswith(BRANCH_MARKS))
+        return [decode_record(self.store.get(key).data, BranchMark, key) for key in keys]
+
+    def marked_for(self) -> str | None:
+        """The directory of which its mark says that it is the bucket; None without a mark."""
+        found = self._bucket_mark()
+        return None if found is None else found.directory
+
     def fetch(self, target: Path) -> int:
         """Bring every object to a folder, each read whole; how many there were.
 
@@ -145,63 +172,116 @@ class Media:
         return len(listed)
 
     def fill(
-        self, folder: Path, keys: Sequence[str], wanted: Mapping[str, Wanted], alive: Callable[[], None] = lambda: None
+        self,
+        source: Streamed,
+        keys: Sequence[str],
+        wanted: Mapping[str, Wanted],
+        alive: Callable[[], None] = lambda: None,
     ) -> int:
-        """Write these files of a folder, each as what is wanted, and prove each in the bucket; the bytes sent. ``alive`` stops it by raising.
+        """Write these files of a backup, each as what is wanted, and prove each in the bucket; the bytes sent. ``alive`` stops it by raising.
 
         Raises:
             IntegrityError: a file is not what is wanted, or an object not what was sent.
         """
         sent: dict[str, _Sent] = {}
         small = [key for key in keys if wanted[key].size <= WHOLE]
-        self._fill_small(folder, small, wanted, sent, alive)
-        for key in keys:
-            if wanted[key].size > WHOLE:
-                alive()
-                self._fill_large(folder / key, key, wanted[key], sent)
+        self._fill_small(source, small, wanted, sent, alive)
+        large = [key for key in keys if wanted[key].size > WHOLE]
+        sources = source.sources(large)
+        for key in large:
+            sent[key] = self._fill_large(sources, key, wanted[key], alive)
         listed = self.half.listed()
         self._repository.engine.run(lambda key: self._prove(key, sent[key], listed.get(key)), keys)
         return sum(each.size for each in sent.values())
 
     def _fill_small(
         self,
-        folder: Path,
+        source: Streamed,
         keys: Sequence[str],
         wanted: Mapping[str, Wanted],
         sent: dict[str, _Sent],
         alive: Callable[[], None],
     ) -> None:
-        def read(key: str) -> tuple[str, bytes]:
-            alive()
-            data = (folder / key).read_bytes()
+        def read(key: str, data: ReadableBuffer) -> tuple[str, ReadableBuffer, _Sent]:
             md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-            sent[key] = _checked(key, _Sent(md5, digest_of(data), len(data)), wanted[key])
-            return key, data
+            made = _Sent(md5, digest_of(data), memoryview(data).nbytes)
+            return key, data, _checked(key, made, wanted[key])
 
         def drawn() -> Iterator[tuple[str, ReadableBuffer]]:
-            for key in keys:
-                yield read(key)
+            for key, data, made in source.whole(keys, read):
+                alive()
+                sent[key] = made
+                yield key, data
 
-        rest = list(keys)
-        if isinstance(self.store, Bulk):
-            rest = []
-            for key, is_sent in self.store.put_many(drawn(), _AT_ONCE):
-                reach("site.media-partly")
-                if not is_sent:
-                    rest.append(key)
+        with self._repository.engine.beside(self._put, _AT_ONCE) as give:
+            if isinstance(self.store, Bulk):
+                largest = max((wanted[key].size for key in keys), default=0)
+                lines = self._repository.engine.bound(in_flight(largest))
+                self._put_in_bulk(self.store, drawn(), lines, lambda key: sent[key].md5, give)
+            else:
+                for item in drawn():
+                    give(item)
 
-        def put(key: str) -> None:
-            self.store.put(key, read(key)[1])
-            reach("site.media-partly")
-
-        self._repository.engine.run(put, rest)
-
-    def _fill_large(self, path: Path, key: str, wanted: Wanted, sent: dict[str, _Sent]) -> None:
-        hasher = Hasher()
-        with path.open("rb", buffering=0) as file:
-            self.store.put_file(key, file, wanted.size, hasher.update)
-        sent[key] = _checked(key, _Sent("", hasher.hexdigest(), wanted.size), wanted)
+    def _put(self, item: tuple[str, ReadableBuffer]) -> None:
+        self.store.put(*item)
         reach("site.media-partly")
+
+    @staticmethod
+    def _put_in_bulk(
+        store: Bulk,
+        items: Iterator[tuple[str, ReadableBuffer]],
+        lines: int,
+        md5_of: Callable[[str], str],
+        give: Callable[[tuple[str, ReadableBuffer]], None],
+    ) -> None:
+        """Write objects in bulk; what cannot be so written is given away."""
+        flying: dict[str, ReadableBuffer] = {}
+
+        def noted() -> Iterator[tuple[str, ReadableBuffer]]:
+            for key, data in items:
+                flying[key] = data
+                yield key, data
+
+        for key, is_sent in store.put_many(noted(), lines, md5_of):
+            reach("site.media-partly")
+            data = flying.pop(key)
+            if not is_sent:
+                give((key, data))
+
+    def _fill_large(
+        self,
+        sources: Sequence[Callable[[str], Iterator[memoryview]]],
+        key: str,
+        wanted: Wanted,
+        alive: Callable[[], None],
+    ) -> _Sent:
+        """From the first store that gives it; what a try that failed has sent is never seen."""
+        last: HoldfastError | None = None
+        for opened in sources:
+            alive()
+            try:
+                return self._try_large(Pieces(opened(key)), key, wanted)
+            except HoldfastError as error:
+                last = error
+        assert last is not None  # noqa: S101 - there is at least one store
+        raise last
+
+    def _try_large(self, pieces: Pieces, key: str, wanted: Wanted) -> _Sent:
+        """Write what is wanted; other bytes are refused while the object is not there yet."""
+        hasher, total = Hasher(), 0
+        sent = _Sent("", wanted.digest, wanted.size)
+
+        def seen(piece: ReadableBuffer) -> None:
+            nonlocal total
+            hasher.update(piece)
+            total += memoryview(piece).nbytes
+            if total == wanted.size:
+                _checked(key, _Sent("", hasher.hexdigest(), total), wanted)
+
+        stream: BinaryIO = pieces  # type: ignore[assignment]
+        self.store.put_file(key, stream, wanted.size, seen)
+        reach("site.media-partly")
+        return sent
 
     def _prove(self, key: str, sent: _Sent, info: ObjectInfo | None) -> None:
         """By the store's own MD5, else by reading it back."""
@@ -236,11 +316,15 @@ class Media:
         return record.objects if record is not None else {}
 
     def _mark(self) -> str | None:
+        found = self._bucket_mark()
+        return None if found is None else found.site
+
+    def _bucket_mark(self) -> BucketMark | None:
         try:
             found = self.store.get(SITE_MARK)
         except ObjectNotFoundError:
             return None
-        return decode_record(found.data, BucketMark, SITE_MARK).site
+        return decode_record(found.data, BucketMark, SITE_MARK)
 
     def _owner(self) -> str:
         if self.settings.url.startswith("file:"):
@@ -267,7 +351,9 @@ class Media:
 
 def _checked(key: str, sent: _Sent, wanted: Wanted) -> _Sent:
     if (sent.size, sent.digest) != (wanted.size, wanted.digest):
-        raise IntegrityError(f"{key} on this machine is not what the backup has", subject=key, hint="run it again")
+        raise IntegrityError(
+            f"{key} is not what the manifest of the backup says", subject=key, hint="asset site drill tells more"
+        )
     return sent
 
 

@@ -24,8 +24,8 @@ def below(points: Mapping[str, str], folder: str) -> list[str]:
 
 def mismatches(plan: Plan, points: Mapping[str, str]) -> list[str]:
     """What is mounted against the settings, or not mounted in spite of them; one sentence each."""
-    expected = {mount.place for mount in plan.mounts}
-    left_out = [f"{plan.webroot}/{path}" for path in plan.local]
+    expected = {place for mount in plan.mounts for place in (mount.place, *mount.branches)}
+    left_out = [f"{plan.webroot}/{path}" for path in (*plan.local, *([plan.config_file] if plan.config_file else []))]
     found = [f"{place} is to be mounted, and is not" for place in sorted(expected) if place not in points]
     for point in below(points, plan.webroot):
         if point == plan.webroot or point in expected:  # the webroot may be a disk of its own

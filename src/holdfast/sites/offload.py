@@ -10,12 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from holdfast.cache.tree import Exclusion
+from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN, outside_name
 from holdfast.sites.values import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["Agreed", "BucketSeen", "Decision", "Found", "Wanted", "branch_of", "consent_phrase", "decide_bucket"]
+    from holdfast.model.manifest import Entry
+    from holdfast.sites.plan import MountPlan, Plan
+
+__all__ = [
+    "Agreed",
+    "BucketSeen",
+    "Content",
+    "Decision",
+    "Found",
+    "Wanted",
+    "branch_of",
+    "consent_phrase",
+    "decide_bucket",
+    "wanted_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +40,15 @@ class Wanted:
 
     size: int
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a bucket is to hold: its files by key, where they lie in the backup, and entries that no object can be."""
+
+    files: dict[str, Wanted]
+    within: str
+    others: list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +99,39 @@ def consent_phrase(bucket: str) -> str:
     return f"OVERWRITE {bucket}"
 
 
+def wanted_of(plan: Plan, mount: MountPlan, entries: Iterable[Entry]) -> list[Content] | None:
+    """What the buckets of a directory are to hold, of the entries of a backup; None where it has no such directory. Pure."""
+    within = outside_name(mount.directory) if mount.directory.startswith("/") else mount.directory
+    prefix = f"{within}/" if within else ""
+    skip = Exclusion((*plan.patterns, f"/{BACKUP_OWN}", f"/{BACKUP_OUTSIDE}*")) if mount.is_whole else None
+    contents = [Content({}, within, []) for _ in mount.buckets]
+    there = mount.is_whole
+    for entry in entries:
+        there = there or entry.path == within or entry.path.startswith(prefix)
+        if not entry.path.startswith(prefix) or (skip is not None and _left_out(skip, entry.path)):
+            continue
+        key = entry.path[len(prefix) :]
+        content = contents[branch_of(key, len(contents))]
+        if entry.kind == "file":
+            content.files[key] = Wanted(entry.size, entry.digest or "")
+        else:
+            content.others.append([entry.kind, key, entry.target or ""])
+    return contents if there else None
+
+
+def _left_out(skip: Exclusion, path: str) -> bool:
+    pieces = path.split("/")
+    return any(skip.fits("/".join(pieces[: end + 1]), piece) for end, piece in enumerate(pieces))
+
+
 def decide_bucket(
-    site: str, seen: BucketSeen, wanted: Mapping[str, Wanted] | None, agreed: Agreed, *, predates: bool
+    site: str,
+    seen: BucketSeen,
+    wanted: Mapping[str, Wanted] | None,
+    agreed: Agreed,
+    *,
+    predates: bool,
+    grows: bool = False,
 ) -> Decision:
     """What is done with a bucket.
 
@@ -85,13 +141,14 @@ def decide_bucket(
         wanted: what the backup has for it; None where the backup omits the directory, so that the bucket itself is the truth.
         agreed: what the operator said.
         predates: whether the backup is older than the last write of an earlier deployment.
+        grows: whether it is a new branch of a merged directory, which is empty though the backup omits that.
     """
-    problem = _unusable(site, seen, wanted, agreed)
+    problem = _unusable(site, seen, {} if grows and wanted is None else wanted, agreed)
     if problem is not None:
         return Decision(seen.name, seen.directory, "refused", problem=problem)
     create, mark = seen.owner == "nobody", seen.marked is None
     if wanted is None:
-        return Decision(seen.name, seen.directory, "adopted", mark=mark)
+        return Decision(seen.name, seen.directory, "created" if create else "adopted", create, mark)
     missing = tuple(sorted(wanted.keys() - seen.objects.keys()))
     changed = tuple(
         sorted(key for key in wanted.keys() & seen.objects.keys() if not _same(wanted[key], seen.objects[key]))

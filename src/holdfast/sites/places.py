@@ -14,6 +14,7 @@ from holdfast.cache.work import write_whole
 from holdfast.disk import local_errors
 from holdfast.errors import HoldfastError
 from holdfast.formats.layout import copied_key
+from holdfast.sites.asking import PATIENCE, within
 from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket
 from holdfast.sites.failover import FIRST, Choice, Health, choose, noted
 from holdfast.sites.notices import FAILED, OK, Observation
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from holdfast.sites.plan import Plan
     from holdfast.sites.values import StoreSettings
 
-__all__ = ["FILE", "Shown", "look", "shown"]
+__all__ = ["FILE", "Shown", "ask", "keep", "look", "place_settings", "shown"]
 
 #: The file's name in the site's state folder.
 FILE: Final = "places.json"
@@ -33,26 +34,50 @@ FILE: Final = "places.json"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a mount of a bucket shows: a store's URL, with its endpoint and credentials; whether it is read-only, and why."""
+    """What a mount of a bucket shows: a store's URL, with its endpoint and credentials; whether it is read-only, and why.
+
+    ``place`` is its number, ``since`` when it was chosen, in seconds since the epoch.
+    """
 
     store: StoreSettings
     read_only: bool
     why: str
+    place: int = FIRST
+    since: float = 0.0
 
 
 def shown(plan: Plan, bucket: str, folder: Path) -> Shown:
     """What to mount for a bucket now, by what is known; no store is asked."""
     kept = _read(folder / FILE).get(bucket)
-    place, read_only, why = FIRST, False, "nothing else is known"
-    if kept is not None and kept[0].place <= len(plan.copies):
-        place, read_only, why = kept[0].place, kept[0].read_only, kept[0].why
-    return Shown(_settings(plan, bucket, place), read_only, why)
+    if kept is None or kept[0].place > len(plan.copies):
+        return Shown(place_settings(plan, bucket, FIRST), read_only=False, why="nothing else is known")
+    choice, _, since = kept
+    return Shown(place_settings(plan, bucket, choice.place), choice.read_only, choice.why, choice.place, since)
 
 
-def look(plan: Plan, folder: Path, whole: Mapping[tuple[str, str], float], now: float) -> list[Observation]:
+def keep(plan: Plan, bucket: str, folder: Path, choice: Choice, now: float) -> None:
+    """Have it known what a mount shows that could not wait to be told."""
+    known = _read(folder / FILE)
+    old = known.get(bucket)
+    if (FIRST if old is None else old[0].place) == choice.place:
+        return
+    health = [
+        Health(choice.place == FIRST, now),
+        *(Health(ok=True, since=now, two_way=each.two_way) for each in plan.copies),
+    ]
+    known[bucket] = choice, health, now
+    with local_errors(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write(folder / FILE, known)
+
+
+def look(
+    plan: Plan, folder: Path, whole: Mapping[tuple[str, str], float], now: float, *, moves: bool = True
+) -> list[Observation]:
     """Ask every place of every bucket, choose, and keep it; how each place is.
 
-    ``whole`` is when a copy (bucket and URL) was last equal to its bucket; a copy that is not in it never was.
+    ``whole`` is when a copy (bucket and URL) was last equal to its bucket; a copy that is not in it never was. Where no directory
+    ``moves``, none is to show a copy, whatever its bucket is like.
     """
     before = _read(folder / FILE)
     after: dict[str, tuple[Choice, list[Health], float]] = {}
@@ -61,20 +86,20 @@ def look(plan: Plan, folder: Path, whole: Mapping[tuple[str, str], float], now: 
         old = before.get(bucket)
         health: list[Health] = []
         for place in range(len(plan.copies) + 1):
-            settings = _settings(plan, bucket, place)
+            settings = place_settings(plan, bucket, place)
             message = _why_not(plan, bucket, place)
             wrong[settings.url] = message
             known = old[1][place] if old is not None and place < len(old[1]) else None
             health.append(noted(known, _health(plan, bucket, place, not message, whole, now, old)))
         current = old[0].place if old is not None else FIRST
         times = {"failover_after": plan.run.failover_after, "failback_after": plan.run.failback_after}
-        choice = choose(current, health, now, **times)
+        choice = choose(current, health if moves else health[:1], now, **times)
         since = old[2] if old is not None and old[0].place == choice.place else now
         after[bucket] = choice, health, since
     _write(folder / FILE, after)
     seen = [Observation("store", url, FAILED if message else OK, message) for url, message in wrong.items()]
     moved = [
-        Observation("bucket", bucket, OK if choice.place == FIRST else FAILED, f"{choice.why}: {_settings(plan, bucket, choice.place).url} is to be shown")
+        Observation("bucket", bucket, OK if choice.place == FIRST else FAILED, f"{choice.why}: {place_settings(plan, bucket, choice.place).url} is to be shown")
         for bucket, (choice, _, _) in after.items()
     ]  # fmt: skip
     return seen + moved
@@ -97,20 +122,26 @@ def _health(
     return Health(ok, now, last > 0, copy.two_way, behind=copy.two_way and bool(shown_since) and last < shown_since)
 
 
+def ask(plan: Plan, bucket: str, place: int) -> None:
+    """Raise what a place that cannot be read says. One page of a listing tells: an empty one is an answer too."""
+    if place == FIRST:
+        found = open_bucket(bucket_settings(plan.stores[0], bucket)).list("")
+    else:
+        found = open_bucket(plan.copies[place - 1].store).list(copied_key(bucket, ""))
+    next(iter(found), None)
+
+
 def _why_not(plan: Plan, bucket: str, place: int) -> str:
-    """Why a place cannot be read; empty where it can. One page of a listing tells: an empty one is an answer too."""
+    """Why a place cannot be read; empty where it can."""
     try:
-        if place == FIRST:
-            found = open_bucket(bucket_settings(plan.stores[0], bucket)).list("")
-        else:
-            found = open_bucket(plan.copies[place - 1].store).list(copied_key(bucket, ""))
-        next(iter(found), None)
+        within(PATIENCE, lambda: ask(plan, bucket, place), place_settings(plan, bucket, place).url)
     except HoldfastError as error:
         return error.message
     return ""
 
 
-def _settings(plan: Plan, bucket: str, place: int) -> StoreSettings:
+def place_settings(plan: Plan, bucket: str, place: int) -> StoreSettings:
+    """The bucket itself, or its copy of this number. Pure."""
     if place == FIRST:
         return bucket_settings(plan.stores[0], bucket)
     store = plan.copies[place - 1].store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from holdfast.errors import UsageError
-from holdfast.formats.layout import OWN, encode_name
+from holdfast.formats.layout import OWN, copied_key, copy_pairs_key, encode_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,9 @@ def policies(plan: Plan) -> dict[str, dict[str, Any]]:
             *_each(_CHANGE, inside),
             _statement(_READ, _keys(stores, "*")),
             _statement(_CHANGE, _keys(stores, *kept)),
+            *_each(_LIST, [_bucket(bucket) for bucket, _ in copies]),
+            *_each(_READ, _keys(copies, *(copied_key(each, "*") for each in media), *map(copy_pairs_key, media))),
+            *_each(_CHANGE, _keys(_both_ways(plan), *(copied_key(bucket, "*") for bucket in media))),
         ],
         "backup": [
             _statement(_WRITE, _keys(stores, "*")),
@@ -77,6 +80,11 @@ def policies(plan: Plan) -> dict[str, dict[str, Any]]:
         ],
     }
     return {role: {"Version": "2012-10-17", "Statement": [*common, *found]} for role, found in statements.items()}
+
+
+def _both_ways(plan: Plan) -> list[tuple[str, str]]:
+    """The places of copies that web servers write to while these are shown."""
+    return _places([copy.store.url for copy in plan.copies if copy.two_way]) if plan.mounts else []
 
 
 def _places(urls: Sequence[str]) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ from holdfast.sites.media import Media
 from holdfast.sites.paths import Below
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.sites.attached import Place
     from holdfast.sites.held import Held
     from holdfast.sites.paths import Met
@@ -82,17 +84,19 @@ def purge(plan: Plan, settings: SiteSettings, stores: Stores, *, dry_run: bool =
                 )
         copies = []
         for place in wanted:
-            run = _Purge(place, Media(stores.all[0], plan.site, place.bucket, place.directory), dry_run=dry_run)
+            near = stores.all[0]
+            media = [Media(near, plan.site, part.bucket, place.directory) for part in place.parts]
+            run = _Purge(place, media, dry_run=dry_run)
             copies += [run.one(each) for each in held[place.directory]]
     return PurgeReport(plan.site, tuple(copies))
 
 
 class _Purge:
-    """The copies of one directory, against one listing of its bucket."""
+    """The copies of one directory, against one listing of its bucket, or of each of its branches'."""
 
-    def __init__(self, place: Place, media: Media, *, dry_run: bool) -> None:
-        self.place, self.media, self.dry_run = place, media, dry_run
-        self.listed = media.half.listed()
+    def __init__(self, place: Place, media: Sequence[Media], *, dry_run: bool) -> None:
+        self.place, self.dry_run = place, dry_run
+        self.listed = {key: (each, info) for each in reversed(media) for key, info in each.half.listed().items()}
 
     def one(self, held: Held) -> PurgedReport:
         """One copy."""
@@ -122,17 +126,17 @@ class _Purge:
         """Why a file stays; None where the bucket has its bytes."""
         if met.kind != "file":
             return "it is a link" if met.kind == "link" else "it is no file"
-        info = self.listed.get(key)
-        if info is None:
+        media, info = self.listed.get(key, (None, None))
+        if media is None or info is None:
             return "the bucket has it not"
         if info.size != met.status.st_size:
             return "the bucket has another"
         try:
-            return None if self._is_in_bucket(below, met.path, key, info) else "the bucket has another"
+            return None if self._is_in_bucket(below, met.path, key, media, info) else "the bucket has another"
         except (LocalError, FileNotFoundError) as error:
             return f"it cannot be read: {error}"
 
-    def _is_in_bucket(self, below: Below, path: str, key: str, info: ObjectInfo) -> bool:
+    def _is_in_bucket(self, below: Below, path: str, key: str, media: Media, info: ObjectInfo) -> bool:
         if info.etag is not None and _MD5.match(info.etag):
             md5 = hashlib.md5(usedforsecurity=False)
             digest = below.digest(path, md5.update)
@@ -140,7 +144,7 @@ class _Purge:
                 return True
         else:
             digest = below.digest(path)
-        return bool(self.media.half.digest(key, info) == digest)
+        return bool(media.half.digest(key, info) == digest)
 
 
 def _remove_empty(below: Below, folders: list[str]) -> None:

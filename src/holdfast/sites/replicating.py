@@ -10,10 +10,7 @@ its being right: without it, everything is new, nothing is deleted, and objects 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from holdfast.catalog.swap import read_or_none
@@ -22,115 +19,38 @@ from holdfast.errors import (
     BucketNotFoundError,
     ConflictError,
     HoldfastError,
-    LocalError,
     ObjectNotFoundError,
     UnreachableError,
 )
 from holdfast.failpoint import reach
 from holdfast.formats.copies import PairRow, PairsRecord, decode_pairs, encode_pairs
 from holdfast.formats.layout import copied_key, copied_trash, copy_pairs_key
+from holdfast.sites.replicated import Count, Replicated, lag_of
 from holdfast.sites.secondary import Action, Pair, Plan, Seen, Side, Work, expired, newer, planned
 from holdfast.sites.sides import WHOLE, Half, seen
-from holdfast.sites.values import MaxDelete
 from holdfast.store.base import CREATE, OVERWRITE, SMALL, Replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from holdfast.sites.replicated import Orders
     from holdfast.store.base import ObjectInfo, PutMode, Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["Failed", "Orders", "Replica", "Replicated", "lag_of"]
+__all__ = ["Replica"]
 
 #: So many keys are dealt with between two looks at whether it is time to remember, and how often that is, in seconds.
 _BATCH: Final = 1000
 _REMEMBER_EVERY: Final = 30.0
-#: After so many failures there is something wrong with more than single objects.
-_PATIENCE: Final = 100
 #: What says that a store, and not one object, cannot be used.
 _STORE_FAILS: Final = (UnreachableError, BucketNotFoundError, AccessError)
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """How it is done: what a deletion is, how many are believed, how long the copy keeps them, in seconds."""
-
-    two_way: bool = False
-    limit: MaxDelete = field(default_factory=MaxDelete)
-    keep_deleted: float = 30 * 86400.0
-    allow_deletes: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A key that could not be dealt with, and why."""
-
-    key: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replicated:
-    """One bucket and one copy: how many objects went to the copy, came back from it, were removed there or here; and what is left.
-
-    ``state`` is ``whole``, ``partly`` (some failed or were being written) or ``stopped`` (deletions are withheld, ``reasons`` say why).
-    ``kept`` were put aside, ``expired`` thrown away. ``lag`` are the seconds since both sides were last equal, None where never.
-    ``problem`` is the kind of error for which a store could not be used; the state is ``failed`` then.
-    """
-
-    bucket: str
-    copy: str
-    state: str
-    objects: int
-    sent: int = 0
-    brought: int = 0
-    removed: int = 0
-    kept: int = 0
-    compared: int = 0
-    moving: int = 0
-    withheld: int = 0
-    expired: int = 0
-    bytes: int = 0
-    reasons: tuple[str, ...] = ()
-    failed: tuple[Failed, ...] = ()
-    lag: float | None = None
-    seconds: float = 0.0
-    problem: str | None = None
-
-
-def lag_of(record: PairsRecord | None, now: float) -> float | None:
-    """Seconds since both sides were last known to be equal."""
-    return None if record is None or not record.whole else max(0.0, now - record.whole)
-
-
-class _Count:
-    """What was done so far, by all threads."""
-
-    def __init__(self) -> None:
-        self.done: Counter[str] = Counter()
-        self.failed: list[Failed] = []
-        self._lock = threading.Lock()
-
-    def add(self, what: str, amount: int = 1) -> None:
-        """So many more."""
-        with self._lock:
-            self.done[what] += amount
-
-    def fail(self, key: str, error: HoldfastError) -> bool:
-        """One that failed; whether there are so many that the others would fail too."""
-        with self._lock:
-            self.failed.append(Failed(key, error.message))
-            return len(self.failed) >= _PATIENCE or _is_full(error)
-
-    @property
-    def pending(self) -> int:
-        """Keys that the next run has to deal with again."""
-        return len(self.failed) + self.done["moving"]
-
-
 class Replica:
-    """One bucket of media and one copy of it. ``place`` tells the first store from every other; ``alive`` stops it by raising."""
+    """One bucket of media and one copy of it. ``place`` tells the first store from every other; ``alive`` stops it by raising.
+
+    ``now`` tells the time by the clock of the copy's store, in seconds since the epoch: of when both sides were equal, other servers are told.
+    """
 
     def __init__(
         self,
@@ -151,7 +71,7 @@ class Replica:
         self._place = place or first.url
         self._alive = alive
         self._now = now
-        self._run = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now()))}-{secrets.token_hex(4)}"
+        self._run = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
         self._version: str | None = None
         self._pairs: dict[str, Pair] = {}
         self._record: PairsRecord | None = None
@@ -173,8 +93,9 @@ class Replica:
             two_way=orders.two_way,
             limit=orders.limit,
             allow_deletes=orders.allow_deletes,
+            undo_deletes=orders.undo_deletes,
         )
-        count = _Count()
+        count = Count()
         gone = 0
         if not orders.dry_run:
             self._act(plan, first, copy, count, looked)
@@ -196,7 +117,7 @@ class Replica:
         self._record = record if record is not None and record.first == self._place else None
         self._pairs = {} if self._record is None else {row.key: _pair(row) for row in self._record.rows}
 
-    def _save(self, looked: float, count: _Count, withheld: int, *, done: bool) -> None:
+    def _save(self, looked: float, count: Count, withheld: int, *, done: bool) -> None:
         before = self._record.whole if self._record is not None else 0.0
         whole = looked if done and not count.pending and not withheld else before
         rows = [_row(key, pair) for key, pair in sorted(self._pairs.items())]
@@ -226,7 +147,7 @@ class Replica:
         plan: Plan,
         first: Mapping[str, ObjectInfo],
         copy: Mapping[str, ObjectInfo],
-        count: _Count,
+        count: Count,
         looked: float,
     ) -> None:
         small, large = _parted(plan.actions)
@@ -249,7 +170,7 @@ class Replica:
             self._engine.progress.finish()
         self._save(looked, count, len(plan.withheld), done=True)
 
-    def _tried(self, action: Action, first: ObjectInfo | None, copy: ObjectInfo | None, count: _Count) -> None:
+    def _tried(self, action: Action, first: ObjectInfo | None, copy: ObjectInfo | None, count: Count) -> None:
         """One key; what is wrong with it alone keeps no other from being dealt with."""
         self._alive()
         try:
@@ -271,7 +192,7 @@ class Replica:
             else:
                 self._pairs[action.key] = pair
 
-    def _do(self, action: Action, first: ObjectInfo | None, copy: ObjectInfo | None, count: _Count) -> Pair | None:
+    def _do(self, action: Action, first: ObjectInfo | None, copy: ObjectInfo | None, count: Count) -> Pair | None:
         """What is now the same on both sides; None where it is on none."""
         if action.work is Work.FORGET:
             return None
@@ -288,7 +209,7 @@ class Replica:
         assert first is not None and copy is not None  # noqa: S101, PT018 - both were listed
         return self._compared(action.key, first, copy, count)
 
-    def _compared(self, key: str, first: ObjectInfo, copy: ObjectInfo, count: _Count) -> Pair:
+    def _compared(self, key: str, first: ObjectInfo, copy: ObjectInfo, count: Count) -> Pair:
         count.add("compared")
         same = first.size == copy.size and self._first.digest(key, first) == self._copy.digest(key, copy)
         if same:
@@ -297,7 +218,7 @@ class Replica:
             return self._send(key, Side.COPY, first, seen(copy), count)
         return self._send(key, Side.FIRST, copy, seen(first), count)
 
-    def _send(self, key: str, to: Side, source: ObjectInfo, there: Seen | None, count: _Count) -> Pair:
+    def _send(self, key: str, to: Side, source: ObjectInfo, there: Seen | None, count: Count) -> Pair:
         if there is not None:
             self._keep(key, to, there, count)
         written = self._half(to).take(key, self._half(to.other), source, there)
@@ -310,7 +231,7 @@ class Replica:
         count.add("brought")
         return Pair(written.target, written.source)
 
-    def _remove(self, action: Action, count: _Count) -> None:
+    def _remove(self, action: Action, count: Count) -> None:
         """Only what the other side, asked once more for this very key, has not; and only once the copy keeps it."""
         there = action.at(action.side)
         assert there is not None  # noqa: S101 - it was listed
@@ -321,7 +242,7 @@ class Replica:
         count.add("removed")
         reach("replicate.removed")
 
-    def _keep(self, key: str, side: Side, there: Seen, count: _Count) -> None:
+    def _keep(self, key: str, side: Side, there: Seen, count: Count) -> None:
         aside = copied_trash(self._bucket, self._run, key)
         if side is Side.COPY:
             self._copy.keep(key, there, aside)
@@ -347,7 +268,7 @@ class Replica:
             reach("replicate.expired")
         return len(keys)
 
-    def _told(self, plan: Plan, count: _Count, gone: int, objects: int, seconds: float, *, dry: bool) -> Replicated:
+    def _told(self, plan: Plan, count: Count, gone: int, objects: int, seconds: float, *, dry: bool) -> Replicated:
         done = count.done
         state = "stopped" if plan.withheld else "partly" if count.pending else "whole"
         sends = [each for each in plan.actions if each.work is Work.SEND]
@@ -356,7 +277,7 @@ class Replica:
             self._bucket,
             self._copy.store.url,
             "planned" if dry else state,
-            objects,
+            len(self._pairs) if state == "whole" and not dry else objects,
             sent=to_copy if dry else done["sent"],
             brought=len(sends) - to_copy if dry else done["brought"],
             removed=sum(each.work is Work.REMOVE for each in plan.actions) if dry else done["removed"],
@@ -385,15 +306,6 @@ def _parted(actions: Sequence[Action]) -> tuple[list[Action], list[Action]]:
 
 def _batches(actions: Sequence[Action]) -> list[Sequence[Action]]:
     return [actions[at : at + _BATCH] for at in range(0, len(actions), _BATCH)]
-
-
-def _is_full(error: HoldfastError) -> bool:
-    """Whether the next object would fail as well: the disk, not the name, is at fault."""
-    import errno
-
-    cause = error.__cause__
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-    return isinstance(error, LocalError) and isinstance(cause, OSError) and cause.errno in full
 
 
 def _pair(row: PairRow) -> Pair:

@@ -24,6 +24,7 @@ from holdfast.errors import ConflictError, HoldfastError, IntegrityError, UsageE
 from holdfast.failpoint import reach
 from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN
 from holdfast.model.spec import AssetSpec
+from holdfast.mount.table import mounted_at
 from holdfast.repository import local_manifest
 from holdfast.sites.attaching import below_root
 from holdfast.sites.backup import environment
@@ -151,6 +152,12 @@ def restore(
         HoldfastError: a command after it failed.
     """
     begun = time.monotonic()
+    if plan.mode == "whole" and (there := mounted_at(plan.webroot)) is not None and there.is_fuse:
+        raise ConflictError(
+            f"the whole of {plan.webroot} is mounted, and nothing is restored through a mount",
+            subject=plan.webroot,
+            hint="asset site detach first, or restore into a folder: --to DIR",
+        )
     name, version, having = chosen(plan, stores, spec, at)
     webroot = Path(plan.webroot)
     path = path.strip("/") if path else None

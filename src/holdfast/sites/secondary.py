@@ -26,6 +26,9 @@ __all__ = ["Action", "Pair", "Plan", "Seen", "Side", "Work", "decide", "expired"
 _MD5: Final = re.compile(r"[0-9a-f]{32}\Z")
 #: A listing tells fractions of a second that a single look does not.
 _SAME_SECOND: Final = 1.0
+#: More deletions than a handful are withheld, however few, where they are most of what there was, in per cent.
+_HANDFUL: Final = 5
+_MOST: Final = 50.0
 
 
 class Side(Enum):
@@ -152,14 +155,20 @@ def planned(
     two_way: bool,
     limit: MaxDelete,
     allow_deletes: bool = False,
+    undo_deletes: bool = False,
 ) -> Plan:
-    """Everything to do. Deletions are withheld where a side shows nothing at all, or where they are too many and not allowed."""
+    """Everything to do. Deletions are withheld where a side shows nothing at all, or where they are too many and not allowed.
+
+    With ``undo_deletes`` what would be deleted on one side goes back to the other instead.
+    """
     keys = sorted({*pairs, *first, *copy})
     decided = [
         action
         for key in keys
         if (action := decide(key, pairs.get(key), first.get(key), copy.get(key), two_way=two_way)) is not None
     ]
+    if undo_deletes:
+        decided = [_undone(each) if each.work is Work.REMOVE else each for each in decided]
     reasons = {
         side: reason
         for side, source in ((Side.COPY, first), (Side.FIRST, copy))
@@ -170,6 +179,11 @@ def planned(
     return Plan(actions, kept, tuple(reasons.values()), len(pairs), sum(map(_weight, actions)))
 
 
+def _undone(action: Action) -> Action:
+    """What brings back, to the side that lost it, what was to be removed from the other."""
+    return Action(Work.SEND, action.key, action.side.other, action.first, action.copy)
+
+
 def _why_not(
     side: Side, decided: Iterable[Action], known: int, shown: int, limit: MaxDelete, *, allow: bool
 ) -> str | None:
@@ -178,8 +192,14 @@ def _why_not(
     where = "the first store" if side is Side.COPY else "the copy"
     if count and not shown:
         return f"{where} shows no object at all: none of {count} is deleted because of that"
-    if count > limit.objects and count > known * limit.percent / 100 and not allow:
-        return f"{count} of {known} objects were deleted in {where}, more than {limit.percent:g} % and {limit.objects}"
+    share = 100.0 * count / max(known, 1)
+    said = f"{count} of {known} objects were deleted in {where}"
+    if allow:
+        return None
+    if count > limit.objects and share > limit.percent:
+        return f"{said}, more than {limit.percent:g} % and {limit.objects}"
+    if count > _HANDFUL and share > max(limit.percent, _MOST):
+        return f"{said}, which is most of them"
     return None
 
 

@@ -179,6 +179,8 @@ class Half:
         if put.size == size and put.etag is not None and _MD5.match(put.etag) and put.etag == md5:
             return Seen(put.etag, size, 0.0)
         info = self.store.head(at)
+        if self._shared and seen(info).tag != seen(put).tag:
+            raise ChangedError(f"{at} was written by another just after us", subject=at)
         if info.size != size or self._read(at, info) != digest:
             self.store.delete(at)
             message = f"{at} is not what was sent to {self.store.url}: it was removed again"

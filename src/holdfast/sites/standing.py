@@ -7,20 +7,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError
+from holdfast.formats.layout import copied_key
+from holdfast.sites.asking import PATIENCE, within
 from holdfast.sites.attached import places_of, states
-from holdfast.sites.attaching import MOUNTED, not_ready
+from holdfast.sites.attaching import FROM_COPY, MOUNTED, not_ready
+from holdfast.sites.branching import doubled
+from holdfast.sites.buckets import open_bucket
+from holdfast.sites.copies import Copies
 from holdfast.sites.deploy import deployment_of
 from holdfast.sites.held import held_in
 from holdfast.sites.media import Media
 from holdfast.sites.nodes import nodes_of, publish
+from holdfast.sites.showing import showing
+from holdfast.sites.sides import Half
+from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from holdfast.sites.attached import Place
     from holdfast.sites.plan import Plan
+    from holdfast.sites.showing import Showing
     from holdfast.sites.stores import Stores
-    from holdfast.sites.values import SiteSettings
+    from holdfast.sites.values import CopySettings, SiteSettings
+    from holdfast.store.base import ObjectInfo
 
 __all__ = ["DirectoryStatus", "SiteStatus", "gate", "here", "status"]
 
@@ -29,7 +38,14 @@ _TICK: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DirectoryStatus:
-    """One directory: MOUNTED or NOT MOUNTED, and why not; its bucket's objects and bytes (None: it does not answer); what is held here."""
+    """One directory: MOUNTED, MOUNTED from a copy, or NOT MOUNTED, and why; objects and bytes of what is shown (None: it does not answer).
+
+    ``held`` lies aside here. Of a copy, ``store`` is its URL, ``read_only`` whether nothing may be written there, and ``lag`` the seconds
+    since it was equal to its bucket.
+
+    Of a merged directory they are those of all branches, and ``doubled`` the names that two of them have.
+    ``local`` are paths below it that stay on this machine.
+    """
 
     directory: str
     place: str
@@ -40,6 +56,11 @@ class DirectoryStatus:
     bytes: int | None
     held: tuple[str, ...] = ()
     held_bytes: int = 0
+    store: str | None = None
+    read_only: bool = False
+    lag: float | None = None
+    doubled: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +84,73 @@ def status(plan: Plan, settings: SiteSettings, stores: Stores, node: str) -> Sit
         UsageError: the settings mount nothing.
         HoldfastError: the store does not answer, and nothing is mounted either.
     """
-    places = places_of(plan, settings)
-    told = states(places, plan.site)
-    directories = tuple(_directory(plan, stores, place, told[place.directory]) for place in places)
+    now = [showing(plan, place) for place in places_of(plan, settings)]
+    told = states([each.place for each in now], plan.site)
+    told |= {each.place.directory: FROM_COPY for each in now if each.is_copy and told[each.place.directory] == MOUNTED}
+    directories = tuple(_directory(plan, stores, each, told[each.place.directory]) for each in now)
     ok = all(each.state == MOUNTED for each in directories)
     repository = stores.all[0].repository
     identity = state = None
     try:
-        record = deployment_of(repository, plan.site)
+        record = within(PATIENCE, lambda: deployment_of(repository, plan.site), repository.store.url)
         identity, state = (record.id, record.state) if record is not None else (None, None)
         own = nodes_of(repository, plan.site).get(node)
         if own is not None and not own[0].left:
             publish(repository, plan.site, node, own[0].deployment, told)
+        elif record is not None and FROM_COPY in told.values():  # it could not say so when it was attached
+            publish(repository, plan.site, node, record.id, told)
     except HoldfastError:
-        if not ok:
+        if not ok and FROM_COPY not in told.values():
             raise
     total = sum(each.bytes or 0 for each in directories)
     return SiteStatus(plan.site, node, identity, state, directories, total, settings.quota, ok)
 
 
-def _directory(plan: Plan, stores: Stores, place: Place, told: str) -> DirectoryStatus:
+def _directory(plan: Plan, stores: Stores, now: Showing, told: str) -> DirectoryStatus:
+    place = now.place
     held = [each for each in held_in(place.spot.held) if each.directory == place.directory]
     objects = total = None
+    twice: list[str] = []
     try:
-        listed = Media(stores.all[0], plan.site, place.bucket, place.directory).half.listed().values()
-        objects, total = len(listed), sum(info.size for info in listed)
+        listed = _listed(plan, stores, now)
+        infos = [info for each in listed for info in each.values()]
+        objects, total, twice = len(infos), sum(info.size for info in infos), doubled(listed)
     except HoldfastError:
         pass  # whether it is mounted is told all the same
+    copy = plan.copies[now.number - 1] if told == FROM_COPY else None
     return DirectoryStatus(
         place.directory,
         place.spot.place,
         place.bucket,
-        MOUNTED if told == MOUNTED else f"NOT {MOUNTED}",
-        None if told == MOUNTED else told,
+        told if told in (MOUNTED, FROM_COPY) else f"NOT {MOUNTED}",
+        None if told in (MOUNTED, FROM_COPY) else told,
         objects,
         total,
         tuple(each.path for each in held),
         sum(each.size()[1] for each in held),
+        None if copy is None else place.source,
+        copy is not None and not copy.two_way,
+        None if copy is None else _lag(plan, copy, place.bucket),
+        tuple(twice),
+        place.local,
     )
+
+
+def _listed(plan: Plan, stores: Stores, now: Showing) -> list[dict[str, ObjectInfo]]:
+    """The objects of what is shown, of each branch of a merged directory."""
+    place = now.place
+    if now.is_copy:
+        store = open_bucket(plan.copies[now.number - 1].store)
+        return [Half(store, Engine(), copied_key(place.bucket, ""), shared=False).listed()]
+    return [Media(stores.all[0], plan.site, part.bucket, place.directory).half.listed() for part in place.parts]
+
+
+def _lag(plan: Plan, copy: CopySettings, bucket: str) -> float | None:
+    try:
+        known = Copies(plan, engine=Engine()).pairs(copy, bucket)
+    except HoldfastError:
+        return None
+    return None if known is None else known[1]
 
 
 def here(plan: Plan, settings: SiteSettings, stores: Stores, node: str, *, seconds: float) -> SiteStatus:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -24,6 +23,7 @@ import urllib3
 from holdfast.cache.work import write_whole
 from holdfast.disk import local_errors
 from holdfast.remote import pool_manager
+from holdfast.sites.groups import code_of
 from holdfast.sites.notices import Known, Notice, observed, overdue
 
 if TYPE_CHECKING:
@@ -122,29 +122,25 @@ def deliver(target: Notify, site: str, notice: Notice) -> str | None:
 
 def _run(target: Notify, body: dict[str, Any]) -> str | None:
     shown = {f"HOLDFAST_{name.upper()}": str(body[name] or "").replace("\0", "") for name in body}
-    try:
-        process = subprocess.Popen(
-            target.run,
-            env=shown | {"PATH": _PATH, "LC_ALL": "C.UTF-8"},
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        return f"cannot start {target.run[0]}: {error}"
-    try:
-        process.communicate(json.dumps(body).encode(), timeout=target.deadline)
-    except subprocess.TimeoutExpired:
+    with tempfile.TemporaryFile() as given:  # no pipe: a program need not read it
+        given.write(json.dumps(body).encode())
+        given.seek(0)
+        try:
+            process = subprocess.Popen(
+                target.run,
+                env=shown | {"PATH": _PATH, "LC_ALL": "C.UTF-8"},
+                cwd="/",
+                stdin=given,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            return f"cannot start {target.run[0]}: {error}"
+    code = code_of(process, target.deadline)
+    if code is None:
         return f"{target.run[0]} was killed: it took longer than {target.deadline:g} s"
-    except OSError:
-        pass  # it did not read what it was given; its code says whether that is well
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return None if process.returncode == 0 else f"{target.run[0]} ended with code {process.returncode}"
+    return None if code == 0 else f"{target.run[0]} ended with code {code}"
 
 
 def _post(target: Notify, body: dict[str, Any]) -> str | None:

@@ -72,7 +72,7 @@ class CopySettings:
 
 @dataclass(frozen=True, slots=True)
 class MaxDelete:
-    """So many deletions in one run are believed: as many ``objects``, or as many per cent of all, whichever is more."""
+    """So many deletions in one run are believed: as many ``objects``, or as many per cent of all, whichever is more; but not most of all."""
 
     percent: float = 5.0
     objects: int = 50

@@ -1,0 +1,299 @@
+"""Attaching a web server while its buckets' store is away: the directories are mounted from copies of the buckets, and that is told.
+
+A copy is taken only where it was whole once, is of this very bucket, and still has most of what it had then; it is shown read-only unless
+web servers may write there. What is compared with the copy here is what is compared with the bucket else. ``asset site run`` goes back to
+the buckets once they are well; nothing that is written to a copy is lost by that, for it is new there, and is brought to the bucket.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from holdfast.catalog.swap import read_or_none
+from holdfast.errors import BucketNotFoundError, HoldfastError, IntegrityError, UnreachableError
+from holdfast.formats.layout import SITE_MARK, copied_key
+from holdfast.formats.sites import BucketMark, decode_record
+from holdfast.mount import live
+from holdfast.mount.live.finding import found
+from holdfast.sites.asking import PATIENCE, Question
+from holdfast.sites.attached import AttachedReport, AttachReport, in_turn, states
+from holdfast.sites.attaching import MOUNTED, judge_bucket, sample
+from holdfast.sites.buckets import open_bucket
+from holdfast.sites.comparing import LOOKED_AT, READ_WHOLE, differing
+from holdfast.sites.copies import Copies
+from holdfast.sites.deploy import deployment_of
+from holdfast.sites.failover import FIRST, Choice
+from holdfast.sites.filling import fill
+from holdfast.sites.ground import aside, gather_parts, give_back, make_room, owner_of, refuse_parts
+from holdfast.sites.journal import Journal
+from holdfast.sites.localparts import refuse_others_laid
+from holdfast.sites.mounting import mount
+from holdfast.sites.offload import Found, Wanted
+from holdfast.sites.places import ask, keep, shown
+from holdfast.sites.showing import copied, is_mountable, showing, shows_copies
+from holdfast.sites.sides import Half
+from holdfast.transfer.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from holdfast.sites.attached import Place
+    from holdfast.sites.plan import Plan
+    from holdfast.sites.stores import Stores
+    from holdfast.sites.values import SiteSettings
+
+__all__ = ["attach_copies", "leave_copies", "why_copies"]
+
+#: What a store says that is away, or lost.
+_AWAY: Final = (UnreachableError, BucketNotFoundError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy that may be shown: its number and place, its side of the pair, the seconds since it was whole, and how many objects it has."""
+
+    number: int
+    place: Place
+    half: Half
+    two_way: bool
+    lag: float
+    objects: int
+
+
+def why_copies(plan: Plan, stores: Stores, places: Sequence[Place], *, accept: bool = False) -> str | None:
+    """Why copies are to be mounted, and not the buckets; None where the buckets are. No store is waited for longer than a moment.
+
+    ``accept``: a bucket is taken though it lacks what was written to its copy, which may be lost for good.
+    """
+    if not shows_copies(plan):
+        return None
+    questions = [Question(lambda: deployment_of(stores.all[0].repository, plan.site), stores.all[0].url)]
+    questions += [Question(lambda place=place: ask(plan, place.bucket, FIRST), place.source) for place in places]  # type: ignore[misc]
+    deadline = time.monotonic() + PATIENCE
+    for question in questions:
+        problem = question.problem(max(0.0, deadline - time.monotonic()))
+        if isinstance(problem, _AWAY):
+            return problem.message
+    return None if accept else _what_is_lacking(plan, places)
+
+
+def _what_is_lacking(plan: Plan, places: Sequence[Place]) -> str | None:
+    """Which bucket has not got back yet what was written to its copy while that was shown."""
+    kept = [shown(plan, place.bucket, Path(plan.state)) for place in places]
+    two_way = [each for each in kept if each.place != FIRST and plan.copies[each.place - 1].two_way]
+    if not two_way:
+        return None
+    now = time.time()
+    whole = {(each.bucket, each.copy): now - each.lag for each in _copies(plan).status() if each.lag is not None}
+    for place, each in zip(places, kept, strict=True):
+        if each in two_way:
+            last = whole.get((place.bucket, plan.copies[each.place - 1].store.url), 0.0)
+            if last < each.since:
+                return (
+                    f"the bucket {place.bucket} lacks what was written to its copy (--accept-changes takes it as it is)"
+                )
+    return None
+
+
+def attach_copies(
+    plan: Plan,
+    settings: SiteSettings,
+    stores: Stores,
+    node: str,
+    places: Sequence[Place],
+    why: str,
+    *,
+    spec: str | None,
+    at: datetime | None,
+) -> AttachReport:
+    """Mount copies in the place of buckets that are away; directories that are mounted and answer stay as they are.
+
+    Raises:
+        UnreachableError: a bucket has no copy that can be shown: nothing was touched.
+        HoldfastError: as :func:`~holdfast.sites.attach.attach`.
+    """
+    begun = time.monotonic()
+    with in_turn(plan.state, plan.site):
+        run = _Fallback(plan, places, why)
+        run.judge()
+        restored = fill(plan, settings, stores, run.journal, spec, at)
+        reports = run.all()
+        run.journal.end()
+    spent = round(time.monotonic() - begun, 3)
+    return AttachReport(plan.site, node, "", tuple(reports), restored, spent, why)
+
+
+def leave_copies(plan: Plan, places: Sequence[Place]) -> None:
+    """Make room for buckets that are well where copies are shown; the directories are closed until these are mounted.
+
+    Raises:
+        BusyError: somebody writes to one, or one has not sent everything.
+    """
+    for place in places if shows_copies(plan) else ():
+        if (now := showing(plan, place)).is_copy:
+            # A site that is visited is read at every moment: who waited for nobody to read would never go back.
+            live.unmount(place.spot.place, settings=now.place.settings, closed=True, cut_off=True)
+        choice = Choice(FIRST, read_only=False, why="the bucket answers")
+        keep(plan, place.bucket, Path(plan.state), choice, time.time())
+
+
+class _Fallback:
+    """One attach of copies under way."""
+
+    def __init__(self, plan: Plan, places: Sequence[Place], why: str) -> None:
+        self.plan, self.places, self.why = plan, places, why
+        self.journal = Journal(plan.state, "attach")
+        self.owner = owner_of(plan.web_user)
+        self.chosen: dict[str, _Copy] = {}
+
+    def judge(self) -> None:
+        """Choose what to show in each directory, before anything is touched."""
+        now = {place.directory: showing(self.plan, place).place for place in self.places}
+        told = states(list(now.values()), self.plan.site)
+        for place in self.places:
+            there = now[place.directory]
+            if place.mount.is_whole and there.is_ours:
+                refuse_others_laid(place)
+            if not (there.is_ours and told[place.directory] == MOUNTED):
+                refuse_parts(place, self.plan.config_file, stands=there.is_ours)
+                self.chosen[place.directory] = self._choose(place)
+        if not self.journal.is_open:  # a webroot that was being filled is filled to its end
+            self.journal.begin({"site": self.plan.site, "deployment": ""})
+
+    def _choose(self, place: Place) -> _Copy:
+        reasons = []
+        for number in range(1, len(self.plan.copies) + 1):
+            try:
+                return self._judged(place, number)
+            except HoldfastError as error:
+                reasons.append(error.message)
+        raise UnreachableError(
+            f"{self.why}; and no copy of {place.bucket} can be shown: {'; '.join(reasons)}",
+            subject=place.bucket,
+            hint="asset site replicate --status tells how the copies are",
+        )
+
+    def _judged(self, place: Place, number: int) -> _Copy:
+        """A copy, if it may be shown.
+
+        Raises:
+            HoldfastError: why it may not.
+        """
+        copy, there = self.plan.copies[number - 1], copied(self.plan, place, number)
+        if not is_mountable(there):
+            raise IntegrityError(f"{there.source} cannot be mounted: mounters know buckets on S3")
+        found(live.MOUNTERS[self.plan.mounter], there.settings.mount_path, there.settings.environ)
+        store = open_bucket(copy.store)
+        known = _copies(self.plan).pairs(copy, place.bucket)
+        if known is None or known[1] is None:
+            raise IntegrityError(f"{there.source} was never whole")
+        rows, lag = known
+        if _marked(store, place.bucket) != self.plan.site:
+            raise IntegrityError(
+                f"{there.source} carries no mark of {self.plan.site}: asset site replicate puts one there"
+            )
+        half = Half(store, Engine(), copied_key(place.bucket, ""), shared=copy.two_way)
+        listed = half.listed()
+        checked = judge_bucket(
+            {key: Wanted(size, "") for key, size in rows.items()},
+            {key: Found(info.size, "") for key, info in listed.items()},
+            served=True,
+            accept=False,
+        )
+        if checked.problem is not None:
+            raise IntegrityError(f"{there.source} {checked.problem.replace('deployed', 'copied')}")
+        assert lag is not None  # noqa: S101 - it was looked at above
+        return _Copy(number, there, half, copy.two_way, lag, len(listed))
+
+    def all(self) -> list[AttachedReport]:
+        """Every directory; what is wrong with one keeps no other from being mounted, and is raised at the end."""
+        reports, errors = [], []
+        for place in self.places:
+            try:
+                reports.append(self.one(place))
+            except HoldfastError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return reports
+
+    def one(self, place: Place) -> AttachedReport:
+        """Have one directory show something, whatever was there before."""
+        copy = self.chosen.get(place.directory)
+        if copy is None:
+            now = showing(self.plan, place)
+            state = "was mounted from a copy" if now.is_copy else "was mounted"
+            if now.is_copy:  # a run that was killed may not have said so
+                self._keep(place, now.number)
+            return AttachedReport(place.directory, place.spot.place, place.bucket, state, store=now.place.source)
+        there = copy.place
+        broken = showing(self.plan, place).place
+        closed, before = broken.record is not None, aside(there, self.journal)
+        if broken.record is not None and broken.record.is_served:
+            live.unmount(place.spot.place, settings=broken.settings, closed=True)
+        try:
+            make_room(there, self.journal, self.owner)
+            gather_parts(there, self.plan.config_file, self.journal, self.owner)
+            mount(there, self.plan, self.owner, read_only=not copy.two_way)
+            _compare(copy)
+        except BaseException:
+            held = aside(there, self.journal)
+            give_back(there, None if closed and held == before else held, closed=closed)
+            raise
+        self._keep(place, copy.number)
+        return AttachedReport(
+            place.directory,
+            place.spot.place,
+            place.bucket,
+            "mounted from a copy",
+            copy.objects,
+            held=aside(there, self.journal),
+            store=there.source,
+            read_only=not copy.two_way,
+            lag=round(copy.lag, 3),
+            local=place.local,
+        )
+
+    def _keep(self, place: Place, number: int) -> None:
+        """Have it known which copy is shown."""
+        choice = Choice(number, read_only=not self.plan.copies[number - 1].two_way, why="the bucket fails")
+        keep(self.plan, place.bucket, Path(self.plan.state), choice, time.time())
+
+
+def _copies(plan: Plan) -> Copies:
+    return Copies(plan, engine=Engine())
+
+
+def _marked(store: object, bucket: str) -> str | None:
+    """The site whose mark a copy carries."""
+    key = copied_key(bucket, SITE_MARK)
+    found = read_or_none(store, key)  # type: ignore[arg-type]
+    return None if found is None else decode_record(found.data, BucketMark, key).site
+
+
+def _compare(copy: _Copy) -> None:
+    """Read files through the mount, and see that they are those of the copy; twice, for others may write.
+
+    Raises:
+        IntegrityError: they are not.
+        UnreachableError: the mount does not read its store.
+    """
+    wrong: list[str] = []
+    for _ in range(2):
+        listed = copy.half.listed()
+        objects = {
+            key: Found(listed[key].size, copy.half.digest(key, listed[key]) if listed[key].size <= READ_WHOLE else None)
+            for key in sample(listed, LOOKED_AT)
+        }
+        wrong = differing(copy.place, objects)
+        if not wrong:
+            return
+    raise IntegrityError(
+        f"what is read at {copy.place.spot.place} is not what {copy.place.source} holds: {', '.join(wrong[:3])}",
+        subject=copy.place.spot.place,
+        hint="its events.log and mounter.log say more: asset mounts",
+    )

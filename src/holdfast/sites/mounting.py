@@ -1,0 +1,75 @@
+"""Mounting the media of one directory: which options and abilities its mount must have. The branches of a merged one are mounted before it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from holdfast.errors import ConflictError, HoldfastError
+from holdfast.formats.layout import CANARY, SITE_MARK, branch_mark
+from holdfast.mount import live
+from holdfast.mount.table import mounted_at
+from holdfast.sites.localparts import parts_of
+
+if TYPE_CHECKING:
+    from holdfast.mount.registry import Record
+    from holdfast.sites.attached import Place
+    from holdfast.sites.plan import Plan
+
+__all__ = ["mount"]
+
+#: What a mount of media must be able to do; a whole webroot is also written over by its application.
+_NEEDS: Final = ("write", "read_after_write")
+_NEEDS_WHOLE: Final = (*_NEEDS, "overwrite", "rename")
+
+
+def mount(place: Place, plan: Plan, owner: tuple[int, int] | None, *, read_only: bool = False) -> None:
+    """Have a supervised mounter show the bucket at its empty directory, its files those of ``owner``.
+
+    Raises:
+        ConflictError: the directory was turned into a link meanwhile; nothing stays mounted.
+        HoldfastError: as :func:`holdfast.mount.live.mount`.
+    """
+    record = _unite(place, plan, owner) if place.branches else _mount(place, plan, owner, read_only=read_only)
+    if record.settings.dir != place.spot.place or mounted_at(place.spot.place) is None:
+        with suppress(HoldfastError):
+            live.unmount(record.settings.dir, settings=place.settings, discard=True)
+        raise ConflictError(
+            f"{place.spot.place} was turned into a link to {record.settings.dir} while it was mounted",
+            subject=place.spot.place,
+            hint="somebody who may write to the webroot did that: find out who",
+        )
+
+
+def _mount(place: Place, plan: Plan, owner: tuple[int, int] | None, *, read_only: bool) -> Record:
+    needs = _NEEDS_WHOLE if place.mount.is_whole else _NEEDS
+    return live.mount(
+        place.source,
+        place.spot.place,
+        mounter=plan.mounter,
+        settings=place.settings,
+        options=[
+            *_options(plan, owner),
+            *([] if owner is None else [f"uid={owner[0]}", f"gid={owner[1]}"]),
+            *["ro"] * read_only,
+        ],
+        needs=() if read_only else needs,
+        above=place.above,
+        parts=parts_of(place, owner or (0, 0)) if place.local else None,
+    )
+
+
+def _unite(place: Place, plan: Plan, owner: tuple[int, int] | None) -> Record:
+    marks = [dict(values) for key, values in place.marks.items() if key != SITE_MARK]
+    branches = [
+        live.Branch(part.spot.place, part.source, branch_mark(part.number), {"site": plan.site, **values})
+        for part, values in zip(place.branches, marks, strict=True)
+    ]
+    return live.unite(branches, place.spot.place, settings=place.settings, options=_options(plan, owner), needs=_NEEDS)
+
+
+def _options(plan: Plan, owner: tuple[int, int] | None) -> list[str]:
+    is_for_others = owner is not None or plan.web_user != pwd.getpwuid(os.geteuid()).pw_name
+    return [f"canary={CANARY}", *["allow_other"] * is_for_others]
