@@ -4,7 +4,7 @@
 
 WHAT is one of: small large local-small local-large start (every layout and peer), packs-small packs-large packs-million
 packs-s3-small packs-s3-large (the numbers that issue 3 asks for; packs-million runs only where it is named, or with
-``--million``), door (the server: ``bench/door.py``), mounts (``bench/mounts.py``). In every round each contender pushes into a store of its own that nobody has used, then fetches, with nothing
+``--million``, which has mounts mount as many files, too), door (the server: ``bench/door.py``), mounts (``bench/mounts.py``), sites (``bench/sites.py``). In every round each contender pushes into a store of its own that nobody has used, then fetches, with nothing
 remembered, into an empty folder; its copy is compared with the source. Before each turn memory is warmed, what it reads is
 read once, and everything is synced, outside the clock. A figure is the median of the rounds; who fails gets only one, and so
 does, but for packs, who takes four times as long as ours. What was made is removed at the very end (``--keep``: later), because
@@ -32,6 +32,7 @@ from bench.report import OURS, Figure, Figures, table
 from bench.results import Results, about, loads
 from bench.runner import Bench, there_and_back
 from bench.server import gateway
+from bench.sites import measure_sites
 from bench.start import measure_start
 from bench.work import Work
 
@@ -44,7 +45,7 @@ _WORK: Final = {
     "full": {"small": Work("small", 5000, 8192, layout="tree"), "large": Work("large", 0, 1 << 30)},
     "small": {"small": Work("small", 500, 8192, layout="tree"), "large": Work("large", 0, 64 << 20)},
 }
-_EVERY: Final = ("small", "large", "local-small", "local-large", "start", "door", "mounts")
+_EVERY: Final = ("small", "large", "local-small", "local-large", "start", "door", "mounts", "sites")
 #: Assets, and what is fetched.
 _DOOR: Final = {
     "full": (
@@ -93,14 +94,16 @@ def _measure(what: str, bench: Bench, asked: argparse.Namespace, chosen: Sequenc
     if work:
         work.make(bench.place / "data")
     load, bench.loads = loads(), []
-    bucket = what in ("small", "large", "door", "mounts") or (what in PACKS and PACKS[what].kind == "bucket")
+    bucket = what in ("small", "large", "door", "mounts", "sites") or (what in PACKS and PACKS[what].kind == "bucket")
     with gateway(bench.turns / f"server-{what}") if bucket else nullcontext() as bench.server:
         if what in PACKS:
             into.goals[what], tables = PACKS[what].measure(bench, asked.size, chosen)
         elif what == "start":
             tables = [measure_start(bench, chosen)]
         elif what == "mounts":
-            tables = measure_mounts(bench, asked.size)
+            tables = measure_mounts(bench, asked.size, million=asked.million)
+        elif what == "sites":
+            tables = measure_sites(bench, asked.size)
         elif what == "door":
             tables = measure_door(bench, *_DOOR[asked.size])
         else:
@@ -111,7 +114,9 @@ def _measure(what: str, bench: Bench, asked: argparse.Namespace, chosen: Sequenc
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=_KINDS, metavar="WHAT", help=" ".join(_KINDS))
-    parser.add_argument("--million", action="store_true", help=f"{_OPT_IN}, too, which takes minutes")
+    parser.add_argument(
+        "--million", action="store_true", help=f"{_OPT_IN} and the mount of as many files, too, which takes minutes"
+    )
     parser.add_argument("--with", nargs="+", dest="names", metavar="NAME", help="these contenders only")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", choices=sorted(_WORK), default="full", help="small: a quick run")
@@ -126,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     asked.only = [
         what
         for what in _KINDS
-        if what in (asked.only or set(_KINDS) - {_OPT_IN}) or (asked.million and what == _OPT_IN)
+        if what in (asked.only or set(_KINDS) - {_OPT_IN}) or (asked.million and not asked.only and what == _OPT_IN)
     ]
     return asked
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_SMALL_CONNECTIONS: Final = (16, 32, 64)
+_SMALL_CONNECTIONS: Final = (32, 64, 128)
 _LARGE_CONNECTIONS: Final = (4, 8)
 _BLOCK: Final = 1024 * 1024
 

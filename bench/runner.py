@@ -196,10 +196,15 @@ def _failed(name: str, figures: Figures) -> bool:
 
 def _settle(work: Work, reads: Path) -> None:
     """Nobody pays for what another one wrote, nor for memory that a virtual machine has given back to its host, nor for a cold disk."""
-    count = 2 * work.bytes + (1 << 30)
-    subprocess.run([sys.executable, "-I", "-S", "-c", f"len(bytes([120]) * {count})"], check=True)
+    take_back_memory(2 * work.bytes)
     warm(reads)
     os.sync()
+
+
+def take_back_memory(count: int) -> None:
+    """Touch so many bytes, and a GiB more: what is free has been given back to the host, and would be slow when it is first used again."""
+    line = f"len(bytes([120]) * {count + (1 << 30)})"
+    subprocess.run([sys.executable, "-I", "-S", "-c", line], check=True)
 
 
 def _running() -> float:

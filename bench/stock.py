@@ -10,9 +10,11 @@ from bench.work import files_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from obstore import ObjectMeta
+
     from bench.contender import Task
 
-__all__ = ["added", "stock"]
+__all__ = ["added", "objects_of", "stock"]
 
 
 def stock(task: Task) -> dict[str, int]:
@@ -35,16 +37,21 @@ def _counts(key: str) -> bool:
     return not key.endswith(".versions")
 
 
-def _listed(task: Task) -> dict[str, int]:
+def objects_of(bucket: str, server: Mapping[str, str]) -> list[ObjectMeta]:
+    """All objects of a bucket: ``path``, ``size``, ``e_tag``."""
     from obstore.store import S3Store
 
-    assert task.bucket
     store = S3Store(
-        task.bucket,
-        endpoint=task.endpoint,
-        region=task.server["AWS_REGION"],
-        access_key_id=task.server["AWS_ACCESS_KEY_ID"],
-        secret_access_key=task.server["AWS_SECRET_ACCESS_KEY"],
+        bucket,
+        endpoint=server["AWS_ENDPOINT_URL"],
+        region=server["AWS_REGION"],
+        access_key_id=server["AWS_ACCESS_KEY_ID"],
+        secret_access_key=server["AWS_SECRET_ACCESS_KEY"],
         client_options={"allow_http": True},
     )
-    return {item["path"]: item["size"] for page in store.list() for item in page}
+    return [item for page in store.list() for item in page]
+
+
+def _listed(task: Task) -> dict[str, int]:
+    assert task.bucket
+    return {item["path"]: item["size"] for item in objects_of(task.bucket, task.server)}
