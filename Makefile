@@ -4,6 +4,8 @@ CHECKED := src tests/services
 SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol semantics server client compat mount conformance e2e sites docs shape))
 SHAPE := $(wildcard tests/docs tests/shape)
 TESTARGS ?=
+# Processes that run the tests side by side, whole files each; TESTARGS="-n 0" runs all in one.
+JOBS ?= 2
 BENCH ?= --million
 # As pip does where it installs: else every process compiles us anew wherever PYTHONDONTWRITEBYTECODE is set.
 COMPILE := $(PYTHON) -m compileall -q src tests bench
@@ -27,7 +29,7 @@ demo:  ## push, list, fetch and verify an asset (needs the runtime packages only
 	@tools/demo
 
 test: services  ## the whole test suite, lowest layer first
-	$(PYTHON) -m pytest $(SUITES) $(TESTARGS)
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(SUITES) $(TESTARGS)
 
 test-site: services  ## the seed's workflow on 2,000 images
 	HOLDFAST_TEST_IMAGES=2000 $(PYTHON) -m pytest tests/sites/test_walk.py $(TESTARGS)
