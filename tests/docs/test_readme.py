@@ -8,20 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.docs.typed import commands
+
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def test_tour__every_command_works(tmp_path: Path) -> None:
     """Every command of the tour, and its Python, runs in order in an empty folder and succeeds."""
     tour = (ROOT / "README.md").read_text().partition("## A tour")[2]
-    script = ["set -e"]
-    for kind, text in BLOCK.findall(tour):
-        if kind == "console":
-            script += [line[2:] for line in text.splitlines() if line.startswith("$ ")]
-        else:
-            (tmp_path / "tour.py").write_text(text)
-            script.append("python tour.py")
+    (tmp_path / "tour.py").write_text("".join(PYTHON.findall(tour)))
+    script = ["set -e", *commands(tour), "python tour.py"]
     assert len(script) > 18
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.docs.typed import commands
+
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def test_guide__every_command_works(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_guide__every_command_works(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     text = (ROOT / "docs" / "server.md").read_text("utf-8").replace("8000", str(port))
-    lines = [line[2:] for block in BLOCK.findall(text) for line in block.splitlines() if line.startswith("$ ")]
+    lines = commands(text)
     assert len(lines) > 20
     wait = f"for i in $(seq 100); do (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null && break; sleep 0.1; done"
     script = ["set -eo pipefail", lines[0], "server=$!", "trap 'kill $server; wait $server' EXIT", wait, *lines[1:]]
