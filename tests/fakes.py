@@ -223,10 +223,15 @@ class ManualClock:
 
 
 class Notes(NoProgress):
-    """Keeps what a person would have been warned of."""
+    """Keeps what a person would have been warned of, and the stages of the work that were shown."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.stages: list[str] = []
+
+    def start(self, what: str, total: int | None, files: int) -> None:
+        """Keep which it is."""
+        self.stages.append(what)
 
     def warn(self, message: str) -> None:
         """Keep it."""

@@ -97,7 +97,9 @@ class Commit:
     def run(self) -> Pushed:
         """Say what cannot be before anything is written; then finish what is whole already, or push."""
         situation, own = self._situation, self._own_whole()
-        version = situation.whole_already(own, self._source.content_hash, self._options)
+        # Hashes are compared where there is something to compare with: else a file is read once, while it is sent.
+        content_hash = self._source.content_hash if situation.adopted else None
+        version = situation.whole_already(own, content_hash, self._options)
         if version is None or (situation.listed.token is not None and version != own):
             situation.check_exists(self._options)
         if version is None:

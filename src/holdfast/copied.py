@@ -75,7 +75,7 @@ class StoredPacks:
         self._data = data
         self._sent: list[int] = []
         self._alive: Callable[[], None] = lambda: None
-        self.content_hash = meta.hash or ""
+        self.content_hash = self.identity = meta.hash or ""
         self.files = meta.files or 0
         self.size = meta.size or 0
         self.root = meta.root

@@ -239,6 +239,11 @@ class PackedSource:
         for directory, names in sorted(self._packed.read.items()):
             self._scan.walked.check(directory, names)
 
+    @property
+    def identity(self) -> str:
+        """The content hash."""
+        return self.content_hash
+
     def published(self, name: str, version: str) -> None:
         """Keep the manifest and the stats for the next push."""
         packed = self._packed

@@ -6,14 +6,13 @@ is decided in :mod:`holdfast.numbering`; bytes are sent by :mod:`holdfast.transf
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.journal import Journal
-from holdfast.cache.tree import hash_file, scan
+from holdfast.cache.tree import check_readable, scan
 from holdfast.commit import Commit, Desk, held, pushed
 from holdfast.errors import HoldfastError, IntegrityError, UsageError, VersionNotFoundError
 from holdfast.failpoint import reach
@@ -38,7 +37,11 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["Publisher"]
+__all__ = ["READ_ONCE", "Publisher"]
+
+#: From so many bytes on, files are hashed while they are sent, where nothing is to be compared before: reading them twice is what takes
+#: time. Less is hashed first, so that a killed push goes on by its content, whoever wrote the files anew meanwhile.
+READ_ONCE: Final = 64 * 1024 * 1024
 
 
 class Publisher:
@@ -173,23 +176,18 @@ class Publisher:
 
     def _listed_source(self, source: Path, name: str, layout: str, options: PushOptions) -> Source:
         found = scan(source, exclude=options.get("exclude", ()), follow_links=options.get("follow_links", False))
-        files = [item for item in found if item.entry.kind == "file"]
-        self.engine.progress.start("hash", sum(item.entry.size for item in files), len(files))
-        try:
-            # Hashing small files is work for cores, not for waiting: more threads than cores get into each other's way.
-            hashed = self.engine.run(
-                lambda item: hash_file(item, self.engine.progress.advance), files, at_once=os.cpu_count()
-            )
-        finally:
-            self.engine.progress.finish()
-        others = [item.entry for item in found if item.entry.kind != "file"]
-        manifest = Manifest.of([*hashed, *others], single=source.is_file())
+        manifest = Manifest.of([item.entry for item in found], single=source.is_file())
+        for item in found:
+            check_readable(item)
         if not manifest.entries:
             self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
         if layout == "tree":
             check_tree_names(manifest, keys.data_key(name, "x" * 20))
         scanned = {item.entry.path: item for item in found}
-        return ListedSource(manifest, scanned, layout, self.store, self.engine, self.state / "archives")
+        listed = ListedSource(manifest, scanned, layout, self.store, self.engine, self.state / "archives")
+        if listed.size < READ_ONCE:
+            listed.read()
+        return listed
 
     def _unchanged(
         self, name: str, source: Judged, listed: Listed, record: AssetRecord, options: PushOptions
@@ -205,7 +203,9 @@ class Publisher:
         except IntegrityError as error:  # a later release's, or damaged: no reason to refuse the next version
             self.engine.progress.warn(f"{name}:{newest} cannot be compared: {error.message}")
             return None
-        if meta.hash is None or meta.hash != source.content_hash:
+        if meta.hash is None or (meta.files is not None and (meta.files, meta.size) != (source.files, source.size)):
+            return None  # which needs no file to be read
+        if meta.hash != source.content_hash:
             return None
         if options.get("alias") and not options.get("dry_run"):
             self.catalog.set_aliases(name, {str(options["alias"]): newest})
@@ -259,6 +259,6 @@ class Publisher:
         opened: OpenPush | None,
     ) -> Pushed:
         wish = "\0".join(str(options.get(key)) for key in ("version", "major", "new_major", "initial", "only"))
-        identity = (self._place, name, source.layout, source.content_hash, wish)
+        identity = (self._place, name, source.layout, source.identity, wish)
         with Journal(self.state / "journal", *identity) as journal:
             return Commit(self.desk, source, self._situation(name, listed, record), journal, options, opened).run()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.cache.tree import check_source
+from holdfast.cache.tree import check_source, hash_file
+from holdfast.model.digest import digest_of
 from holdfast.transfer.upload import Sent, Upload
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Judged(Protocol):
 
     @property
     def content_hash(self) -> str:
-        """The content hash of what was read."""
+        """The content hash; a source may have to read every file for it, so it is asked for where it decides something."""
 
     @property
     def files(self) -> int:
@@ -44,7 +46,11 @@ class Judged(Protocol):
 
 
 class Source(Judged, Protocol):
-    """A file or directory that was read and hashed, and can be sent."""
+    """A file or directory that can be sent, and has been read by then."""
+
+    @property
+    def identity(self) -> str:
+        """What two pushes of the same share, known before it is sent: that of a killed one, run again, goes on under its claim."""
 
     @property
     def is_directory(self) -> bool:
@@ -74,7 +80,10 @@ class Source(Judged, Protocol):
 
 @dataclass(slots=True)
 class ListedSource:
-    """Layouts file, tree and tar.gz: a manifest in memory, and where each file lies. ``scratch`` is for archives in the making."""
+    """Layouts file, tree and tar.gz: a manifest in memory, and where each file lies. ``scratch`` is for archives in the making.
+
+    Digests that the manifest lacks are found while the files are sent, so that each is read once; or by :meth:`read`, before.
+    """
 
     manifest: Manifest
     scanned: dict[str, Scanned]
@@ -86,8 +95,18 @@ class ListedSource:
 
     @property
     def content_hash(self) -> str:
-        """The content hash of what was read."""
+        """The content hash."""
+        self.read()
         return self.manifest.content_hash or ""
+
+    @property
+    def identity(self) -> str:
+        """The content hash where it is known, else what tells that no file has changed."""
+        known = self.manifest.content_hash
+        if known is not None:
+            return known
+        seen = [(entry.path, entry.kind, entry.mode, entry.target) for entry in self.manifest.entries]
+        return digest_of(repr([*seen, *(self.scanned[entry.path].stamp for entry in self.manifest.files)]).encode())
 
     @property
     def is_directory(self) -> bool:
@@ -111,8 +130,31 @@ class ListedSource:
 
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
         """Write the objects of the version."""
+        if self.layout == "tar.gz":
+            self.read()  # an archive is made of what is known
         upload = Upload(self.store, self.engine, self.scanned, alive)
-        return upload.send(name, version, self.layout, self.manifest, self.scratch)
+        sent = upload.send(name, version, self.layout, self.manifest, self.scratch)
+        self.manifest = self.manifest.with_digests(upload.found)
+        return sent
+
+    def read(self) -> None:
+        """Hash every file, unless that was done."""
+        if self.manifest.content_hash is not None:
+            return
+        files = self.manifest.files
+        self.engine.progress.start("hash", self.size, len(files))
+        try:
+            # Hashing small files is work for cores, not for waiting: more threads than cores get into each other's way.
+            hashed = self.engine.run(
+                lambda entry: hash_file(self.scanned[entry.path], self.engine.progress.advance),
+                files,
+                at_once=os.cpu_count(),
+            )
+        finally:
+            self.engine.progress.finish()
+        self.manifest = self.manifest.with_digests(
+            {entry.path: found.digest for entry, found in zip(files, hashed, strict=True) if found.digest}
+        )
 
     def check(self) -> None:
         """Look at every file once more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from holdfast.cache.manifests import Manifests
 from holdfast.errors import LocalError, SourceChangedError, UnreachableError, UsageError
 from holdfast.model.result import NoProgress
+from holdfast.publish import READ_ONCE
 from holdfast.selection import Selection
 from holdfast.transfer.containers import Container, Sender
 from holdfast.transfer.manifests import ManifestReader
@@ -445,32 +447,28 @@ def test_push__pipe(yard):
     assert not (yard.store / "n.versions").exists()
 
 
-def test_push__unreadable_file(yard):
-    """A file that may not be read is named, the push exits 1, and no version is made."""
+@pytest.mark.parametrize("pushed", ["source", "source/secret"])
+def test_push__unreadable_file(yard, pushed):
+    """A file that may not be read is named, the push exits 1, and no version is made; of much, which is read late, nothing at all."""
     source = lay(yard.folder / "source", {"a": b"a" * 1000, "secret": b"s" * 1000})
+    os.truncate(source / "secret", READ_ONCE)
     (source / "secret").chmod(0)
     runner, assets = Runner(yard.folder / "home"), yard.folder / "assets"
     assets.mkdir()
+    given = ["push", str(yard.folder / pushed), "n"]
     if os.geteuid() == 0:  # who may read everything, unless told not to
         may_not = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-        command = [
-            *may_not,
-            sys.executable,
-            "-m",
-            "tests.e2e.driver",
-            yard.store.as_uri(),
-            str(assets),
-            f'[["push", "{source}", "n"]]',
-        ]
+        driver = [sys.executable, "-m", "tests.e2e.driver", yard.store.as_uri(), str(assets), json.dumps([given])]
         process = subprocess.Popen(
-            command, cwd=ROOT, env=runner.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*may_not, *driver], cwd=ROOT, env=runner.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     else:
-        process = runner.start(yard.store.as_uri(), assets, ["push", str(source), "n"])
+        process = runner.start(yard.store.as_uri(), assets, given)
     answer = finished(process, code=1)[-1]
     assert answer["error"] == LocalError.kind
     assert "secret" in answer["message"]
     assert not (yard.store / "n.versions").exists()
+    assert pushed == "source" or not list(yard.store.rglob("claims"))
 
 
 class Meddler(NoProgress):

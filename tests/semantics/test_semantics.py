@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import holdfast
+from holdfast import publish
 from holdfast.catalog.bucket import BucketCatalog
 from holdfast.clock import SystemClock
 from holdfast.config import load
@@ -282,6 +283,22 @@ def test_push__goes_on_after_a_kill(shop: Shop) -> None:
         shop.open(store).push(shop.source, "n/a")
     assert shop.repository.catalog.claim_of("n/a", "0.0") is not None
     assert shop.repository.push(shop.source, "n/a").version == "0.0"
+
+
+def test_push__of_much_goes_on_after_a_kill(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 MiB on, in layouts `file` and `tree`, it does so if its files were not touched meanwhile: they are read once, while they are sent."""
+    assert publish.READ_ONCE == 64 * 1024 * 1024
+    monkeypatch.setattr(publish, "READ_ONCE", 1)
+    store = FaultyStore(shop.repository.store, Script().add(Fault.BEFORE, "put", "n/a/0.*.meta", times=99))
+    with pytest.raises(UnreachableError):
+        shop.open(store).push(shop.source, "n/a", layout="tree")
+    assert shop.repository.push(shop.source, "n/a", layout="tree").version == "0.0"
+    shop.change("two")
+    with pytest.raises(UnreachableError):
+        shop.open(store).push(shop.source, "n/a", layout="tree")
+    time.sleep(0.01)
+    shop.change("two")
+    assert shop.repository.push(shop.source, "n/a", layout="tree").version == "0.2"
 
 
 def test_push__never_deletes(shop: Shop) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from holdfast import publish
 from holdfast.errors import (
     AlreadyExistsError,
     AssetNotFoundError,
@@ -118,6 +119,70 @@ def test_push__resumed_under_its_own_claim(bench, key):
     assert (pushed.version, pushed.created) == ("0.1", True)
     assert bench.claim("0.1") == before
     assert not [key for key in bench.written() if "claims/n/0.2" in key]
+
+
+@pytest.fixture
+def read_once(monkeypatch):
+    """Every push counts as one of much, whose files are hashed while they are sent."""
+    monkeypatch.setattr(publish, "READ_ONCE", 1)
+
+
+@pytest.mark.usefixtures("read_once")
+def test_push__of_much_is_read_once(bench):
+    """Much is hashed while it is sent, and its hash is that of what was hashed before."""
+    before = bench.there.push(bench.source("other"), "n").hash
+    pushed = bench.here.push(bench.source("other"), "m")
+    assert pushed.hash == before
+    assert "hash" not in bench.here.engine.progress.stages
+    assert bench.text("m") == "other"
+
+
+@pytest.mark.usefixtures("read_once")
+def test_push__of_much_is_compared_first(bench):
+    """Much is hashed before where the newest version is as large: it may be the same."""
+    again = bench.here.push(bench.source("base"), "n")
+    assert (again.version, again.created, bench.here.engine.progress.stages) == ("0.0", False, ["hash"])
+    other = bench.here.push(bench.source("cafe"), "n")
+    assert (other.version, bench.text("n")) == ("0.1", "cafe")
+
+
+@pytest.mark.usefixtures("read_once")
+@pytest.mark.parametrize("key", ["n/0.1/a", "n/0.1/sub/b", "n/0.1.meta"])
+def test_push__of_much_goes_on(bench, key):
+    """A push of much that broke goes on under its own number, if its files were not touched."""
+    source = bench.source("other")
+    bench.faulty.plan = Script().add(Fault.BEFORE, "put", key, times=100)
+    with pytest.raises(UnreachableError):
+        bench.here.push(source, "n")
+    bench.faulty.plan = lambda _: None
+    assert bench.here.push(source, "n").version == "0.1"
+    assert bench.text("n") == "other"
+
+
+@pytest.mark.usefixtures("read_once")
+def test_push__of_much_killed_when_whole(bench):
+    """What a killed push of much made whole is listed, not made again, though its files were touched since."""
+    bench.faulty.plan = Script().add(Fault.BEFORE, "put", "n.versions", times=100)
+    with pytest.raises(UnreachableError):
+        bench.here.push(bench.source("other"), "n")
+    bench.faulty.plan = lambda _: None
+    assert bench.here.push(bench.source("other"), "n").version == "0.1"
+    assert bench.there.versions("n").versions == ("0.1", "0.0")
+
+
+@pytest.mark.usefixtures("read_once")
+def test_push__of_much_that_changes(bench):
+    """A file that changes after it was sent stops the push before there is a version."""
+    source = bench.source("other")
+
+    def change(call):
+        if call.key.endswith("n/0.1/sub/b"):
+            (source / "a").write_text("again")
+
+    bench.faulty.plan = change
+    with pytest.raises(SourceChangedError):
+        bench.here.push(source, "n")
+    assert bench.there.versions("n").versions == ("0.0",)
 
 
 def test_push__resumed_under_another_user_name(bench):

@@ -29,6 +29,7 @@ __all__ = [
     "Exclusion",
     "Scanned",
     "changed",
+    "check_readable",
     "check_source",
     "check_source_link",
     "file_mode",
@@ -235,6 +236,18 @@ def read_file(scanned: Scanned) -> Iterator[memoryview]:
         raise _gone(scanned, error) from error
     if total != scanned.entry.size:
         raise changed(scanned)
+
+
+def check_readable(scanned: Scanned) -> None:
+    """Find out, before anything is written, that a file may not be read.
+
+    Raises:
+        LocalError: it may not.
+    """
+    if scanned.entry.kind == "file" and not os.access(
+        scanned.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
+        raise LocalError(f"{scanned.path} may not be read", subject=scanned.path)
 
 
 def check_source(scanned: Scanned) -> None:

@@ -8,7 +8,7 @@ until it has passed here (fault W14 of modelkit: ``../`` in ``contents`` wrote o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 from unicodedata import normalize
@@ -17,7 +17,7 @@ from holdfast.errors import IntegrityError, VersionNotFoundError, nearest
 from holdfast.model.digest import PREFIX, Hasher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = [
     "HEADER",
@@ -86,6 +86,15 @@ class Manifest:
     def of(cls, entries: Iterable[Entry], *, single: bool = False) -> Manifest:
         """A manifest of these entries in any order."""
         return cls(tuple(sorted(entries, key=_sort_key)), single)
+
+    def with_digests(self, digests: Mapping[str, str]) -> Manifest:
+        """The manifest with these files' digests, by path; itself where there are none."""
+        if not digests:
+            return self
+        entries = (
+            replace(entry, digest=digests[entry.path]) if entry.path in digests else entry for entry in self.entries
+        )
+        return Manifest(tuple(entries), self.single)
 
     @cached_property
     def files(self) -> tuple[Entry, ...]:

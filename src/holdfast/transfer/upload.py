@@ -1,5 +1,7 @@
 """Sends the files of one version into a store, checking while it reads that they still are what was scanned.
 
+A file whose digest is not known yet is hashed as it is sent: what is read for it is what goes to the store.
+
 A file that changes while it is pushed stops the push before a meta could promise it (bad input of the seed's users: training
 jobs that write while somebody publishes).
 """
@@ -41,13 +43,17 @@ class Sent:
 
 
 class Upload:
-    """One version's files to one store. ``alive`` is called now and then, and stops the upload by raising."""
+    """One version's files to one store. ``alive`` is called now and then, and stops the upload by raising.
+
+    ``found`` has the digests, by path, of what was sent and had none in the manifest.
+    """
 
     def __init__(self, store: Store, engine: Engine, scanned: Mapping[str, Scanned], alive: Callable[[], None]) -> None:
         self._store = store
         self._engine = engine
         self._scanned = scanned
         self._alive = alive
+        self.found: dict[str, str] = {}
 
     def send(self, name: str, version: str, layout: str, manifest: Manifest, scratch: Path) -> Sent:
         """Write every object of the version; ``scratch`` is the folder for an archive in the making.
@@ -80,9 +86,15 @@ class Upload:
         self._alive()
         scanned = self._source(item)
         data = read_whole(scanned)
-        if digest_of(data) != scanned.entry.digest:
-            raise changed(scanned)
+        self._prove(scanned, digest_of(data))
         return item.key, data
+
+    def _prove(self, scanned: Scanned, digest: str) -> None:
+        """See that what was read is what was hashed before, or note what it is."""
+        if scanned.entry.digest is None:
+            self.found[scanned.entry.path] = digest
+        elif digest != scanned.entry.digest:
+            raise changed(scanned)
 
     def _sent_in_bulk(self, plan: TransferPlan) -> Iterator[tuple[str, bytes]]:
         """Send what the store takes in bulk; what is left."""
@@ -124,8 +136,8 @@ class Upload:
             count = memoryview(piece).nbytes
             total += count
             self._engine.moved(count)
-            if total == item.size and hasher.hexdigest() != scanned.entry.digest:
-                raise changed(scanned)
+            if total == item.size:
+                self._prove(scanned, hasher.hexdigest())
 
         check_source(scanned)
         with open(scanned.path, "rb", buffering=0) as file:
