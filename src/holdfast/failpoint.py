@@ -54,6 +54,7 @@ POINTS = (
     "site.proven",
     "site.copied",
     "site.step",
+    "site.tried",
     "site.media-partly",
     "site.restore-brought",
     "site.restore-aside",

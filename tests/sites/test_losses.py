@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.mount.forwarder import Forwarder, forwarded
-from tests.mount.live import require_fuse
+from tests.mount.live import PROGRAMS, require_fuse
 from tests.services.base import make_bucket, wait_until
 from tests.sites.attachments import Fleet, WebServer
 from tests.sites.test_walk import ANSWERED, answer, check, lay_images, lose_a_mounter, nginx, open_folder
@@ -200,7 +200,7 @@ def test_losses__on_the_way_back_nothing_is_written_to_the_disk(ceph, tmp_path):
         forwarder.silent = True
         assert server("site", "attach", "--json").code == UNREACHABLE
         forwarder.silent = False
-        failed = server.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{mounts_nothing(server)}:/usr/bin")
+        failed = server.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{mounts_nothing(server, but='trial')}:/usr/bin")
         assert "did not mount" in failed["message"]
         with pytest.raises(PermissionError):
             (server.webroot / "images/upload.jpg").write_bytes(b"lost")
@@ -210,10 +210,41 @@ def test_losses__on_the_way_back_nothing_is_written_to_the_disk(ceph, tmp_path):
         (server.webroot / "images/upload.jpg").write_bytes(b"free again")
 
 
-def mounts_nothing(server: WebServer) -> Path:
-    """A folder of a mounter that fails."""
+def test_losses__a_bucket_that_answers_and_cannot_be_mounted(ceph, tmp_path):
+    """A copy stays mounted while its bucket answers and cannot be mounted, and readers see nothing of the trial, nor of one that was killed; then the bucket is shown."""
+    require_fuse()
+    with two_stores(ceph, tmp_path) as (fleet, forwarder):
+        fleet.deploy()
+        server = fleet.server("web1", empty=True)
+        server.site("attach", "--from", "hourly")
+        server.site("replicate")
+        server.site("detach")
+        forwarder.silent = True
+        assert server("site", "attach", "--json").code == UNREACHABLE
+        forwarder.silent = False
+        code, state, copy = shown(server)
+        assert (code, state) == (1, "MOUNTED")
+        assert copy is not None
+        with open(server.webroot / "images" / min(server.images()), "rb") as held:
+            failed = server.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{mounts_nothing(server)}:/usr/bin")
+            assert "did not mount" in failed["message"]
+            assert shown(server) == (1, "MOUNTED", copy)
+            assert server.fake("attach", HOLDFAST_FAILPOINT="site.tried").code == -signal.SIGKILL
+            assert shown(server) == (1, "MOUNTED", copy)
+            assert len(server.mounted()) == 2
+            assert held.read() == server.images()[min(server.images())]
+        server.site("attach")
+        assert shown(server) == (0, "MOUNTED", None)
+        assert server.mounted() == [f"{server.webroot}/images"]
+
+
+def mounts_nothing(server: WebServer, but: str = "nothing") -> Path:
+    """A folder of a mounter that fails, but where the directory's name is this."""
+    rclone = shutil.which("rclone", path=PROGRAMS)
     (folder := server.folder / "bin").mkdir()
-    (folder / "rclone").write_text('#!/bin/sh\ncase "$1" in version) echo rclone v1.75.2;; *) exit 1;; esac\n')
+    (folder / "rclone").write_text(
+        f'#!/bin/sh\ncase "$1 $* " in version*|*"/{but} "*) exec {rclone} "$@";; *) exit 1;; esac\n'
+    )
     (folder / "rclone").chmod(0o755)
     return folder
 

@@ -43,6 +43,7 @@ from holdfast.sites.mounting import mount
 from holdfast.sites.nodes import nodes_of, publish
 from holdfast.sites.offload import Wanted
 from holdfast.sites.showing import showing
+from holdfast.sites.trial import try_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,10 +101,11 @@ def attach(
     with in_turn(plan.state, plan.site):
         run = _Attach(plan, settings, stores, node, places)
         run.judge(accept=accept)
-        leave_copies(plan, places)
+        run.try_out()
         restored = fill(plan, settings, stores, run.journal, spec, at)
         run.announce()
         try:
+            leave_copies(plan, places)
             reports = [run.one(place) for place in places]
         except BaseException:
             run.withdraw()
@@ -214,6 +216,12 @@ class _Attach:
 
     def _media(self, part: Place) -> Media:
         return Media(self.stores.all[0], self.plan.site, part.bucket, part.directory)
+
+    def try_out(self) -> None:
+        """See that what is to take the place of a copy can be mounted, before that is taken away."""
+        for place in self.places:
+            if showing(self.plan, place).is_copy:
+                try_out(place, self.plan, self.owner, [self._media(part) for part in place.parts])
 
     def announce(self) -> None:
         """Say that this server mounts, before it does: no deployment is over while it may write to a bucket, though it be killed.

@@ -35,6 +35,7 @@ from holdfast.sites.offload import Found, Wanted
 from holdfast.sites.places import ask, keep, shown
 from holdfast.sites.showing import copied, is_mountable, showing, shows_copies
 from holdfast.sites.sides import Half
+from holdfast.sites.trial import end_trial
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def attach_copies(
     """
     begun = time.monotonic()
     with in_turn(plan.state, plan.site):
+        end_trial(places[0], plan)
         run = _Fallback(plan, places, why)
         run.judge()
         restored = fill(plan, settings, stores, run.journal, spec, at)
