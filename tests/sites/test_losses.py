@@ -223,14 +223,14 @@ def test_losses__a_bucket_that_answers_and_cannot_be_mounted(ceph, tmp_path):
         assert server("site", "attach", "--json").code == UNREACHABLE
         forwarder.silent = False
         code, state, copy = shown(server)
-        assert (code, state) == (1, "MOUNTED")
+        assert (code, state) == (1, "MOUNTED from a copy")
         assert copy is not None
         with open(server.webroot / "images" / min(server.images()), "rb") as held:
             failed = server.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{mounts_nothing(server)}:/usr/bin")
             assert "did not mount" in failed["message"]
-            assert shown(server) == (1, "MOUNTED", copy)
+            assert shown(server) == (1, "MOUNTED from a copy", copy)
             assert server.fake("attach", HOLDFAST_FAILPOINT="site.tried").code == -signal.SIGKILL
-            assert shown(server) == (1, "MOUNTED", copy)
+            assert shown(server) == (1, "MOUNTED from a copy", copy)
             assert len(server.mounted()) == 2
             assert held.read() == server.images()[min(server.images())]
         server.site("attach")
