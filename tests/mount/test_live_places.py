@@ -210,6 +210,19 @@ def test_found__version(tmp_path: Path, name: str, says: str) -> None:
     assert found(MOUNTERS[name], [str(path.parent)], {}) == str(path)
 
 
+def test_found__asked_once(tmp_path: Path) -> None:
+    """A mounter is asked for its version once, and again where it was replaced."""
+    text = f"echo x >> {tmp_path}/asked; echo rclone v1.70.0"
+    for asked in (1, 2):
+        program(tmp_path / "bin", "rclone", f"{text} # {asked}")
+        for _ in range(2):
+            found(MOUNTERS["rclone"], [str(tmp_path / "bin")], {})
+        assert len((tmp_path / "asked").read_text().split()) == asked
+    program(tmp_path / "bin", "rclone", "echo rclone v1.60.0")
+    with pytest.raises(UnsupportedError, match="too old"):
+        found(MOUNTERS["rclone"], [str(tmp_path / "bin")], {})
+
+
 # Children, holders, the table
 
 

@@ -11,6 +11,7 @@ import re
 import stat
 import subprocess
 import tempfile
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import LocalError, UnsupportedError
@@ -62,17 +63,26 @@ def found(mounter: Program, folders: Sequence[str] | None, variables: Mapping[st
 
 
 def version_of(mounter: Program, program: str) -> tuple[int, ...]:
-    """The version that a program tells.
+    """The version that a program tells; it is asked once, unless it was replaced since.
 
     Raises:
         UnsupportedError: it tells none, or not in time.
     """
     try:
+        status = os.stat(program)
+    except OSError as error:
+        raise UnsupportedError(f"{program} cannot be run: {error.strerror}", subject=program) from error
+    return _told(mounter.name, mounter.version_argument, program, (status.st_dev, status.st_ino, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=16)
+def _told(name: str, argument: str, program: str, _: tuple[int, int, int]) -> tuple[int, ...]:
+    try:
         with tempfile.TemporaryDirectory(
             prefix="holdfast-"
         ) as home:  # rclone makes folders in a home to tell its version
             done = subprocess.run(
-                [program, mounter.version_argument],
+                [program, argument],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -89,7 +99,7 @@ def version_of(mounter: Program, program: str) -> tuple[int, ...]:
         raise UnsupportedError(f"{program} cannot be run: {error.strerror}", subject=program) from error
     match = _VERSION.search(done.stdout.decode(errors="replace"))
     if match is None:
-        message = f"{program} does not tell its version, and may be another program than {mounter.name}"
+        message = f"{program} does not tell its version, and may be another program than {name}"
         raise UnsupportedError(message, subject=program)
     return tuple(int(number) for number in match[1].split("."))
 
