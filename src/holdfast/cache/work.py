@@ -83,11 +83,11 @@ def doomed_name(final: Path) -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file by rename; what a process that died in this left beside it is swept."""
+    """Write a small file by rename, whoever else writes it, another thread too; what a process that died in this left is swept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left, _ in leftovers(path):
         left.unlink(missing_ok=True)
-    temporary = _name(path, "record")
+    temporary = _name(path, f"record-{os.urandom(6).hex()}")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
