@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 
 from holdfast.mount.table import mounted_at
 from tests.e2e.conftest import Asset
+from tests.mount.conftest import processes_naming
 from tests.mount.live import PROGRAMS, attributes, require_fuse, until
 
 if TYPE_CHECKING:
@@ -99,14 +101,19 @@ def test_mount__foreground(asset: Asset, ceph: Service) -> None:
         "rclone",
         "--foreground",
     ]
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number, writes in product((signal.SIGTERM, signal.SIGINT), (True, False)):
         with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, env=asset.environ(), text=True) as process:
             assert process.stdout is not None
             assert json.loads(process.stdout.readline())["state"] == "mounted"
-            (place / f"{number}.txt").write_text("kept")
-            process.send_signal(number)
-            assert process.wait(30) == 0
+            if writes:
+                (place / f"{number}.txt").write_text("kept")
+            process.send_signal(number)  # it may be ended from the moment on at which it says that it has mounted
+            try:
+                assert process.wait(30) == 0
+            finally:
+                process.kill()
         assert mounted_at(str(place)) is None
+        assert processes_naming(place) == []
         states = [shown["state"] for shown in asset.ok("mounts", "--json").json]
         assert states == (["unmounted"] if number == signal.SIGTERM else [])
     assert (place.stat().st_mode & 0o777, "i" in attributes(place)) == (0o755, False)

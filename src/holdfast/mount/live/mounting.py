@@ -32,7 +32,7 @@ from holdfast.mount.live.finding import environment, found
 from holdfast.mount.live.options import Choices
 from holdfast.mount.live.parts import layer_call, remove_places
 from holdfast.mount.live.plan import Plan, waiting, write_private
-from holdfast.mount.live.starting import start, wait_for
+from holdfast.mount.live.starting import handing_on, start
 from holdfast.mount.live.templates import MOUNTERS, Place, holding
 from holdfast.mount.live.underneath import Underneath, checked, resolved
 from holdfast.mount.live.union import MERGERFS, UNION, call
@@ -204,8 +204,8 @@ def _supervised(
         _undo(before, mode, record)
         raise
     if stay is not None:
-        stay(record)
-        wait_for(started)
+        with handing_on(started):
+            stay(record)
         if record.requested("unmount") and not waiting(record):
             record.remove()
     return record

@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, UnreachableError, raised_elsewhere
 from holdfast.mount.live.finding import environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from holdfast.mount.registry import Record
 
-__all__ = ["start", "wait_for"]
+__all__ = ["handing_on", "start"]
 
 #: Seconds until a supervisor must have mounted and tested, or said why not: its own deadlines are shorter together.
 _PATIENCE: Final = 90.0
@@ -47,14 +49,17 @@ def start(record: Record, *, stays: bool) -> subprocess.Popen[bytes]:
         _wait_until_mounted(record, process if stays else None)
     except BaseException:
         if stays:
-            process.send_signal(signal.SIGINT)
-            process.wait(_END)
+            _end(process)
         raise
     return process
 
 
-def wait_for(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a supervisor that stays; Ctrl-C and SIGTERM are handed on to it."""
+@contextmanager
+def handing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Hand on Ctrl-C and SIGTERM to a supervisor that stays, and wait for it; where the block fails, end it first.
+
+    Whoever is told in the block that it is mounted may end it from then on.
+    """
 
     def hand_on(number: int, _: object) -> None:
         with suppress(ProcessLookupError):
@@ -62,10 +67,21 @@ def wait_for(process: subprocess.Popen[bytes]) -> None:
 
     before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
+        try:
+            yield
+        except BaseException:
+            _end(process)
+            raise
         process.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Have a supervisor unmount for good."""
+    process.send_signal(signal.SIGINT)
+    process.wait(_END)
 
 
 def _wait_until_mounted(record: Record, process: subprocess.Popen[bytes] | None) -> None:
