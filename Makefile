@@ -32,7 +32,7 @@ test: services  ## the whole test suite, lowest layer first
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(SUITES) $(TESTARGS)
 
 test-site: services  ## the seed's workflow on 2,000 images
-	HOLDFAST_TEST_IMAGES=2000 $(PYTHON) -m pytest tests/sites/test_walk.py $(TESTARGS)
+	HOLDFAST_TEST_IMAGES=2000 $(PYTHON) -m pytest tests/sites/test_walk.py --timeout=0 $(TESTARGS)
 
 check: setup  ## format, lint, types, import layers, documentation
 	$(PYTHON) -m ruff format --check .
@@ -46,7 +46,7 @@ bench: services  ## measure Holdfast beside its peers (BENCH="--only packs-small
 	$(PYTHON) -m bench $(BENCH)
 
 soak: services  ## the long random tests
-	$(PYTHON) -m pytest -m soak $(SUITES) $(TESTARGS)
+	$(PYTHON) -m pytest -m soak --timeout=0 $(SUITES) $(TESTARGS)
 
 fuzz: setup  ## fuzz the readers of what lies in a store, FUZZ seconds each (60)
 	@tools/services fuzz
