@@ -23,7 +23,7 @@ def test_write_whole__by_threads(tmp_path: Path) -> None:
                 data = path.read_bytes()
                 assert len(data) == 100_000
                 assert len(set(data)) == 1
-        except BaseException as error:  # noqa: BLE001 - carried to the test
+        except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=write, args=(value,)) for value in range(4)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import local_errors
@@ -39,7 +40,7 @@ def try_out(place: Place, plan: Plan, owner: tuple[int, int] | None, media: Sequ
     """
     end_trial(place, plan)
     trial = _trial(place, plan)
-    with local_errors(trial.spot.place):
+    with local_errors(Path(trial.spot.place)):
         os.makedirs(trial.spot.place, mode=0o700, exist_ok=True)
     try:
         mount(trial, plan, owner)
