@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+
 import pytest
 
 from holdfast.errors import ObjectNotFoundError, UsageError
+from holdfast.store.base import CREATE
 from holdfast.store.confined import ConfinedStore
 from holdfast.store.path import PathStore
 from tests.contracts.store_suite import StoreSuite
@@ -29,6 +33,39 @@ class TestPathStore(StoreSuite):
         with pytest.raises(UsageError) as caught:
             store.put(key, b"x")
         assert str(store.root) not in str(caught.value)
+
+
+def test_create__syncs_what_came_while_another_did(tmp_path, monkeypatch):
+    """What must not be there before data is on the disk waits for all of it, also for what came while somebody else had the disk sync."""
+    store, synced = PathStore(tmp_path), []
+
+    def sync(_):
+        synced.append(1)
+        if len(synced) == 1:
+            store.put("data/late", b"while the first one syncs")
+
+    monkeypatch.setattr("holdfast.store.path.sync_file_system", sync)
+    store.put("data/early", b"x")
+    store.put("first.meta", b"{}", CREATE)
+    assert len(synced) == 1
+    store.put("second.meta", b"{}", CREATE)
+    assert len(synced) == 2
+    store.put("third.meta", b"{}", CREATE)
+    assert len(synced) == 2
+
+
+def test_put_file__is_on_the_disk(tmp_path, monkeypatch):
+    """A large file is synced before it has its name: whoever publishes it may be another process."""
+    store, done, real = PathStore(tmp_path), [], os.fsync
+
+    def fsync(descriptor):
+        assert not (tmp_path / "data").exists()
+        done.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store.put_file("data", io.BytesIO(b"x" * 100_000), 100_000, lambda _: None)
+    assert 100_000 in done
 
 
 class TestConfinedStore(StoreSuite):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -59,7 +60,9 @@ class PathStore:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self._temporary = self.root / layout.temporary_prefix()
-        self._unsynced = False
+        # How many files were written here whose bytes the disk may not have yet, and how many of these it surely has.
+        self._written = self._synced = 0
+        self._counting, self._syncing = threading.Lock(), threading.Lock()
 
     @property
     def url(self) -> str:
@@ -217,15 +220,20 @@ class PathStore:
             generations = self._generations(key)
             if generations.exist():
                 return self._replace(key, b"".join(pieces), self.get(key).info.version)
-            self._unsynced = True
-            return self._rename(key, path, self._write_temporary(pieces, sync=False))
+            info = self._rename(key, path, self._write_temporary(pieces, sync=False))
+            with self._counting:
+                self._written += 1
+            return info
 
     def put_file(self, key: str, source: BinaryIO, size: int, seen: Callable[[ReadableBuffer], None]) -> ObjectInfo:
-        """Copied in steps; visible by rename."""
-        self._unsynced = True
+        """Copied in steps and synced; visible by rename."""
+
+        def write(file: BinaryIO) -> None:
+            copy_shown(source, file, size, seen)
+            os.fsync(file.fileno())
+
         with _os_errors(key):
-            temporary = self._temporary_file(lambda file: copy_shown(source, file, size, seen))
-            return self._rename(key, self._path(key), temporary)
+            return self._rename(key, self._path(key), self._temporary_file(write))
 
     def delete(self, key: str) -> None:
         """The file and its generations; a directory is no object, and one that became empty is left to other writers."""
@@ -353,13 +361,12 @@ class PathStore:
         return Generations(key, directory, self._path(key), self._link, self._write_temporary)
 
     def _sync_all(self) -> None:
-        if self._unsynced:
-            self._unsynced = False
-            try:
+        """Have the disk keep whatever was written here by now; who asks while another does waits for that."""
+        with self._syncing:
+            written = self._written
+            if written != self._synced:
                 sync_file_system(self.root)
-            except BaseException:
-                self._unsynced = True
-                raise
+                self._synced = written
 
     def _path(self, key: str) -> Path:
         return self.root / checked_key(key)
