@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.client.conftest import running
 from tests.client.test_door import FILES, contents, tree
 
 
@@ -33,6 +34,18 @@ def test_push_and_fetch__a_large_file(signing, tmp_path):
     reader = signing.open(tmp_path / "two", "reader", project="s")
     assert reader.fetch("signed/file").read_bytes() == source.read_bytes()
     assert requests_of(reader) == 1
+
+
+def test_push__of_parts_on_a_slow_line(ceph, tmp_path):
+    """A large file whose parts take longer than leave to send them is good for is pushed whole: new leave is asked for."""
+    keys = {name: ceph.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    project = {"name": "slow", "url": ceph.fresh_store(), "endpoint": ceph.env["AWS_ENDPOINT_URL"], "credentials": keys}
+    source = tmp_path / "model.bin"
+    source.write_bytes(os.urandom(60_000_000))
+    with running(tmp_path / "data", project, environ={"HOLDFAST_TEST_GRANTS": "4"}) as server:
+        machine = server.open(tmp_path / "one", project="slow", limit_rate=8_000_000)
+        machine.push(source, "slow/file")
+        assert server.open(tmp_path / "two", project="slow").fetch("slow/file").read_bytes() == source.read_bytes()
 
 
 def test_fetch__many_objects(signing, tmp_path):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import AccessError, IntegrityError, UnsupportedError, UsageError
 from holdfast.formats.api import Grant, PartsReply
+from holdfast.server import transfers
 from holdfast.server.alone import writing
 from holdfast.server.borders import data_version
 from holdfast.server.reading import stat
-from holdfast.server.transfers import SECONDS, checked_batch, to_write
+from holdfast.server.transfers import checked_batch, to_write
 from holdfast.store.base import UploadsParts
 from holdfast.store.parts import part_plan
 
@@ -45,9 +46,11 @@ def begin(project: OpenProject, asked: PartsRequest, now: float) -> PartsReply:
         raise UsageError(f"{asked.key} has {plan.count} parts", subject=asked.key)
     upload = asked.upload if asked.upload is not None else store.begin_parts(asked.key)
     sizes = [(number, min(plan.size, asked.size - (number - 1) * plan.size)) for number in asked.numbers]
-    signed = store.sign_parts(asked.key, upload, sizes, SECONDS)
+    signed = store.sign_parts(asked.key, upload, sizes, transfers.SECONDS)
     pairs = zip(sizes, signed, strict=True)
-    grants = [Grant(str(number), each.url, each.headers, now + SECONDS, size) for (number, size), each in pairs]
+    grants = [
+        Grant(str(number), each.url, each.headers, now + transfers.SECONDS, size) for (number, size), each in pairs
+    ]
     return PartsReply(upload, plan.size, grants, now)
 
 

@@ -116,9 +116,13 @@ class Grants:
         url = server.address(self._remote.route("objects"), query)
         return leave_of(key, url, server.authorization(), 0.0, streamed=True)
 
+    def is_fresh(self, leave: Leave) -> bool:
+        """Whether there is time enough left to begin what it is for."""
+        return leave.streamed or self._clock() < leave.renew
+
     def _fresh(self, key: str) -> Leave | None:
         leave = self._known.get(key)
-        return leave if leave is not None and (leave.streamed or self._clock() < leave.renew) else None
+        return leave if leave is not None and self.is_fresh(leave) else None
 
     def _batch(self, *first: str) -> list[str]:
         """What to ask for: this key, those whose unused grants are over, and the next that are expected."""

@@ -158,9 +158,12 @@ class _Parts:
         return self._granted.put(leave, piece).etag or ""
 
     def _leave(self, number: int) -> Leave:
-        if number not in self._leaves:
+        """Leave to send a part, which is begun at once: on a slow line those that were given together are over before the last is used."""
+        leave = self._leaves.pop(number, None)
+        if leave is None or not self._grants.is_fresh(leave):
             self._ask(list(range(number, min(number + _LEAVES, self._count + 1))))
-        return self._leaves.pop(number)
+            leave = self._leaves.pop(number)
+        return leave
 
     def _ask(self, numbers: list[int]) -> PartsReply:
         body = PartsRequest(self._push, self._key, self._size, self._upload, numbers)
