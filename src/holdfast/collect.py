@@ -134,10 +134,9 @@ class Collector:
         kept = 0
         for each in due:
             stay = collecting.survivors(each.names, survey.live)
-            going = [v for v in each.versions if self._may_delete(v)]
+            going = self._delete_versions(each, dry_run=dry_run)
             gone_packs, gone_pages = ({*names} - stay for names in (each.packs, each.pages))
             if not dry_run:
-                self._delete_versions(going, each.written)
                 self._delete_objects([*map(keys.pack_key, gone_packs), *map(keys.pages_key, gone_pages)])
                 self._finish(each, len(going) + len(gone_packs) + len(gone_pages), len(stay), survey.now)
             specs += [f"{v.name}:{v.version}" for v in going]
@@ -156,14 +155,23 @@ class Collector:
             meta = None
         return collecting.may_delete(condemned, meta, tombstone)
 
-    def _delete_versions(self, versions: Sequence[CondemnedVersion], written: float) -> None:
+    def _delete_versions(self, due: CondemnedList, *, dry_run: bool) -> list[CondemnedVersion]:
+        """Those versions of a list that may be deleted, each looked at right before: the one before it may have taken an hour."""
+        going = []
+        for each in due.versions:
+            if self._may_delete(each):
+                going.append(each)
+                if not dry_run:
+                    self._delete_version(each, due.written)
+        return going
+
+    def _delete_version(self, version: CondemnedVersion, written: float) -> None:
         """Meta first: what has a meta is whole at any moment."""
-        for each in versions:
-            self._store.delete(keys.meta_key(each.name, each.version))
-            reach("collect.meta-deleted")
-            for key in collecting.old_data(self._data(each), written):
-                self._store.delete(key)
-                reach("collect.data-partly")
+        self._store.delete(keys.meta_key(version.name, version.version))
+        reach("collect.meta-deleted")
+        for key in collecting.old_data(self._data(version), written):
+            self._store.delete(key)
+            reach("collect.data-partly")
 
     def _data(self, version: CondemnedVersion) -> list[Stored]:
         """The objects that hold a version's bytes, or its root; under ``name`` their whole keys."""

@@ -20,11 +20,14 @@ from holdfast.catalog.bucket import BucketCatalog
 from holdfast.catalog.condemned import read_condemned, read_lists
 from holdfast.clock import SystemClock
 from holdfast.collect import Collector
+from holdfast.config import load
 from holdfast.errors import ConflictError, IntegrityError, NotFoundError, UsageError, VersionNotFoundError
 from holdfast.failpoint import POINTS
 from holdfast.formats import layout as keys
 from holdfast.maintain import verify
+from holdfast.wiring import open_on
 from tests.e2e.driver import flat, lay
+from tests.fakes import Call, FaultyStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -306,6 +309,32 @@ def test_collect__pushed_anew_by_another_program(store: Store) -> None:
     )
     assert not store.collect().deleted
     assert flat(store.open("other").fetch("n/a:0.0")) == {"new.txt": b"new"}
+
+
+def test_collect__pushed_anew_while_another_version_goes(store: Store) -> None:
+    """What another program pushes under a removed number while the version before it in the list is deleted lives on."""
+    for word in ("first", "second"):
+        store.push(word, layout="tree")
+    for version in ("0.0", "0.1"):
+        store.repository.remove(f"n/a:{version}")
+    store.age(10)
+    store.collect()
+    store.age(3)
+    begun: list[str] = []
+
+    def push_anew(call: Call) -> None:
+        if call.verb == "delete" and not begun:
+            begun.append("0.1" if "0.0" in call.key else "0.0")
+            (store.path / "n/a" / begun[0] / "new.txt").write_text("new")
+            (store.path / f"n/a/{begun[0]}.meta").write_text(
+                '{"push_date": "2026-01-01T00:00:00+00:00", "is_directory": true, "contents": ["new.txt"]}'
+            )
+
+    between = FaultyStore(store.repository.store, push_anew)
+    gone = Collector(open_on(between, load({"assets_dir": store.folder / "assets"}))).run().deleted
+    assert len(begun) == 1
+    assert gone
+    assert flat(store.open("other").fetch(f"n/a:{begun[0]}")) == {"new.txt": b"new"}
 
 
 def test_collect__sweeps_records_of_old_pushes(store: Store) -> None:
