@@ -119,7 +119,9 @@ class Commit:
             return None
         if earlier.version in situation.record.tombstones:
             return None
-        return earlier.version if self._catalog.published(self._name, earlier.version).id == earlier.push else None
+        published = self._catalog.published(self._name, earlier.version)
+        is_same = published.id == earlier.push and published.meta.hash == self._source.content_hash
+        return earlier.version if is_same else None
 
     def _check_number(self) -> None:
         version = self._options.get("version")

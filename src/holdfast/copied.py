@@ -83,7 +83,7 @@ class StoredPacks:
     @property
     def is_condemned(self) -> bool:
         """Whether the target may never have some of these objects again: then the version must be packed anew."""
-        return not read_condemned(self._target).isdisjoint([*self._root.packs, *self._root.objects])
+        return not read_condemned(self._target, self._engine.run).isdisjoint([*self._root.packs, *self._root.objects])
 
     def bring(self, alive: Callable[[], None]) -> None:
         """Send what the target lacks of the packs and pages objects; ``alive`` is called now and then, and stops it by raising.

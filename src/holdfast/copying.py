@@ -208,7 +208,7 @@ class _Copy:
         meta = self._meta
         if self._layout == "packs":
             return self._packs()
-        if self._layout == "tar.gz" or meta.manifest is None or meta.hash is None:
+        if self._layout == "tar.gz" or meta.manifest is None or meta.manifest.content_hash is None:
             return None
         publisher = self._target.publisher(meta)
         files = StoredFiles(self._source.store, publisher, self._layout, meta.manifest)

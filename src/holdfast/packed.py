@@ -177,7 +177,7 @@ class PackedSource:
         self._newest = newest
         self._dry = dry
         self._sender = Sender(packer.store, packer.engine.spend, packer.engine.progress.advance, alive)
-        self._condemned = frozenset[str]() if dry else read_condemned(packer.store)
+        self._condemned = frozenset[str]() if dry else read_condemned(packer.store, packer.engine.run)
         self._packed = self._pack()
 
     # what a push asks of a source
@@ -217,10 +217,10 @@ class PackedSource:
         self._sender.alive = alive
         if self._dry:  # it was judged first, and may be pushed after all
             self._dry = False
-            self._condemned = read_condemned(self._packer.store)
+            self._condemned = read_condemned(self._packer.store, self._packer.engine.run)
             self._packed = self._pack()
         for _ in range(_TRIES):
-            self._condemned = read_condemned(self._packer.store)
+            self._condemned = read_condemned(self._packer.store, self._packer.engine.run)
             packed = self._packed
             if self._condemned.isdisjoint([*packed.root.packs, *packed.root.objects]):
                 break

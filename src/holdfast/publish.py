@@ -185,7 +185,8 @@ class Publisher:
             check_tree_names(manifest, keys.data_key(name, "x" * 20))
         scanned = {item.entry.path: item for item in found}
         listed = ListedSource(manifest, scanned, layout, self.store, self.engine, self.state / "archives")
-        if listed.size < READ_ONCE:
+        listed.by_stamps = layout in ("file", "tree") and listed.size >= READ_ONCE
+        if not listed.by_stamps:
             listed.read()
         return listed
 
@@ -203,7 +204,7 @@ class Publisher:
         except IntegrityError as error:  # a later release's, or damaged: no reason to refuse the next version
             self.engine.progress.warn(f"{name}:{newest} cannot be compared: {error.message}")
             return None
-        if meta.hash is None or (meta.files is not None and (meta.files, meta.size) != (source.files, source.size)):
+        if meta.hash is None or meta.files not in (None, source.files) or meta.size not in (None, source.size):
             return None  # which needs no file to be read
         if meta.hash != source.content_hash:
             return None

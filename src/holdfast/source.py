@@ -82,7 +82,8 @@ class Source(Judged, Protocol):
 class ListedSource:
     """Layouts file, tree and tar.gz: a manifest in memory, and where each file lies. ``scratch`` is for archives in the making.
 
-    Digests that the manifest lacks are found while the files are sent, so that each is read once; or by :meth:`read`, before.
+    Digests that the manifest lacks are found while the files are sent, so that each is read once; or by :meth:`read`, before. ``by_stamps``:
+    what tells it from another push is then that its files were not touched, and not their content.
     """
 
     manifest: Manifest
@@ -92,6 +93,7 @@ class ListedSource:
     engine: Engine
     scratch: Path
     root: str | None = None
+    by_stamps: bool = False
 
     @property
     def content_hash(self) -> str:
@@ -101,10 +103,9 @@ class ListedSource:
 
     @property
     def identity(self) -> str:
-        """The content hash where it is known, else what tells that no file has changed."""
-        known = self.manifest.content_hash
-        if known is not None:
-            return known
+        """The content hash, or what tells that no file was touched."""
+        if not self.by_stamps:
+            return self.content_hash
         seen = [(entry.path, entry.kind, entry.mode, entry.target) for entry in self.manifest.entries]
         return digest_of(repr([*seen, *(self.scanned[entry.path].stamp for entry in self.manifest.files)]).encode())
 
@@ -130,8 +131,6 @@ class ListedSource:
 
     def send(self, name: str, version: str, alive: Callable[[], None]) -> Sent:
         """Write the objects of the version."""
-        if self.layout == "tar.gz":
-            self.read()  # an archive is made of what is known
         upload = Upload(self.store, self.engine, self.scanned, alive)
         sent = upload.send(name, version, self.layout, self.manifest, self.scratch)
         self.manifest = self.manifest.with_digests(upload.found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from datetime import timedelta
 from functools import partial
@@ -183,6 +184,50 @@ def test_push__of_much_that_changes(bench):
     with pytest.raises(SourceChangedError):
         bench.here.push(source, "n")
     assert bench.there.versions("n").versions == ("0.0",)
+
+
+@pytest.mark.usefixtures("read_once")
+def test_push__of_much_goes_on_beside_others(bench):
+    """A broken push of much goes on under its own number, though somebody pushed as many bytes meanwhile, which are compared with it."""
+    source = bench.source("other")
+    bench.faulty.plan = Script().add(Fault.BEFORE, "put", "n/0.1/a", times=100)
+    with pytest.raises(UnreachableError):
+        bench.here.push(source, "n")
+    bench.faulty.plan = lambda _: None
+    assert bench.there.push(bench.source("third"), "n").version == "0.2"
+    assert bench.here.push(source, "n", unchanged=True).version == "0.1"
+    assert bench.text("n:0.1") == "other"
+
+
+@pytest.mark.usefixtures("read_once")
+def test_push__of_much_that_was_replaced(bench):
+    """What a broken push of much made whole is not taken for what lies there by now, though its size and time are as they were."""
+    source = bench.source("other")
+    bench.faulty.plan = Script().add(Fault.BEFORE, "put", "n.versions", times=100)
+    with pytest.raises(UnreachableError):
+        bench.here.push(source, "n")
+    bench.faulty.plan = lambda _: None
+    status = (source / "a").stat()
+    (source / "a").write_text("third")
+    os.utime(source / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
+    pushed = bench.here.push(source, "n")
+    assert (pushed.version, pushed.created, bench.text("n")) == ("0.2", True, "third")
+    assert bench.text("n:0.1") == "other"
+
+
+def test_push__source_changes_and_hides_it(bench):
+    """A file that changes after it was sent is found though its time is set back, and no version is published."""
+    source = bench.source("x")
+    status = (source / "a").stat()
+
+    def meddle():
+        (source / "a").write_text("y")
+        os.utime(source / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    bench.faulty.plan, bench.faulty.pause = Script().add(Fault.SLOW, "get", "*claims/*"), meddle
+    with pytest.raises(SourceChangedError):
+        bench.here.push(source, "n")
+    assert "n/0.1.meta" not in bench.written()
 
 
 def test_push__resumed_under_another_user_name(bench):

@@ -34,6 +34,7 @@ __all__ = [
     "check_source_link",
     "file_mode",
     "finish_copy",
+    "gone",
     "hash_file",
     "matches",
     "prepare_copy",
@@ -54,7 +55,7 @@ class Scanned:
 
     entry: Entry
     path: str
-    stamp: tuple[int, int, int]
+    stamp: tuple[int, int, int, int]
 
 
 def scan(source: Path, *, exclude: Sequence[str] = (), follow_links: bool = False) -> list[Scanned]:
@@ -211,7 +212,7 @@ def read_whole(scanned: Scanned) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _gone(scanned, error) from error
+        raise gone(scanned, error) from error
     if len(data) != scanned.entry.size:
         raise changed(scanned)
     return data
@@ -233,7 +234,7 @@ def read_file(scanned: Scanned) -> Iterator[memoryview]:
                 yield buffer[:count]
             _check_stamp(scanned, os.fstat(file.fileno()))
     except OSError as error:
-        raise _gone(scanned, error) from error
+        raise gone(scanned, error) from error
     if total != scanned.entry.size:
         raise changed(scanned)
 
@@ -243,10 +244,12 @@ def check_readable(scanned: Scanned) -> None:
 
     Raises:
         LocalError: it may not.
+        SourceChangedError: it is gone, or another, since it was scanned.
     """
     if scanned.entry.kind == "file" and not os.access(
         scanned.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids
     ):
+        check_source(scanned)
         raise LocalError(f"{scanned.path} may not be read", subject=scanned.path)
 
 
@@ -255,10 +258,11 @@ def check_source(scanned: Scanned) -> None:
     try:
         _check_stamp(scanned, os.stat(scanned.path))
     except OSError as error:
-        raise _gone(scanned, error) from error
+        raise gone(scanned, error) from error
 
 
-def _gone(scanned: Scanned, error: OSError) -> HoldfastError:
+def gone(scanned: Scanned, error: OSError) -> HoldfastError:
+    """The error for a file that cannot be read."""
     if isinstance(error, PermissionError):
         return LocalError(f"{scanned.path} may not be read: {error.strerror}", subject=scanned.path)
     return SourceChangedError(f"{scanned.path} cannot be read any more: {error.strerror}", subject=scanned.path)
@@ -366,8 +370,9 @@ def _entry(path: str, kind: str, status: os.stat_result) -> Entry:
     return Entry(path, kind, mode=status.st_mode & PERMISSIONS, mtime=status.st_mtime_ns)  # type: ignore[arg-type]
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    """The time of change with it: who sets the time of writing back cannot set that."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _check_name(path: str) -> None:

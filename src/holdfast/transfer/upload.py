@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from holdfast.cache.tree import Scanned, changed, check_source, read_file, read_whole
+from holdfast.cache.tree import Scanned, changed, check_source, gone, read_file, read_whole
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.store.base import Bulk
@@ -140,8 +140,11 @@ class Upload:
                 self._prove(scanned, hasher.hexdigest())
 
         check_source(scanned)
-        with open(scanned.path, "rb", buffering=0) as file:
-            self._store.put_file(item.key, file, item.size, seen)
+        try:
+            with open(scanned.path, "rb", buffering=0) as file:
+                self._store.put_file(item.key, file, item.size, seen)
+        except OSError as error:
+            raise gone(scanned, error) from error
         check_source(scanned)
         reach("push.data-partly")
 
