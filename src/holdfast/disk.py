@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["begin_write_back", "exchange", "local_errors", "refusal", "sync_directory", "sync_file_system"]
+__all__ = ["begin_write_back", "exchange", "local_errors", "move_new", "refusal", "sync_directory", "sync_file_system"]
 
 _AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
+#: What a system or a file system says that cannot rename in such a way.
+_CANNOT = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _SYNC_FILE_RANGE_WRITE = 2
 
 
@@ -68,9 +71,30 @@ def exchange(one: Path, other: Path) -> bool:
     if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+    if code in _CANNOT:
         return False
     raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+def move_new(one: str, other: str, source: int, target: int) -> None:
+    """Rename, between two open directories, and never over what has that name.
+
+    Raises:
+        FileExistsError: something has it; nothing was moved.
+    """
+    renameat2 = _system_call("renameat2")
+    if renameat2 is not None:
+        if renameat2(source, os.fsencode(one), target, os.fsencode(other), _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in _CANNOT:
+            raise OSError(code, os.strerror(code), other)
+    if stat.S_ISDIR(os.stat(one, dir_fd=source, follow_symlinks=False).st_mode):
+        os.mkdir(other, dir_fd=target)  # a directory takes the place of an empty one alone
+        os.rename(one, other, src_dir_fd=source, dst_dir_fd=target)
+    else:
+        os.link(one, other, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        os.unlink(one, dir_fd=source)
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,37 @@ def test_restore__nothing_is_lost(site):
     assert files_of(aside) == {"index.php": b"hacked", "shell.php": b"shell", "images/new/upload.jpg": b"upload"}
     assert (report["placed"], report["moved"]) == (2, 3)
     assert sorted(name for name in os.listdir(site.folder) if name.startswith(".www")) == [aside.name]
+
+
+def test_restore__while_the_application_writes(site):
+    """What the application writes to a path between its file's going aside and the restored one's coming is not written over: it goes aside, too."""
+    names = [f"cache{number}.php" for number in range(300)]
+    for name in names:
+        (site.webroot / name).write_text("backed up")
+    backed(site)
+    for name in names:
+        (site.webroot / name).write_text("changed")
+    made, is_over = [], threading.Event()
+
+    def write_where_nothing_is():
+        while not is_over.is_set():
+            for name in names:
+                with suppress(FileExistsError), open(site.webroot / name, "x", encoding="ascii") as file:
+                    file.write(f"written meanwhile {len(made)}")
+                    made.append(f"written meanwhile {len(made)}")
+
+    writer = threading.Thread(target=write_where_nothing_is)
+    writer.start()
+    try:
+        report = site.site("restore", "hourly")
+    finally:
+        is_over.set()
+        writer.join()
+    assert made, "nothing was written meanwhile"
+    assert {(site.webroot / name).read_text() for name in names} == {"backed up"}
+    aside = [data for folder in site.folder.glob(".www.aside-*") for data in files_of(folder).values()]
+    assert sorted(aside) == sorted([b"changed"] * len(names) + [text.encode() for text in made])
+    assert report["moved"] == len(names) + len(made)
 
 
 def test_restore__at_a_moment(site):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from holdfast.disk import exchange
+from holdfast.disk import exchange, move_new
 from holdfast.errors import ConflictError, LocalError
 from holdfast.model.digest import Hasher
 
@@ -172,9 +172,13 @@ class Below:
             os.chown(name, user, group, dir_fd=descriptor, follow_symlinks=False)
 
     def move(self, path: str, other: Below, to: str) -> None:
-        """Give something another name below another folder of the same file system; directories above it are made there."""
+        """Give something another name below another folder of the same file system; directories above it are made there.
+
+        Raises:
+            LocalError: it cannot be. Where something has that name by now, its cause is FileExistsError, and nothing was moved.
+        """
         with self._parent(path) as (here, name), other._parent(to, make=True) as (there, new):
-            os.rename(name, new, src_dir_fd=here, dst_dir_fd=there)
+            move_new(name, new, here, there)
 
     def exchange(self, path: str, other: Below, to: str) -> None:
         """Exchange two names of the same file system at once; where it cannot, one after the other, and both are there in the end."""

@@ -14,13 +14,20 @@ import stat
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from holdfast.cache.tree import Exclusion
 from holdfast.cache.work import open_work_dir
 from holdfast.disk import local_errors
-from holdfast.errors import ConflictError, HoldfastError, IntegrityError, UsageError, VersionNotFoundError
+from holdfast.errors import (
+    ConflictError,
+    HoldfastError,
+    IntegrityError,
+    LocalError,
+    UsageError,
+    VersionNotFoundError,
+)
 from holdfast.failpoint import reach
 from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN
 from holdfast.model.spec import AssetSpec
@@ -45,6 +52,9 @@ if TYPE_CHECKING:
     from holdfast.sites.values import SiteSettings
 
 __all__ = ["RestoreReport", "bring", "restore", "restore_to"]
+
+#: So often what somebody writes to a path goes aside, before the restore gives up on it.
+_TRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +271,9 @@ class _InPlace:
         for each, changes, same, files in judged:
             placed = sum(change.what == "place" for change in changes)
             moved = sum(change.what == "aside" for change in changes)
-            aside = self._apply(each, changes) if changes and not self.dry_run else None
+            written: list[str] = []
+            aside = self._apply(each, changes, written) if changes and not self.dry_run else None
+            aside, moved = aside or next(iter(written), None), moved + len(written)
             report = replace(
                 report,
                 files=report.files + files,
@@ -311,37 +323,66 @@ class _InPlace:
             )
         return wanted
 
-    def _apply(self, roots: _Roots, changes: list[Change]) -> str | None:
-        """Do it; where what was there went."""
+    def _apply(self, roots: _Roots, changes: list[Change], written: list[str]) -> str | None:
+        """Do it; where what was there went. ``written`` gets where that went which somebody wrote meanwhile."""
         roots.make()
-        place = roots.beside() if any(change.what == "aside" for change in changes) else None
+        before = [change.path for change in changes if change.what == "aside"]
         with roots.opened() as root, Below(roots.copy) as copy:
             owner = root.status
-            if place is not None:
-                with Below(*place) as aside:
-                    for change in changes:
-                        if change.what == "aside":
-                            root.move(change.path, aside, change.path)
-                            reach("site.restore-aside")
-                    aside.sync()
+            place = _moved_aside(roots, root, before) if before else None
             for change in changes:
                 if change.what != "aside":
-                    self._put(root, copy, change, owner)
+                    written += self._placed(roots, root, copy, change, owner)
             root.sync()
-        return "/".join(each.rstrip("/") for each in place) if place is not None else None
+        return place
 
-    def _put(self, root: Below, copy: Below, change: Change, owner: os.stat_result) -> None:
+    def _placed(self, roots: _Roots, root: Below, copy: Below, change: Change, owner: os.stat_result) -> list[str]:
+        """Have a path be as in the copy; where what somebody wrote there meanwhile went, once for each time."""
+        went: list[str] = []
+        while not self._put(root, copy, change, owner):
+            if len(went) == _TRIES:
+                raise ConflictError(
+                    f"{change.path} is written to again and again",
+                    subject=change.path,
+                    hint="stop what writes there; what was written lies aside",
+                )
+            went.append(_moved_aside(roots, root, [change.path]))
+        return went
+
+    def _put(self, root: Below, copy: Below, change: Change, owner: os.stat_result) -> bool:
+        """Make a directory, or give a file or link its name; False: something has that by now, and nothing was done."""
         status = copy.look(change.path)
         if status is None:
             raise IntegrityError(f"{change.path} is gone from the copy", subject=change.path)
         if change.what == "make":
             given = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
             root.make(change.path, stat.S_IMODE(status.st_mode), given)
-        else:
-            if os.geteuid() == 0:  # before it is where others could put something else in its place
-                copy.own(change.path, owner.st_uid, owner.st_gid)
+            return True
+        if os.geteuid() == 0:  # before it is where others could put something else in its place
+            copy.own(change.path, owner.st_uid, owner.st_gid)
+        try:
             copy.move(change.path, root, change.path)
-            reach("site.restore-placed")
+        except LocalError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                return False
+            raise
+        reach("site.restore-placed")
+        return True
+
+
+def _moved_aside(roots: _Roots, root: Below, paths: Sequence[str]) -> str:
+    """Move what has these names by now into a new folder beside; which that is."""
+    place = roots.beside()
+    with Below(*place) as aside:
+        for path in paths:
+            try:
+                root.move(path, aside, path)
+            except LocalError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):  # whoever works there removed it
+                    raise
+            reach("site.restore-aside")
+        aside.sync()
+    return "/".join(each.rstrip("/") for each in place)
 
 
 def _present(roots: _Roots, wanted: dict[str, Entry]) -> tuple[dict[str, Present], set[str]]:
