@@ -51,6 +51,17 @@ def local(web: WebServer) -> dict[str, bytes]:
     return {f"images/{path}": data for path, data in {**IMAGES, "only-here.jpg": b"only here"}.items()}
 
 
+def broken_rclone(web: WebServer) -> Path:
+    """A folder with an rclone that tells its version and cannot mount."""
+    script = web.folder / "bin"
+    script.mkdir()
+    (script / "rclone").write_text(
+        '#!/bin/sh\ncase "$1" in version|--version) echo rclone v1.75.2;; *) exit 1;; esac\n'
+    )
+    (script / "rclone").chmod(0o755)
+    return script
+
+
 def test_attach__the_whole_way(fleet):
     """attach moves what is there aside, hidden files too, mounts the bucket, and the application reads and writes it; purge and detach end it."""
     web = fleet.server("web1")
@@ -349,19 +360,15 @@ def test_attach__after_its_processes_were_killed(shared):
     assert len(web.aside()) == len(IMAGES)
 
 
-def test_attach__that_fails_after_its_processes_were_killed(shared):
+@pytest.mark.parametrize("killed", [None, "site.step#3"])
+def test_attach__that_fails_after_its_processes_were_killed(shared, killed):
     """Where the directory was closed, as after a reboot, an attach that cannot mount, or mounts what the bucket has not, leaves it closed: nothing is written to the disk in place of the bucket."""
     web = shared.server(shared.fresh())
-    web.site("attach")
+    web.fake("attach", HOLDFAST_FAILPOINT=killed)  # or one that an attach left which was killed itself
     (mount,) = web.ok("mounts", "--json").json
     for process in (mount["supervisor_pid"], mount["worker_pid"]):
         os.kill(process, signal.SIGKILL)
-    script = web.folder / "bin"
-    script.mkdir()
-    (script / "rclone").write_text(
-        '#!/bin/sh\ncase "$1" in version|--version) echo rclone v1.75.2;; *) exit 1;; esac\n'
-    )
-    (script / "rclone").chmod(0o755)
+    script = broken_rclone(web)
     assert "did not mount" in web.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{script}:/usr/bin")["message"]
     with pytest.raises(PermissionError):
         (web.webroot / "images/lost.jpg").write_bytes(b"lost")
@@ -376,6 +383,37 @@ def test_attach__that_fails_after_its_processes_were_killed(shared):
     web.site("attach")
     assert web.images() == IMAGES
     web.site("detach")
+    assert web.images() == IMAGES
+
+
+def test_attach__that_finds_a_mount_wrong_which_serves(fleet):
+    """A directory that an attach had mounted and proven stays mounted where another run finds something wrong with it."""
+    web = fleet.server("web1")
+    before = local(web)
+    assert web.fake("attach", HOLDFAST_FAILPOINT="site.step#3").code == -signal.SIGKILL
+    (web.webroot / "images/upload.jpg").write_bytes(b"upload")
+    assert web.images() == {**IMAGES, "upload.jpg": b"upload"}
+    fleet.bucket().put("new.jpg", b"by another, and not seen here for a while")
+    assert "is not what" in web.fails(5, "attach")["message"]
+    assert web.images() == {**IMAGES, "upload.jpg": b"upload"}
+    assert web.mounted() == [f"{web.webroot}/images"]
+    assert web.aside() == before
+
+
+def test_attach__where_the_supervisor_alone_was_killed(shared):
+    """A mounter that goes on without its supervisor is replaced; where that cannot be, the directory is closed, and what lies aside stays there."""
+    web = shared.server(shared.fresh())
+    before = local(web)
+    web.site("attach")
+    (mount,) = web.ok("mounts", "--json").json
+    os.kill(mount["supervisor_pid"], signal.SIGKILL)
+    assert web.images() == IMAGES
+    told = web.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{broken_rclone(web)}:/usr/bin")["message"]
+    assert "did not mount" in told
+    with pytest.raises(PermissionError):
+        (web.webroot / "images/lost.jpg").write_bytes(b"lost")
+    assert web.aside() == before
+    assert web.site("attach")["directories"][0]["state"] == "mounted"
     assert web.images() == IMAGES
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import ConflictError, HoldfastError, IntegrityError, UnreachableError
@@ -27,14 +27,13 @@ from holdfast.sites.ground import (
     aside,
     emptiness,
     gather_parts,
-    give_back,
-    is_closed,
     make_branch,
     make_room,
     owner_of,
     refuse_branch,
     refuse_other,
     refuse_parts,
+    undone,
 )
 from holdfast.sites.journal import Journal
 from holdfast.sites.localparts import refuse_others_laid, refuse_stray
@@ -249,11 +248,11 @@ class _Attach:
 
     def one(self, place: Place) -> AttachedReport:
         """Mount one directory, whatever an earlier run left."""
-        step = f"mount {place.directory}"
-        is_old = place.is_ours and not self.journal.is_done(step)
+        step, proven = f"mount {place.directory}", f"look {place.directory}"
+        stands = place.is_ours and (self.journal.is_done(proven) or not self.journal.is_done(step))
         fresh: list[Place] = []
-        closed = is_closed(place)
-        try:
+        # What served visitors before goes on to do so, whatever is wrong with it.
+        with nullcontext() if stands else undone(place, self.journal, fresh):
             self._mount_branches(place, fresh)
             if not place.is_ours:
                 make_room(place, self.journal, self.owner)
@@ -261,14 +260,8 @@ class _Attach:
                 mount(place, self.plan, self.owner)
                 self.journal.did(step)
             compare(place, [self._media(part) for part in place.parts])
-        except BaseException:
-            if not is_old:
-                give_back(place, aside(place, self.journal), closed=closed)
-                for branch in fresh:
-                    give_back(branch, None)
-            raise
-        self.journal.did(f"look {place.directory}")
-        return self._report(place, "was mounted" if is_old else "mounted")
+        self.journal.did(proven)
+        return self._report(place, "was mounted" if stands else "mounted")
 
     def _mount_branches(self, place: Place, fresh: list[Place]) -> None:
         """Mount those branches of a merged directory that are not; each is added to ``fresh`` before that."""

@@ -27,7 +27,7 @@ from holdfast.sites.copies import Copies
 from holdfast.sites.deploy import deployment_of
 from holdfast.sites.failover import FIRST, Choice
 from holdfast.sites.filling import fill
-from holdfast.sites.ground import aside, gather_parts, give_back, make_room, owner_of, refuse_parts
+from holdfast.sites.ground import aside, gather_parts, make_room, owner_of, refuse_parts, undone
 from holdfast.sites.journal import Journal
 from holdfast.sites.localparts import refuse_others_laid
 from holdfast.sites.mounting import mount
@@ -234,18 +234,13 @@ class _Fallback:
             return AttachedReport(place.directory, place.spot.place, place.bucket, state, store=now.place.source)
         there = copy.place
         broken = showing(self.plan, place).place
-        closed, before = broken.record is not None, aside(there, self.journal)
         if broken.record is not None and broken.record.is_served:
             live.unmount(place.spot.place, settings=broken.settings, closed=True)
-        try:
+        with undone(there, self.journal):
             make_room(there, self.journal, self.owner)
             gather_parts(there, self.plan.config_file, self.journal, self.owner)
             mount(there, self.plan, self.owner, read_only=not copy.two_way)
             _compare(copy)
-        except BaseException:
-            held = aside(there, self.journal)
-            give_back(there, None if closed and held == before else held, closed=closed)
-            raise
         self._keep(place, copy.number)
         return AttachedReport(
             place.directory,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConflictError, HoldfastError, UsageError
@@ -18,6 +18,8 @@ from holdfast.sites.localparts import gather, put_back, refuse_missing
 from holdfast.sites.paths import Below
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from holdfast.sites.attached import Place
     from holdfast.sites.journal import Journal
 
@@ -26,7 +28,6 @@ __all__ = [
     "emptiness",
     "gather_parts",
     "give_back",
-    "is_closed",
     "make_branch",
     "make_room",
     "owner_of",
@@ -35,6 +36,7 @@ __all__ = [
     "refuse_parts",
     "refuse_shared",
     "remove_branch",
+    "undone",
 ]
 
 
@@ -135,10 +137,34 @@ def aside(place: Place, journal: Journal) -> str | None:
     return journal.fact(f"aside {place.directory}")
 
 
-def is_closed(place: Place) -> bool:
-    """Whether an earlier mount left the directory closed, as before a reboot."""
-    record = place.record
-    return record is not None and not record.is_served
+@contextmanager
+def undone(place: Place, journal: Journal, branches: Sequence[Place] = ()) -> Iterator[None]:
+    """Where the block fails, the directory is as it was before it, and ``branches``, which the block adds to, are gone.
+
+    One that nobody could write to, because a mount was there or left it so, is closed then, though an earlier run of this work moved aside
+    what lay there: what visitors bring is not to land on the disk in place of the bucket.
+    """
+    closed, before = _is_closed(place), aside(place, journal)
+    try:
+        yield
+    except BaseException:
+        held = aside(place, journal)
+        give_back(place, None if closed and held == before else held, closed=closed)
+        for branch in branches:
+            give_back(branch, None)
+        raise
+
+
+def _is_closed(place: Place) -> bool:
+    """Whether a mount of ours is there, or left the directory closed, as before a reboot; by the directory itself, for a record may be of one that was opened again."""
+    if place.record is None:
+        return False
+    if mounted_at(place.spot.place) is not None:
+        return True
+    with suppress(HoldfastError), Below(place.spot.root) as root:
+        status = root.look(place.spot.path)
+        return status is not None and stat.S_IMODE(status.st_mode) == 0
+    return False
 
 
 def give_back(place: Place, held: str | None, *, closed: bool = False) -> None:
@@ -146,9 +172,9 @@ def give_back(place: Place, held: str | None, *, closed: bool = False) -> None:
 
     One that was ``closed`` stays closed, where nothing was moved aside: nobody is to write to the disk in place of the bucket.
     """
-    closed = held is None and (closed or is_closed(place))
     with suppress(HoldfastError, OSError):
         record = place.record
+        closed = held is None and (closed or (record is not None and not record.is_served))
         if record is not None and (record.is_served or not closed):
             live.unmount(place.spot.place, settings=place.settings, closed=closed)
         if closed:
@@ -188,7 +214,7 @@ def _release(place: Place) -> None:
     if record is None or record.settings.dir != place.spot.place:
         return
     if record.is_served:  # by a worker without a supervisor, or for another moment
-        live.unmount(place.spot.place, settings=place.settings)
+        live.unmount(place.spot.place, settings=place.settings, closed=True)
     clear(record)
 
 
