@@ -119,6 +119,36 @@ def test_mount__foreground(asset: Asset, ceph: Service) -> None:
     assert (place.stat().st_mode & 0o777, "i" in attributes(place)) == (0o755, False)
 
 
+@pytest.mark.parametrize("moment", ["mount.json", '"supervisor": {', '"worker": {'])
+def test_mount__interrupted(asset: Asset, ceph: Service, moment: str) -> None:
+    """Ctrl-C before the mount of a live bucket stands, at whatever moment, leaves no mount, no process and no record, and the directory as it was."""
+    require_fuse()
+    place, programs = asset.folder / "m", asset.folder / "bin"
+    programs.mkdir()
+    slow = f'#!/bin/sh\n[ "$1" = mount ] && sleep 2\nexec {Path(sys.executable).with_name("rclone")} "$@"\n'
+    (programs / "rclone").write_text(slow)
+    (programs / "rclone").chmod(0o755)
+    records = asset.folder / "home/.local/state/holdfast/mounts"
+    command = [sys.executable, "-m", "holdfast.cli", "mount", ceph.fresh_store(), str(place), "--with", "rclone"]
+    environ = asset.environ(HOLDFAST_MOUNT_PATH=f"{programs}:/usr/bin")
+
+    def has_come() -> bool:
+        found = [*records.glob("*/mount.json")] if moment == "mount.json" else [*records.glob("*/state.json")]
+        return bool(found) and (moment == "mount.json" or moment in found[0].read_text())
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ) as process:
+        until(has_come, 20, "the moment")
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+    assert mounted_at(str(place)) is None
+    assert processes_naming(asset.folder) == []
+    assert list(records.iterdir()) == []
+    assert (place.stat().st_mode & 0o777, "i" in attributes(place)) == (0o755, False)
+
+
 def test_mounts__while_one_hangs(asset: Asset, ceph: Service) -> None:
     """Listing and unmounting touch no mount, so a hung one does not hang them."""
     require_fuse()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.errors import (
     BusyError,
     ConflictError,
+    LocalError,
     NotFoundError,
     UsageError,
     nearest,
@@ -186,7 +187,7 @@ def _supervised(
         _refuse_other(before, wanted.source, wanted.kind)
     ready()
     mode = free(before) if before is not None else None
-    record = None
+    is_claimed = False
     try:
         path = checked(path)
         _refuse_inside(registry, path)
@@ -195,13 +196,16 @@ def _supervised(
         place = Place(at, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
         call = wanted.call(place)
         plan = _plan(wanted, call, place, choices, _mode_of(path) if mode is None else mode)
+        is_claimed = True
         with registry.claimed(MountSettings(path, wanted.source, wanted.kind, plan.options())) as record:
             os.makedirs(place.cache, mode=0o700, exist_ok=True)
             home = wanted.environment.get("HOME", place.private)
             write_private(place.private, call.files, environment(home) | dict(wanted.environment) | call.environment)
             started = start(record, stays=stay is not None)
     except BaseException:
-        _undo(before, mode, record)
+        if before is not None or is_claimed:
+            with suppress(BusyError, LocalError), registry.turn(path):  # whoever has it takes away what is left here
+                _undo(before, mode, registry.find(path) if is_claimed else None)
         raise
     if stay is not None:
         with handing_on(started):
@@ -357,11 +361,16 @@ WAYS: Final = unmounting.Ways(waiting, free, laid=_laid)
 
 def _undo(before: Record | None, mode: int | None, record: Record | None) -> None:
     """After an attempt that came to nothing: what was known of a mount there is known again, and its directory is closed again."""
+    if record is not None and record.is_served:
+        return  # it does not end: whoever unmounts has to know of it
     if before is None:
-        if record is not None and not waiting(record):
-            record.remove()
+        if record is not None:
+            free(record)
+            if not waiting(record):
+                record.remove()
         return
     if record is not None:
+        clear(record)
         before.reinstate(State("unmounted"))
     if mode is not None:
         with suppress(OSError):

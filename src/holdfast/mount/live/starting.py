@@ -24,6 +24,8 @@ __all__ = ["handing_on", "start"]
 _PATIENCE: Final = 90.0
 #: And those that it may take to end afterwards.
 _END: Final = 30.0
+#: And until it has said who it is.
+_SAID: Final = 5.0
 
 
 def start(record: Record, *, stays: bool) -> subprocess.Popen[bytes]:
@@ -33,23 +35,27 @@ def start(record: Record, *, stays: bool) -> subprocess.Popen[bytes]:
         HoldfastError: it has not mounted; what it said of that.
     """
     variables = environment(str(record.folder)) | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with open(record.folder / "supervisor.log", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "holdfast.mount.live.supervisor", str(record.folder), *["--stay"] * stays],
-            env=variables,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    if not stays:
-        process.wait()  # it goes on in a child of its own
+    command = [sys.executable, "-P", "-m", "holdfast.mount.live.supervisor", str(record.folder), *["--stay"] * stays]
+    process = None
     try:
+        with open(record.folder / "supervisor.log", "ab") as log:
+            process = subprocess.Popen(
+                command,
+                env=variables,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        if not stays:
+            process.wait()  # it goes on in a child of its own
         _wait_until_mounted(record, process if stays else None)
     except BaseException:
-        if stays:
+        if stays and process is not None:
             _end(process)
+        else:
+            _end_unseen(record, process)
         raise
     return process
 
@@ -82,6 +88,22 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """Have a supervisor unmount for good."""
     process.send_signal(signal.SIGINT)
     process.wait(_END)
+
+
+def _end_unseen(record: Record, process: subprocess.Popen[bytes] | None) -> None:
+    """Have a supervisor that goes on by itself unmount for good: one that has not said who it is, too, for it looks at what is asked of it."""
+    record.request(unmount=True)
+    if process is not None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_SAID)
+    deadline = time.monotonic() + _SAID
+    while record.state.supervisor is None and record.state.state == "mounting" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    state = record.state
+    if state.supervisor is not None and not state.supervisor.end(_END):
+        return
+    if state.worker is not None:  # where its supervisor was killed, for it hung
+        state.worker.end(0.0)
 
 
 def _wait_until_mounted(record: Record, process: subprocess.Popen[bytes] | None) -> None:

@@ -99,6 +99,8 @@ class Supervisor:
         return 0
 
     def _mount_first(self) -> None:
+        if self._stopping:
+            raise HoldfastError(f"who wanted {self.directory} mounted has given up")
         began = time.monotonic()
         self._mount()
         try:
@@ -384,6 +386,8 @@ def supervise(record: Record) -> int:
     signal.signal(signal.SIGINT, interrupted)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
+    if record.requested("unmount") or record_at(record.folder) is None:
+        supervisor.stop()
     return supervisor.run()
 
 
