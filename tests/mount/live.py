@@ -18,7 +18,7 @@ import pytest
 from holdfast import wiring
 from holdfast.config import Settings, load
 from holdfast.mount import live
-from holdfast.mount.table import mounted_at
+from holdfast.mount.table import mounted_at, mounts
 from tests.services.base import wait_until
 
 if TYPE_CHECKING:
@@ -83,8 +83,10 @@ class Bucket:
         from tests.mount.conftest import command_line, processes_naming
 
         records = live.mounting.registry_of(self.settings).folder
+        apart = [each.dir for each in mounts() if each.dir.startswith("/run/holdfast/") and each.source == self.url]
         found = {
             "mounted": mounted_at(str(self.directory)),
+            "apart": apart,
             "processes": [command_line(pid) for pid in processes_naming(self.folder)],
             "records": list(records.iterdir()) if records.exists() else [],
             "mode": oct(self.directory.stat().st_mode & 0o7777 ^ 0o755),

@@ -22,7 +22,7 @@ from holdfast.errors import (
     UnsupportedError,
 )
 from holdfast.mount import live
-from holdfast.mount.table import mounted_at
+from holdfast.mount.table import mounted_at, mounts
 from tests.mount.conftest import command_line, processes_naming
 from tests.mount.live import PROGRAMS, Bucket, Reader, attributes, fresh_bucket, require_fuse, until
 
@@ -371,7 +371,7 @@ def test_mounter__leaves_a_dead_mount_point(bucket: Bucket) -> None:
     wrapped(
         bucket,
         "rclone",
-        f'$REAL "$@" & while ! grep -q "{bucket.directory} " /proc/self/mountinfo; do :; done; kill -9 $!; exit 1',
+        '$REAL "$@" & while ! grep -q " $3 " /proc/self/mountinfo; do :; done; kill -9 $!; exit 1',
     )
     with pytest.raises(HoldfastError, match="dead mount point, which was taken away"):
         bucket.mount("rclone")
@@ -382,10 +382,47 @@ def test_mounter__hangs(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None
     """A mounter that mounts and then does not answer is cut off and told in a sentence, and nothing is left behind."""
     wrapped(
         bucket, "rclone",
-        f'$REAL "$@" & while ! grep -q "{bucket.directory} " /proc/self/mountinfo; do :; done; kill -STOP $!; sleep 60',
+        '$REAL "$@" & while ! grep -q " $3 " /proc/self/mountinfo; do :; done; kill -STOP $!; sleep 60',
     )  # fmt: skip
     with pytest.raises(HoldfastError, match="mounted, and does not answer within 1 s"):
         bucket.mount("rclone", "deadline=1")
+    assert bucket.left == {}
+
+
+@needs_root
+@pytest.mark.parametrize("way", ["link", "moved"])
+def test_mount__directory_turned_elsewhere(bucket: Bucket, way: str) -> None:
+    """Who may write above a directory cannot have root mount elsewhere: a link that is put in its path while a mounter starts is not followed, and nothing stays mounted."""
+    above, other = bucket.folder / "uploads", bucket.folder / "other"
+    for folder in (above, other):
+        (folder / "images").mkdir(parents=True)
+    turn = {"link": f"ln -s {other} {above}", "moved": "true"}[way]
+    wrapped(bucket, "rclone", f'if [ "$1" = mount ]; then mv {above} {above}.real; {turn}; fi; exec $REAL "$@"')
+    with pytest.raises(ConflictError, match="was moved, or a link put in its path"):
+        live.mount(bucket.url, above / "images", mounter="rclone", settings=bucket.settings)
+    assert [each.dir for each in mounts() if each.source == bucket.url] == []
+    assert [each.dir for each in mounts() if each.dir.startswith(f"{bucket.folder}/")] == []
+    assert bucket.left == {}
+    assert oct((other / "images").stat().st_mode & 0o7777) == "0o755"
+    assert attributes(other / "images").count("i") == 0
+    assert os.listdir(other / "images") == os.listdir(f"{above}.real/images") == []
+
+
+@needs_root
+def test_unmount__directory_moved(bucket: Bucket) -> None:
+    """A mount whose directory was moved with the one above it is taken away where it is by then, and nothing at its old path."""
+    above = bucket.folder / "uploads"
+    (above / "images").mkdir(parents=True)
+    record = live.mount(bucket.url, above / "images", mounter="rclone", settings=bucket.settings)
+    above.rename(f"{above}.real")
+    assert mounted_at(f"{above}.real/images") is not None
+    until(lambda: record.state.state == "remounting", 10, "the loss to be seen")
+    until(lambda: mounted_at(f"{above}.real/images") is None, 10, "the mount to be gone")
+    until(lambda: "is gone, or another" in record.state.health, 10, "the reason")
+    Path(f"{above}.real").rename(above)
+    until(lambda: record.state.state == "mounted", 30, "the mount")
+    assert (above / "images/hello.txt").read_text() == "hello"
+    live.unmount(above / "images", settings=bucket.settings)
     assert bucket.left == {}
 
 

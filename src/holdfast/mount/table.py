@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from holdfast.mount.reaching import opened
+
 __all__ = [
     "Mounted",
     "abort",
@@ -31,7 +33,7 @@ _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_RDONLY = 2, 4, 8, 32, 4096, 1
 _FLAGS: Final = {"ro": _MS_RDONLY, "nosuid": _MS_NOSUID, "nodev": _MS_NODEV, "noexec": _MS_NOEXEC}
-_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_MNT_DETACH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,11 @@ def restrict(mounted: Mounted, wanted: frozenset[str]) -> bool:
 
 
 def detach(directory: str) -> bool:
-    """Take away what is mounted there, uppermost, though it may be in use or hang; False where it stays."""
+    """Take away what is mounted there, uppermost, though it may be in use or hang; False where it stays, or a link leads there."""
     if os.geteuid() == 0:
-        return bool(_libc().umount2(os.fsencode(directory), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0)
+        with suppress(OSError), opened(directory, last=0) as there:
+            return bool(_libc().umount2(f"/proc/self/fd/{there}".encode(), _MNT_DETACH) == 0)
+        return False
     command = ["/usr/bin/fusermount3", "-u", "-z", "-q", "--", directory]
     with suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(command, check=False, capture_output=True, timeout=10, cwd="/").returncode == 0

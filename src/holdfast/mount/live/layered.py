@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.mount.live.parts import Parts
     from holdfast.mount.live.plan import Plan
     from holdfast.mount.live.underneath import Underneath
+    from holdfast.mount.table import Mounted
 
 __all__ = ["Layered"]
 
@@ -47,6 +48,16 @@ class Layered(Worker):
         if own is None and self._layer is not None and (last := self._layer.ended) is not None:
             return f"mergerfs above it, {last}"
         return own
+
+    @property
+    def seen(self) -> Mounted | None:
+        """What visitors see, in the kernel's table."""
+        return mounted_at(self._at)
+
+    @property
+    def reached(self) -> str:
+        """Where visitors see it: no other user may write to a directory above a whole webroot."""
+        return self._at
 
     @property
     def fallen(self) -> list[str]:

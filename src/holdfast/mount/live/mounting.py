@@ -28,6 +28,7 @@ from holdfast.errors import (
     nearest,
 )
 from holdfast.mount import unmounting
+from holdfast.mount.live.apart import place_for, remove_place
 from holdfast.mount.live.bucket import ask, bucket_of
 from holdfast.mount.live.finding import environment, found
 from holdfast.mount.live.options import Choices
@@ -192,10 +193,11 @@ def _supervised(
         path = checked(path)
         _refuse_inside(registry, path)
         folder = str(registry.folder_of(path))
-        at = path if wanted.layer is None else wanted.layer.bucket
+        apart = place_for(registry.folder_of(path).name) if os.geteuid() == 0 and wanted.layer is None else ""
+        at = apart or (path if wanted.layer is None else wanted.layer.bucket)
         place = Place(at, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
         call = wanted.call(place)
-        plan = _plan(wanted, call, place, choices, _mode_of(path) if mode is None else mode)
+        plan = _plan(wanted, call, place, choices, _mode_of(path) if mode is None else mode, apart)
         is_claimed = True
         with registry.claimed(MountSettings(path, wanted.source, wanted.kind, plan.options())) as record:
             os.makedirs(place.cache, mode=0o700, exist_ok=True)
@@ -283,7 +285,7 @@ def _mounter_named(name: str) -> Mounter:
     return MOUNTERS[name]
 
 
-def _plan(wanted: _Wanted, call: Call, place: Place, choices: Choices, mode: int) -> Plan:
+def _plan(wanted: _Wanted, call: Call, place: Place, choices: Choices, mode: int, apart: str) -> Plan:
     flags = ["nosuid", "nodev", "default_permissions"]
     flags += [] if choices.executable else ["noexec"]
     flags += ["ro"] if choices.read_only else []
@@ -300,6 +302,7 @@ def _plan(wanted: _Wanted, call: Call, place: Place, choices: Choices, mode: int
         [asdict(branch) for branch in wanted.branches],
         wanted.above,
         None if wanted.layer is None else asdict(wanted.layer),
+        apart,
     )
 
 
@@ -344,7 +347,12 @@ def free(before: Record) -> int | None:
 def clear(before: Record) -> None:
     """Take away what a mount that is over left mounted, what is seen first; its directory stays as it is."""
     take_away(before.settings.dir)
-    parts = Plan.of(before).parts if before.settings.kind in MOUNTERS else None
+    if before.settings.kind not in KINDS:
+        return
+    plan = Plan.of(before)
+    if plan.apart:
+        remove_place(plan.apart)
+    parts = plan.parts
     for left in () if parts is None else (parts.whole, parts.bucket):
         take_away(left)
 

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.errors import LocalError
 from holdfast.mount.live.templates import Call
 from holdfast.mount.live.union import ALWAYS, SHOWS, permitted, words_of
+from holdfast.mount.reaching import opened
 from holdfast.mount.table import detach, mounted_at, mounts
 
 if TYPE_CHECKING:
     from holdfast.mount.live.options import Choices
 
-__all__ = ["Parts", "bind", "fallen", "lay", "layer_call", "make_points", "opened", "remove_places", "show"]
+__all__ = ["Parts", "bind", "fallen", "lay", "layer_call", "make_points", "remove_places", "show"]
 
 #: What the web user may list: the webroot itself, and the directories above a part.
 _SEEN: Final = 0o755
@@ -34,7 +35,6 @@ _PASSED: Final = 0o711
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _GUARDED: Final = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-_WALK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,27 +159,6 @@ def fallen(parts: Parts, directory: str) -> list[str]:
     wanted = {f"{directory}/{path}": path for path in parts.laid} | {parts.bucket: "the bucket"}
     there = {each.dir for each in mounts()}
     return [name for place, name in wanted.items() if place not in there]
-
-
-class opened:  # noqa: N801 - used as a function
-    """A descriptor of a path from the root on, of which no piece is a link; OSError where one is. ``last`` are more flags for its end."""
-
-    def __init__(self, path: str, last: int = os.O_DIRECTORY) -> None:
-        self._pieces, self._last = [piece for piece in path.split("/") if piece], last
-
-    def __enter__(self) -> int:
-        self._descriptor = os.open("/", _WALK | os.O_DIRECTORY)
-        for at, piece in enumerate(self._pieces, 1):
-            above = self._descriptor
-            flags = self._last if at == len(self._pieces) else os.O_DIRECTORY
-            try:
-                self._descriptor = os.open(piece, _WALK | flags, dir_fd=above)
-            finally:
-                os.close(above)
-        return self._descriptor
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
 
 
 def bind(source: int, target: int, more: int = 0) -> None:

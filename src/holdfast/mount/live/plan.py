@@ -26,7 +26,7 @@ class Plan:
 
     What holds credentials stands in files below ``private``, its environment among them, and never here. ``branches`` are those of a union, as
     values; ``above`` is the directory of the union that this mount is a branch of, or empty. ``laid`` is what lies over the mount
-    on this machine.
+    on this machine. ``apart`` is where the mounter of root mounts (:mod:`.apart`), or empty.
     """
 
     program: str
@@ -41,6 +41,7 @@ class Plan:
     branches: list[dict[str, Any]] = field(default_factory=list)
     above: str = ""
     laid: dict[str, Any] | None = None
+    apart: str = ""
 
     @classmethod
     def of(cls, record: Record) -> Plan:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.errors import HoldfastError, LocalError, UnreachableError, UnsupportedError
 from holdfast.mount.children import Child, LateError
 from holdfast.mount.live import unsent
+from holdfast.mount.live.apart import Apart
 from holdfast.mount.live.branches import Branches, cut_off
 from holdfast.mount.live.holding import Connection
 from holdfast.mount.live.judging import Facts, Fault, delay, judge
@@ -62,22 +63,24 @@ class Supervisor:
         self._below = Underneath(self.directory, self.plan.mode)
         self._branches = Branches.of(record, self.plan.branches)
         self._connection = Connection()
-        parts = self.plan.parts
-        #: Where the mounter itself is asked: what stands above it does not tell that a store cannot be read.
-        self._asked = self.directory if parts is None else parts.bucket
         self._pulse = Question(self._pulse_once, _PULSE, self.plan.deadline)
         self._look = Question(self._look_once, _LOOK, 2 * self.plan.deadline)
         self._put(state="mounting")
 
+    @property
+    def _running(self) -> Worker:
+        assert self._worker is not None  # noqa: S101 - from _mount to _recover there is one
+        return self._worker
+
     def _pulse_once(self) -> str:
         """Have the mounter answer; in a child, which keeps no hold on the connection that it waits for."""
         self._connection.release()
-        return pulse(self.directory)
+        return pulse(self._running.reached)
 
     def _look_once(self) -> str:
         """Have the mounter ask its store, and where this is a union, each of its branches; in a child, too."""
         self._connection.release()
-        return look(self._asked, self.plan.canary) and self._branches.probe()
+        return look(self._running.asked, self.plan.canary) and self._branches.probe()
 
     def stop(self) -> None:
         """Have it end; safe in a signal's handler."""
@@ -104,7 +107,7 @@ class Supervisor:
         began = time.monotonic()
         self._mount()
         try:
-            abilities = Child(lambda: tried(self.directory)).result(_SELF_TEST)
+            abilities = Child(lambda: tried(self._running.reached)).result(_SELF_TEST)
         except LateError:
             raise UnreachableError(f"the self-test of {self.directory} has not ended in {_SELF_TEST:g} s") from None
         lacks = lacking(tuple(self.plan.needs), abilities)
@@ -138,6 +141,7 @@ class Supervisor:
             self._restrict()
             self._first_answer()
             self._become_branch(worker)
+            worker.show()
         except BaseException as error:
             late = isinstance(error, HoldfastError) and error.kind == "unreachable"
             if self._end(hung=late) and isinstance(error, HoldfastError):
@@ -152,6 +156,8 @@ class Supervisor:
         kind, log, parts = self.record.settings.kind, self.record.folder / "mounter.log", self.plan.parts
         if parts is not None:
             return Layered(kind, self.plan, parts, self._below, log)
+        if self.plan.apart:
+            return Apart(kind, self.plan, self._below, log)
         command = [self.plan.program, *self.plan.arguments]
         return Worker(kind, command, self.plan.environment(), self.directory, log)
 
@@ -172,8 +178,9 @@ class Supervisor:
 
     def _first_answer(self) -> None:
         """See it answer, and the store through it."""
-        self._answered(lambda: pulse(self.directory), self.plan.deadline, "does not answer")
-        self._answered(lambda: look(self._asked, self.plan.canary), 2 * self.plan.deadline, "does not read its store")
+        worker = self._running
+        self._answered(lambda: pulse(worker.reached), self.plan.deadline, "does not answer")
+        self._answered(lambda: look(worker.asked, self.plan.canary), 2 * self.plan.deadline, "does not read its store")
 
     def _answered(self, ask: Callable[[], object], seconds: float, failing: str) -> None:
         name = self.record.settings.kind
@@ -191,11 +198,11 @@ class Supervisor:
     def _restrict(self) -> None:
         """Have every flag that the mount must have, whatever the mounter made of its options."""
         wanted = frozenset(self.plan.flags)
-        mounted = mounted_at(self.directory)
+        mounted = self._running.seen
         missing = wanted - mounted.flags if mounted is not None else frozenset()
         if mounted is not None and missing - {"default_permissions"}:
             restrict(mounted, missing - {"default_permissions"})
-            mounted = mounted_at(self.directory)
+            mounted = self._running.seen
             missing = wanted - mounted.flags if mounted is not None else missing
         if missing == {"noexec"}:
             self._tell("flags", f"{self.record.settings.kind} cannot mount noexec for an ordinary user")
@@ -207,13 +214,12 @@ class Supervisor:
         """Look at everything once."""
         self._pulse.tick()
         self._look.tick()
-        assert self._worker is not None  # noqa: S101 - between _mount and _recover there is one
         mounted = mounted_at(self.directory)
         answers = self._pulse.answer, self._look.answer
         is_mounted = mounted is not None and mounted.is_fuse
-        facts = Facts(self._worker.ended, is_mounted, *answers, self._look.failures)
+        facts = Facts(self._running.ended, is_mounted, *answers, self._look.failures)
         fault = judge(facts, self.plan.deadline, *[1] * bool(self.plan.above)) or self._fault_of_branch()
-        if fault is None and (fallen := self._worker.fallen):
+        if fault is None and (fallen := self._running.fallen):
             fault = Fault("fallen", f"no longer mounted in its place: {', '.join(fallen)}")
         trouble = self._pulse.text or self._look.text
         health = f"it answers with an error: {trouble}" if trouble else "it answers"
@@ -300,7 +306,7 @@ class Supervisor:
         if not unsent.set_aside_now(self.plan.aside):
             return
         try:
-            done = Child(lambda: unsent.put_back(self.plan.aside, self.directory)).result(_SELF_TEST)
+            done = Child(lambda: unsent.put_back(self.plan.aside, self._running.reached)).result(_SELF_TEST)
         except (LateError, OSError):
             done = []
         left = unsent.set_aside_now(self.plan.aside)

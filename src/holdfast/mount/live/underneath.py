@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from holdfast.errors import AlreadyExistsError, ConflictError, LocalError, NotFoundError
-from holdfast.mount.live.parts import opened
+from holdfast.mount.reaching import opened
 from holdfast.mount.table import mounted_at, mounts
 
 __all__ = ["Underneath", "checked", "resolved"]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from holdfast.mount.table import Mounted
+
 __all__ = ["START", "Worker"]
 
 #: Seconds until a mounter must have mounted.
@@ -45,6 +47,24 @@ class Worker:
                 start_new_session=True,
             )
         self.process = Process.of(self._process.pid)
+
+    @property
+    def seen(self) -> Mounted | None:
+        """Its line in the kernel's table; None where it is not mounted."""
+        return self._own()
+
+    @property
+    def reached(self) -> str:
+        """The path by which we look at what visitors see."""
+        return self.directory
+
+    @property
+    def asked(self) -> str:
+        """The path at which the mounter itself is asked: what stands above it may not tell that a store cannot be read."""
+        return self.directory
+
+    def show(self) -> None:
+        """Have visitors see it, where they do not yet."""
 
     @property
     def fallen(self) -> list[str]:
@@ -84,20 +104,20 @@ class Worker:
 
         One that hung is cut off from who waits for it, then killed; any other has its mount taken first, and may finish.
         """
-        mounted = mounted_at(self.directory)
+        mounted = self._own()
         was_dead = mounted is not None and self.ended is not None
         if hung and mounted is not None:
             abort(mounted)
         if hung:
             self._send(signal.SIGKILL)
-        take_away(self.directory)
+        self._take_away()
         if not hung:
             self._send(signal.SIGTERM)
             self._has_ended(patience)
         self._send(signal.SIGKILL)  # the group: what it started, too
         self._has_ended(5.0)
         self._process.poll()  # from here on another process may have its number
-        take_away(self.directory)  # it may have mounted meanwhile
+        self._take_away()  # it may have mounted meanwhile
         return was_dead
 
     def last_words(self) -> str:
@@ -107,6 +127,13 @@ class Worker:
             text = " ".join(output.read()[-4096:].decode(errors="replace").split())
             return text if len(text) <= _TOLD else f"...{text[-_TOLD:]}"
         return ""
+
+    def _own(self) -> Mounted | None:
+        """What it mounted itself."""
+        return mounted_at(self.directory)
+
+    def _take_away(self) -> None:
+        take_away(self.directory)
 
     def _code(self) -> int | None:
         """As ``Popen.poll``; but it is not reaped, so that its number stays its own, and its group's."""
