@@ -9,8 +9,9 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -384,6 +385,67 @@ def test_attach__that_fails_after_its_processes_were_killed(shared, killed):
     assert web.images() == IMAGES
     web.site("detach")
     assert web.images() == IMAGES
+
+
+UPLOADER = """
+number=0
+while :; do
+    if echo upload > "images/$0-$number.jpg"; then echo "$0-$number.jpg"; number=$((number + 1)); fi
+    sleep 0.005
+done
+"""
+
+
+@contextmanager
+def uploads(web: WebServer, name: str) -> Iterator[list[str]]:
+    """Somebody who is not root writes into the directory again and again; what he could write, once the block is over."""
+    done: list[str] = []
+    given: dict[str, Any] = {"cwd": web.webroot, "user": 65534, "group": 65534, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(["/bin/sh", "-c", UPLOADER, name], stdout=subprocess.PIPE, text=True, **given) as writer:
+        assert writer.stdout is not None
+        if os.stat(web.webroot / "images").st_mode & 0o002:
+            done.append(writer.stdout.readline().strip())
+        try:
+            yield done
+        finally:
+            writer.kill()
+            done += writer.stdout.read().split()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can keep others out of their directory")
+def test_attach__while_visitors_upload(shared):
+    """What visitors upload while a directory is attached, for the first time and after a reboot, is aside or in the bucket, and never hidden under the mount; its permission bits come back."""
+    web = shared.server(shared.fresh())
+    (web.webroot / "images").chmod(0o2777)
+    with uploads(web, "first") as first:
+        web.site("attach")
+    assert len(first) > 1
+    assert {f"images/{name}" for name in first} <= web.aside().keys()
+    (mount,) = web.ok("mounts", "--json").json
+    for process in (mount["supervisor_pid"], mount["worker_pid"]):
+        os.kill(process, signal.SIGKILL)
+    with uploads(web, "second") as second:
+        web.site("attach")
+    assert second == []
+    web.site("detach")
+    assert web.images().keys() >= {*first}
+    assert stat.S_IMODE(os.stat(web.webroot / "images").st_mode) == 0o2777
+
+
+def test_attach__killed_before_its_mount_came(shared):
+    """A directory that was closed for a mount which a killed attach never made is opened again by detach, with the permission bits that it had."""
+    web = shared.server(shared.fresh())
+    (web.webroot / "images").chmod(0o2775)
+    before = local(web)
+    assert web.fake("attach", HOLDFAST_FAILPOINT="site.step#1").code == -signal.SIGKILL
+    web.site("detach")
+    assert web.images() == {path.removeprefix("images/"): data for path, data in before.items()}
+    assert stat.S_IMODE(os.stat(web.webroot / "images").st_mode) == 0o2775
+    for path in web.images():
+        (web.webroot / "images" / path).unlink()
+    assert web.fake("attach", HOLDFAST_FAILPOINT="site.step#1").code == -signal.SIGKILL
+    web.site("detach")
+    assert stat.S_IMODE(os.stat(web.webroot / "images").st_mode) == 0o2775
 
 
 def test_attach__that_finds_a_mount_wrong_which_serves(fleet):

@@ -264,7 +264,8 @@ def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool
 def _ways(record: Record) -> Ways:
     """How a mount of this kind is unmounted."""
     from holdfast.mount import daemon
-    from holdfast.mount.live.mounting import KINDS, WAYS
+    from holdfast.mount.live.clearing import WAYS
+    from holdfast.mount.live.plan import KINDS
 
     if record.settings.kind in KINDS:
         return WAYS

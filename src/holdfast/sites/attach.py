@@ -19,6 +19,7 @@ from holdfast.mount.table import mounted_at
 from holdfast.sites.attached import AttachedReport, AttachReport, in_turn, places_of, same_deployment, states
 from holdfast.sites.attaching import MOUNTED, MOUNTING, Checked, added_up, judge_bucket
 from holdfast.sites.branching import doubled, why_wrong
+from holdfast.sites.closing import bits_of
 from holdfast.sites.comparing import compare
 from holdfast.sites.deploy import deployment_of
 from holdfast.sites.fallback import attach_copies, leave_copies, why_copies
@@ -257,7 +258,7 @@ class _Attach:
             if not place.is_ours:
                 make_room(place, self.journal, self.owner)
                 gather_parts(place, self.plan.config_file, self.journal, self.owner)
-                mount(place, self.plan, self.owner)
+                mount(place, self.plan, self.owner, bits=bits_of(place, self.journal))
                 self.journal.did(step)
             compare(place, [self._media(part) for part in place.parts])
         self.journal.did(proven)

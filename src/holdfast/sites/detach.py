@@ -10,6 +10,7 @@ from holdfast.errors import ConflictError, NotFoundError
 from holdfast.mount import live
 from holdfast.mount.table import mounted_at
 from holdfast.sites.attached import AttachedReport, AttachReport, in_turn, places_of
+from holdfast.sites.closing import reopen
 from holdfast.sites.ground import remove_branch
 from holdfast.sites.held import bring_back, held_in
 from holdfast.sites.journal import Journal
@@ -36,7 +37,7 @@ def detach(plan: Plan, settings: SiteSettings, stores: Stores, node: str, *, wai
     places = places_of(plan, settings)
     with in_turn(plan.state, plan.site):
         journal = Journal(plan.state, "attach")
-        reports = [report for place in places if (report := _detach_one(place, wait=wait)) is not None]
+        reports = [report for place in places if (report := _detach_one(place, journal, wait=wait)) is not None]
         journal.end()
         Journal(plan.state, "move").end()  # nothing that asset site run began is gone on with
         repository = stores.all[0].repository
@@ -48,7 +49,7 @@ def detach(plan: Plan, settings: SiteSettings, stores: Stores, node: str, *, wai
     return AttachReport(plan.site, node, deployment, tuple(reports), seconds=round(time.monotonic() - begun, 3))
 
 
-def _detach_one(place: Place, *, wait: bool) -> AttachedReport | None:
+def _detach_one(place: Place, journal: Journal, *, wait: bool) -> AttachedReport | None:
     """Unmount one, and bring back the newest of what was moved aside; None where there was nothing to do."""
     branches = [*place.branches, *_other_branches(place)]
     known = [part for part in (place, *branches) if _unmounted(part, wait=wait)]
@@ -57,8 +58,10 @@ def _detach_one(place: Place, *, wait: bool) -> AttachedReport | None:
     local = put_back(place.spot) if place.mount.is_whole else []  # whatever the settings say by now
     held = [each for each in held_in(place.spot.held) if each.directory == place.directory]
     if not known and not held and not local:
+        reopen(place, journal)
         return None
     back = bool(held) and bring_back(place.spot, held[-1])
+    reopen(place, journal)
     state = "brought back" if back else "unmounted"
     kept = held[-2:-1] if back else held[-1:]
     lies = kept[0].path if kept else None

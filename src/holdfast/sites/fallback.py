@@ -22,6 +22,7 @@ from holdfast.sites.asking import PATIENCE, Question
 from holdfast.sites.attached import AttachedReport, AttachReport, in_turn, states
 from holdfast.sites.attaching import MOUNTED, judge_bucket, sample
 from holdfast.sites.buckets import open_bucket
+from holdfast.sites.closing import bits_of
 from holdfast.sites.comparing import LOOKED_AT, READ_WHOLE, differing
 from holdfast.sites.copies import Copies
 from holdfast.sites.deploy import deployment_of
@@ -239,7 +240,8 @@ class _Fallback:
         with undone(there, self.journal):
             make_room(there, self.journal, self.owner)
             gather_parts(there, self.plan.config_file, self.journal, self.owner)
-            mount(there, self.plan, self.owner, read_only=not copy.two_way)
+            bits = bits_of(there, self.journal)
+            mount(there, self.plan, self.owner, read_only=not copy.two_way, bits=bits)
             _compare(copy)
         self._keep(place, copy.number)
         return AttachedReport(

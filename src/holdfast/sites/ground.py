@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ConflictError, HoldfastError, UsageError
 from holdfast.mount import live
+from holdfast.mount.live.clearing import WAYS, clear
 from holdfast.mount.live.finding import found
-from holdfast.mount.live.mounting import WAYS, clear
 from holdfast.mount.table import mounted_at
+from holdfast.sites.closing import close, note_bits, reopen
 from holdfast.sites.held import Held, bring_back, fresh_name, is_empty, move_aside
 from holdfast.sites.localparts import gather, put_back, refuse_missing
 from holdfast.sites.paths import Below
@@ -41,22 +42,28 @@ __all__ = [
 
 
 def make_room(place: Place, journal: Journal, owner: tuple[int, int] | None) -> None:
-    """An empty directory to mount at, of this owner where there is none; what lies there goes aside, and the journal knows where."""
-    spot = place.spot
+    """An empty directory to mount at, of this owner where there is none, and closed; what lies there goes aside, and the journal knows where."""
     _release(place)
-    empty = emptiness(place)
-    if empty is None:
-        with Below(spot.root) as root:
-            root.make(spot.path, 0o755, owner)
+    if emptiness(place) is None:
+        with Below(place.spot.root) as root:
+            root.make(place.spot.path, 0o755, owner)
         journal.did(f"make {place.directory}")
-    elif not empty:
-        record = place.record
-        if record is not None:
-            WAYS.free(record)  # somebody wrote into it while its mount was down
-        name = fresh_name(place.directory)
-        journal.note(f"aside {place.directory}", f"{spot.held}/{name}")
-        move_aside(spot, name)
-        journal.did(f"aside {place.directory}")
+    if emptiness(place):
+        close(place, journal)
+    if not emptiness(place):  # or somebody wrote into it at that very moment
+        _set_aside(place, journal)
+
+
+def _set_aside(place: Place, journal: Journal) -> None:
+    record = place.record
+    if record is not None:
+        WAYS.free(record)  # somebody wrote into it while its mount was down
+    reopen(place, journal)
+    note_bits(place, journal)
+    name = fresh_name(place.directory)
+    journal.note(f"aside {place.directory}", f"{place.spot.held}/{name}")
+    move_aside(place.spot, name)
+    journal.did(f"aside {place.directory}")
 
 
 def refuse_branch(branch: Place) -> None:
@@ -150,6 +157,7 @@ def undone(place: Place, journal: Journal, branches: Sequence[Place] = ()) -> It
     except BaseException:
         held = aside(place, journal)
         give_back(place, None if closed and held == before else held, closed=closed)
+        reopen(place, journal)
         for branch in branches:
             give_back(branch, None)
         raise

@@ -87,7 +87,7 @@ def is_empty(spot: Spot) -> bool | None:
 
 
 def move_aside(spot: Spot, name: str) -> str:
-    """Put an empty directory in the place of one, and that one aside under this name; where it is now.
+    """Put an empty directory in the place of one, as root a closed one, and that one aside under this name; where it is now.
 
     Raises:
         ConflictError: nothing outside of the served tree lies on the same file system.
@@ -98,8 +98,9 @@ def move_aside(spot: Spot, name: str) -> str:
         status = root.look(spot.path)
         if status is None:
             raise LocalError(f"{spot.place} is gone", subject=spot.place, hint="run it again")
-        held.make(name, stat.S_IMODE(status.st_mode))
-        if os.geteuid() == 0:
+        is_root = os.geteuid() == 0
+        held.make(name, 0 if is_root else stat.S_IMODE(status.st_mode))
+        if is_root:
             held.own(name, status.st_uid, status.st_gid)
         reach("site.aside-made")
         _exchange(root, spot, held, name)

@@ -14,7 +14,6 @@ from holdfast.mount.table import mounted_at
 from holdfast.sites.localparts import parts_of
 
 if TYPE_CHECKING:
-    from holdfast.mount.registry import Record
     from holdfast.sites.attached import Place
     from holdfast.sites.plan import Plan
 
@@ -25,27 +24,34 @@ _NEEDS: Final = ("write", "read_after_write")
 _NEEDS_WHOLE: Final = (*_NEEDS, "overwrite", "rename")
 
 
-def mount(place: Place, plan: Plan, owner: tuple[int, int] | None, *, read_only: bool = False) -> None:
+def mount(
+    place: Place, plan: Plan, owner: tuple[int, int] | None, *, read_only: bool = False, bits: int | None = None
+) -> None:
     """Have a supervised mounter show the bucket at its empty directory, its files those of ``owner``.
 
+    ``bits`` are the directory's permission bits when nothing is mounted there; those that it has where none are given.
+
     Raises:
-        ConflictError: the directory was turned into a link meanwhile; nothing stays mounted.
+        ConflictError: the directory was moved meanwhile, or a link put in its path; nothing stays mounted.
         HoldfastError: as :func:`holdfast.mount.live.mount`.
     """
-    record = _unite(place, plan, owner) if place.branches else _mount(place, plan, owner, read_only=read_only)
-    if record.settings.dir != place.spot.place or mounted_at(place.spot.place) is None:
+    if place.branches:
+        _unite(place, plan, owner, bits)
+    else:
+        _mount(place, plan, owner, bits, read_only=read_only)
+    if mounted_at(place.spot.place) is None:
         with suppress(HoldfastError):
-            live.unmount(record.settings.dir, settings=place.settings, discard=True)
+            live.unmount(place.spot.place, settings=place.settings, discard=True)
         raise ConflictError(
-            f"{place.spot.place} was turned into a link to {record.settings.dir} while it was mounted",
+            f"{place.spot.place} was moved, or a link put in its path, while it was mounted",
             subject=place.spot.place,
             hint="somebody who may write to the webroot did that: find out who",
         )
 
 
-def _mount(place: Place, plan: Plan, owner: tuple[int, int] | None, *, read_only: bool) -> Record:
+def _mount(place: Place, plan: Plan, owner: tuple[int, int] | None, bits: int | None, *, read_only: bool) -> None:
     needs = _NEEDS_WHOLE if place.mount.is_whole else _NEEDS
-    return live.mount(
+    live.mount(
         place.source,
         place.spot.place,
         mounter=plan.mounter,
@@ -58,16 +64,21 @@ def _mount(place: Place, plan: Plan, owner: tuple[int, int] | None, *, read_only
         needs=() if read_only else needs,
         above=place.above,
         parts=parts_of(place, owner or (0, 0)) if place.local else None,
+        bits=bits,
+        follow=False,
     )
 
 
-def _unite(place: Place, plan: Plan, owner: tuple[int, int] | None) -> Record:
+def _unite(place: Place, plan: Plan, owner: tuple[int, int] | None, bits: int | None) -> None:
     marks = [dict(values) for key, values in place.marks.items() if key != SITE_MARK]
     branches = [
         live.Branch(part.spot.place, part.source, branch_mark(part.number), {"site": plan.site, **values})
         for part, values in zip(place.branches, marks, strict=True)
     ]
-    return live.unite(branches, place.spot.place, settings=place.settings, options=_options(plan, owner), needs=_NEEDS)
+    options = _options(plan, owner)
+    live.unite(
+        branches, place.spot.place, settings=place.settings, options=options, needs=_NEEDS, bits=bits, follow=False
+    )
 
 
 def _options(plan: Plan, owner: tuple[int, int] | None) -> list[str]:

@@ -17,7 +17,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from holdfast.errors import (
     BusyError,
@@ -28,18 +28,18 @@ from holdfast.errors import (
     nearest,
 )
 from holdfast.mount import unmounting
-from holdfast.mount.live.apart import place_for, remove_place
+from holdfast.mount.live.apart import place_for
 from holdfast.mount.live.bucket import ask, bucket_of
+from holdfast.mount.live.clearing import WAYS, clear, taken_over, undo
 from holdfast.mount.live.finding import environment, found
 from holdfast.mount.live.options import Choices
-from holdfast.mount.live.parts import layer_call, remove_places
-from holdfast.mount.live.plan import Plan, waiting, write_private
+from holdfast.mount.live.parts import layer_call
+from holdfast.mount.live.plan import KINDS, Plan, waiting, write_private
 from holdfast.mount.live.starting import handing_on, start
 from holdfast.mount.live.templates import MOUNTERS, Place, holding
-from holdfast.mount.live.underneath import Underneath, checked, resolved
+from holdfast.mount.live.underneath import checked, resolved
 from holdfast.mount.live.union import MERGERFS, UNION, call
-from holdfast.mount.live.worker import take_away
-from holdfast.mount.registry import MountSettings, Registry, State
+from holdfast.mount.registry import MountSettings, Registry
 from holdfast.mount.table import mounted_at
 from holdfast.mount.unmounting import told
 
@@ -53,10 +53,7 @@ if TYPE_CHECKING:
     from holdfast.mount.registry import Record
 
 __all__ = [
-    "KINDS",
-    "WAYS",
     "branches_of",
-    "clear",
     "mount",
     "refuse_branch",
     "registry_of",
@@ -64,9 +61,6 @@ __all__ = [
     "unite",
     "unmount",
 ]
-
-#: What is kept mounted by a live supervisor.
-KINDS: Final = frozenset((*MOUNTERS, UNION))
 
 
 def mount(
@@ -79,6 +73,8 @@ def mount(
     needs: Iterable[str] = (),
     above: str = "",
     parts: Parts | None = None,
+    bits: int | None = None,
+    follow: bool = True,
     stay: Callable[[Record], None] | None = None,
 ) -> Record:
     """Mount a bucket, supervised, and return once it is mounted and tested.
@@ -92,6 +88,8 @@ def mount(
         needs: what the use needs of ``ABILITIES``; a mount that lacks one is refused.
         above: the directory at which :func:`unite` will unite this mount with others; whenever this one fails, that is ended first.
         parts: what lies over the mount on this machine alone, and is laid before anything of the mount is seen; root only.
+        bits: the directory's permission bits when nothing is mounted there; those that it has where none are given.
+        follow: follow links in the directory's path; else one is refused.
         stay: called with the record once it is mounted; then the supervisor is waited for. Ctrl-C and SIGTERM reach it.
 
     Raises:
@@ -114,7 +112,8 @@ def mount(
         above=above,
         layer=None if parts is None else _layer(parts, settings, choices, url),
     )
-    return _supervised(wanted, directory, choices, settings, lambda: ask(source, settings), stay)
+    path = _path_of(directory, follow=follow)
+    return _supervised(wanted, path, choices, settings, bits, lambda: ask(source, settings), stay)
 
 
 def unite(
@@ -124,6 +123,8 @@ def unite(
     settings: Settings,
     options: Sequence[str] = (),
     needs: Iterable[str] = (),
+    bits: int | None = None,
+    follow: bool = True,
 ) -> Record:
     """Unite live mounts at a directory by mergerfs, supervised: it is there only while each of them is mounted, answers, and carries its mark.
 
@@ -135,6 +136,8 @@ def unite(
         settings: where mergerfs and the state are.
         options: as after ``-o``.
         needs: what the use needs of ``ABILITIES``.
+        bits: as for :func:`mount`.
+        follow: as for :func:`mount`.
 
     Raises:
         LocalError, UnsupportedError: mergerfs is missing, not to be trusted, too old, or lacks an ability.
@@ -149,7 +152,8 @@ def unite(
         lambda place: call(branches, place.directory, choices),
         branches=tuple(branches),
     )
-    return _supervised(wanted, directory, choices, settings, lambda: None, None)
+    path = _path_of(directory, follow=follow)
+    return _supervised(wanted, path, choices, settings, bits, lambda: None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +178,20 @@ def _layer(parts: Parts, settings: Settings, choices: Choices, source: str) -> P
 
 def _supervised(
     wanted: _Wanted,
-    directory: str | os.PathLike[str],
+    path: str,
     choices: Choices,
     settings: Settings,
+    bits: int | None,
     ready: Callable[[], None],
     stay: Callable[[Record], None] | None,
 ) -> Record:
     """Refuse or prepare, in this order, and start the supervisor; ``ready`` raises where the source cannot be mounted."""
     registry = registry_of(settings)
-    path = resolved(os.fspath(directory))
     before = registry.find(path)
     if before is not None:
         _refuse_other(before, wanted.source, wanted.kind)
     ready()
-    mode = free(before) if before is not None else None
+    mode = taken_over(before) if before is not None else None
     is_claimed = False
     try:
         path = checked(path)
@@ -197,7 +201,7 @@ def _supervised(
         at = apart or (path if wanted.layer is None else wanted.layer.bucket)
         place = Place(at, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
         call = wanted.call(place)
-        plan = _plan(wanted, call, place, choices, _mode_of(path) if mode is None else mode, apart)
+        plan = _plan(wanted, call, place, choices, mode or bits or _mode_of(path), apart)
         is_claimed = True
         with registry.claimed(MountSettings(path, wanted.source, wanted.kind, plan.options())) as record:
             os.makedirs(place.cache, mode=0o700, exist_ok=True)
@@ -207,7 +211,7 @@ def _supervised(
     except BaseException:
         if before is not None or is_claimed:
             with suppress(BusyError, LocalError), registry.turn(path):  # whoever has it takes away what is left here
-                _undo(before, mode, registry.find(path) if is_claimed else None)
+                undo(before, mode, registry.find(path) if is_claimed else None)
         raise
     if stay is not None:
         with handing_on(started):
@@ -215,6 +219,18 @@ def _supervised(
         if record.requested("unmount") and not waiting(record):
             record.remove()
     return record
+
+
+def _path_of(directory: str | os.PathLike[str], *, follow: bool) -> str:
+    """The directory's path without links; where none is to be followed, raise ConflictError for one."""
+    path = resolved(os.fspath(directory))
+    if not follow and path != os.path.abspath(directory):
+        raise ConflictError(
+            f"a link was put in the path of {directory}: it leads to {path}",
+            subject=path,
+            hint="somebody who may write to a directory above it did that: find out who",
+        )
+    return path
 
 
 def status(directory: str | os.PathLike[str], *, settings: Settings) -> Record | None:
@@ -328,64 +344,6 @@ def _refuse_other(before: Record, source: str, mounter: str) -> None:
         )
 
 
-def free(before: Record) -> int | None:
-    """Take away what a mount left at its directory, and open the directory again; its permission bits, None where it is gone."""
-    clear(before)
-    if before.settings.kind not in KINDS:
-        return None
-    if (parts := Plan.of(before).parts) is not None:
-        remove_places(parts)
-    try:
-        below = Underneath(before.settings.dir, Plan.of(before).mode)
-    except OSError:
-        return None
-    below.free()
-    below.release()
-    return below.mode
-
-
-def clear(before: Record) -> None:
-    """Take away what a mount that is over left mounted, what is seen first; its directory stays as it is."""
-    take_away(before.settings.dir)
-    if before.settings.kind not in KINDS:
-        return
-    plan = Plan.of(before)
-    if plan.apart:
-        remove_place(plan.apart)
-    parts = plan.parts
-    for left in () if parts is None else (parts.whole, parts.bucket):
-        take_away(left)
-
-
-def _laid(record: Record) -> list[str]:
-    """What lies over it on this machine's own disk."""
-    parts = Plan.of(record).parts if record.settings.kind in MOUNTERS else None
-    return [] if parts is None else [f"{record.settings.dir}/{path}" for path in parts.laid]
-
-
-#: How live mounts are unmounted.
-WAYS: Final = unmounting.Ways(waiting, free, laid=_laid)
-
-
-def _undo(before: Record | None, mode: int | None, record: Record | None) -> None:
-    """After an attempt that came to nothing: what was known of a mount there is known again, and its directory is closed again."""
-    if record is not None and record.is_served:
-        return  # it does not end: whoever unmounts has to know of it
-    if before is None:
-        if record is not None:
-            free(record)
-            if not waiting(record):
-                record.remove()
-        return
-    if record is not None:
-        clear(record)
-        before.reinstate(State("unmounted"))
-    if mode is not None:
-        with suppress(OSError):
-            below = Underneath(before.settings.dir, mode)
-            below.close_it()
-            below.release()
-
-
 def _mode_of(path: str) -> int:
-    return os.stat(path).st_mode & 0o7777
+    """The directory's permission bits; the usual ones where a mount whose record is lost has left it closed."""
+    return os.stat(path).st_mode & 0o7777 or 0o755

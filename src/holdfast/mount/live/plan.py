@@ -6,10 +6,12 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.disk import local_errors
 from holdfast.mount.live.parts import Parts
+from holdfast.mount.live.templates import MOUNTERS
+from holdfast.mount.live.union import UNION
 from holdfast.mount.live.unsent import set_aside_now, unsettled
 
 if TYPE_CHECKING:
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
     from holdfast.mount.registry import Record
 
-__all__ = ["Plan", "waiting", "write_private"]
+__all__ = ["KINDS", "Plan", "waiting", "write_private"]
+
+#: What is kept mounted by a live supervisor.
+KINDS: Final = frozenset((*MOUNTERS, UNION))
 
 
 @dataclass(frozen=True, slots=True)

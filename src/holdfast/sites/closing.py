@@ -1,0 +1,61 @@
+"""A directory is closed from the moment at which it is made ready until its mount is shown there, as it is while a mount is down.
+
+What visitors bring in between would lie hidden under the mount, and in no bucket. As root alone: who mounts for himself is who serves.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from holdfast.errors import HoldfastError
+from holdfast.mount.table import mounted_at
+from holdfast.sites.paths import Below
+
+if TYPE_CHECKING:
+    from holdfast.sites.attached import Place
+    from holdfast.sites.journal import Journal
+
+__all__ = ["bits_of", "close", "note_bits", "reopen"]
+
+#: The bits of a directory whose own are not known.
+_USUAL: Final = 0o755
+
+
+def note_bits(place: Place, journal: Journal) -> None:
+    """Have the journal know which permission bits the directory has, where it is not closed."""
+    with Below(place.spot.root) as root:
+        status = root.look(place.spot.path)
+    if status is not None and (bits := stat.S_IMODE(status.st_mode)):
+        journal.note(f"bits {place.directory}", oct(bits))
+
+
+def bits_of(place: Place, journal: Journal) -> int | None:
+    """Those that the directory is to have when nothing is mounted there; None where they were not noted."""
+    noted = journal.fact(f"bits {place.directory}")
+    return None if noted is None else int(noted, 8)
+
+
+def close(place: Place, journal: Journal) -> None:
+    """Take the permission bits from the directory, and remember them."""
+    if os.geteuid() != 0:
+        return
+    note_bits(place, journal)
+    with Below(place.spot.root) as root, root.directory(place.spot.path) as descriptor:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, 0)
+
+
+def reopen(place: Place, journal: Journal) -> None:
+    """Give them back, where no mount has come there."""
+    if os.geteuid() != 0 or place.record is not None or mounted_at(place.spot.place) is not None:
+        return
+    with (
+        suppress(HoldfastError, OSError),
+        Below(place.spot.root) as root,
+        root.directory(place.spot.path) as descriptor,
+    ):
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) == 0:
+            os.fchmod(descriptor, bits_of(place, journal) or _USUAL)
