@@ -52,15 +52,21 @@ def local(web: WebServer) -> dict[str, bytes]:
     return {f"images/{path}": data for path, data in {**IMAGES, "only-here.jpg": b"only here"}.items()}
 
 
+RCLONE = Path(sys.executable).with_name("rclone")
+
+
+def rclone_that(web: WebServer, script: str) -> Path:
+    """A folder with an rclone that does this."""
+    folder = web.folder / "bin"
+    folder.mkdir(exist_ok=True)
+    (folder / "rclone").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "rclone").chmod(0o755)
+    return folder
+
+
 def broken_rclone(web: WebServer) -> Path:
     """A folder with an rclone that tells its version and cannot mount."""
-    script = web.folder / "bin"
-    script.mkdir()
-    (script / "rclone").write_text(
-        '#!/bin/sh\ncase "$1" in version|--version) echo rclone v1.75.2;; *) exit 1;; esac\n'
-    )
-    (script / "rclone").chmod(0o755)
-    return script
+    return rclone_that(web, 'case "$1" in version|--version) echo rclone v1.75.2;; *) exit 1;; esac')
 
 
 def test_attach__the_whole_way(fleet):
@@ -373,10 +379,7 @@ def test_attach__that_fails_after_its_processes_were_killed(shared, killed):
     assert "did not mount" in web.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{script}:/usr/bin")["message"]
     with pytest.raises(PermissionError):
         (web.webroot / "images/lost.jpg").write_bytes(b"lost")
-    rclone = Path(sys.executable).with_name("rclone")
-    (script / "rclone").write_text(
-        f'#!/bin/sh\ncase "$1" in mount) exec {rclone} "$@" --exclude logo.png;; *) exec {rclone} "$@";; esac\n'
-    )
+    rclone_that(web, f'case "$1" in mount) exec {RCLONE} "$@" --exclude logo.png;; *) exec {RCLONE} "$@";; esac')
     told = web.fails(5, "attach", HOLDFAST_MOUNT_PATH=f"{script}:/usr/bin")["message"]
     assert "is not what" in told
     with pytest.raises(PermissionError):
@@ -452,14 +455,26 @@ def test_attach__that_finds_a_mount_wrong_which_serves(fleet):
     """A directory that an attach had mounted and proven stays mounted where another run finds something wrong with it."""
     web = fleet.server("web1")
     before = local(web)
-    assert web.fake("attach", HOLDFAST_FAILPOINT="site.step#3").code == -signal.SIGKILL
+    blind = rclone_that(web, f'case "$1" in mount) exec {RCLONE} "$@" --exclude new.jpg;; *) exec {RCLONE} "$@";; esac')
+    killed = web.fake("attach", HOLDFAST_FAILPOINT="site.step#3", HOLDFAST_MOUNT_PATH=f"{blind}:/usr/bin")
+    assert killed.code == -signal.SIGKILL
     (web.webroot / "images/upload.jpg").write_bytes(b"upload")
     assert web.images() == {**IMAGES, "upload.jpg": b"upload"}
-    fleet.bucket().put("new.jpg", b"by another, and not seen here for a while")
+    fleet.bucket().put("new.jpg", b"by another, and never seen here")
     assert "is not what" in web.fails(5, "attach")["message"]
     assert web.images() == {**IMAGES, "upload.jpg": b"upload"}
     assert web.mounted() == [f"{web.webroot}/images"]
     assert web.aside() == before
+
+
+def test_attach__again_while_others_upload(fleet):
+    """What another web server uploaded a moment ago, and the mount here does not show yet, is no reason to say that this is wrong."""
+    web = fleet.server("web1")
+    web.site("attach")
+    web.images()  # the mounter knows now what there is, for a while
+    fleet.bucket().put("new.jpg", b"by another")
+    assert web.site("attach")["directories"][0]["state"] == "was mounted"
+    assert web.images()["new.jpg"] == b"by another"
 
 
 def test_attach__where_the_supervisor_alone_was_killed(shared):

@@ -15,6 +15,7 @@ from tests.mount.forwarder import Forwarder, forwarded
 from tests.mount.live import PROGRAMS, require_fuse
 from tests.services.base import make_bucket, wait_until
 from tests.sites.attachments import Fleet, WebServer
+from tests.sites.test_attach import ICONS
 from tests.sites.test_walk import ANSWERED, answer, check, lay_images, lose_a_mounter, nginx, open_folder
 from tests.sites.test_whole import LOCAL, SHARED, WHOLE, everything, seen
 
@@ -33,7 +34,9 @@ ONE_QUESTION = 2
 
 
 @contextmanager
-def two_stores(ceph: Service, folder: Path, *, two_way: bool = False, **more: str) -> Iterator[tuple[Fleet, Forwarder]]:
+def two_stores(
+    ceph: Service, folder: Path, *, two_way: bool = False, directories: str = "", **more: str
+) -> Iterator[tuple[Fleet, Forwarder]]:
     """A fleet whose buckets are reached through a forwarder, with copies of them in another account, reached without."""
     place = f"copies-{os.urandom(4).hex()}"
     make_bucket(ceph.second, place)
@@ -41,7 +44,8 @@ def two_stores(ceph: Service, folder: Path, *, two_way: bool = False, **more: st
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     keys.write_text("".join(f"{name}={ceph.second[name]}\n" for name in names))
     keys.chmod(0o600)
-    text = (
+    text = f'directories_to_mount = "{directories}"\n' if directories else ""
+    text += (
         f'[[copies]]\nurl = "s3://{place}/site"\nendpoint = "{ceph.env["AWS_ENDPOINT_URL"]}"\nregion = "us-east-1"\n'
         f'credentials = "{keys}"\ntwo_way = {str(two_way).lower()}\n'
         f'[run]\nfailover_after = "{AFTER}s"\nfailback_after = "{AFTER}s"\n'
@@ -188,18 +192,49 @@ def test_losses__what_is_written_to_a_copy(ceph, tmp_path):
         wait_until(lambda: server.images().get("second.jpg") == b"second", 30, "the bucket to be shown with all of it")
 
 
+def on_a_copy(fleet: Fleet, forwarder: Forwarder) -> WebServer:
+    """A web server that was attached while the first store was away, which is well again."""
+    fleet.deploy()
+    server = fleet.server("web1", empty=True)
+    server.site("attach", "--from", "hourly")
+    server.site("replicate")
+    server.site("detach")
+    forwarder.silent = True
+    assert server("site", "attach", "--json").code == UNREACHABLE
+    forwarder.silent = False
+    return server
+
+
+def test_losses__a_copy_that_is_written_to_keeps_no_other(ceph, tmp_path):
+    """Where somebody writes to the copy in one directory, the others go back to their buckets all the same, and that one once he is done."""
+    require_fuse()
+    with two_stores(ceph, tmp_path, two_way=True, directories=f"images:{ICONS}") as (fleet, forwarder):
+        server = on_a_copy(fleet, forwarder)
+        time.sleep(2)  # the clocks of stores tell seconds
+        server.site("replicate")
+        states = {each["directory"]: each["state"] for each in server("site", "status", "--json").json["directories"]}
+        assert set(states.values()) == {"MOUNTED from a copy"}
+        other, written = states
+        with open(server.webroot / written / "upload.jpg", "wb") as upload:
+            upload.write(b"half")
+            assert "is in use" in server.fails(1, "attach")["message"]
+            after = {
+                each["directory"]: each["state"] for each in server("site", "status", "--json").json["directories"]
+            }
+            assert after == {other: "MOUNTED", written: "MOUNTED from a copy"}
+            upload.write(b" and whole")
+        wait_until(lambda: server("site", "attach", "--json").code != 1, 60, "the upload to be sent")
+        server.site("replicate")
+        server.site("attach")
+        assert server.site("status")["ok"]
+        assert (server.webroot / written / "upload.jpg").read_bytes() == b"half and whole"
+
+
 def test_losses__on_the_way_back_nothing_is_written_to_the_disk(ceph, tmp_path):
     """Between a copy and its bucket the directory is closed, and stays so where the bucket cannot be mounted; the next attach mounts it, and nothing lies aside."""
     require_fuse()
     with two_stores(ceph, tmp_path) as (fleet, forwarder):
-        fleet.deploy()
-        server = fleet.server("web1", empty=True)
-        server.site("attach", "--from", "hourly")
-        server.site("replicate")
-        server.site("detach")
-        forwarder.silent = True
-        assert server("site", "attach", "--json").code == UNREACHABLE
-        forwarder.silent = False
+        server = on_a_copy(fleet, forwarder)
         failed = server.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{mounts_nothing(server, but='trial')}:/usr/bin")
         assert "did not mount" in failed["message"]
         with pytest.raises(PermissionError):
@@ -214,14 +249,7 @@ def test_losses__a_bucket_that_answers_and_cannot_be_mounted(ceph, tmp_path):
     """A copy stays mounted while its bucket answers and cannot be mounted, and readers see nothing of the trial, nor of one that was killed; then the bucket is shown."""
     require_fuse()
     with two_stores(ceph, tmp_path) as (fleet, forwarder):
-        fleet.deploy()
-        server = fleet.server("web1", empty=True)
-        server.site("attach", "--from", "hourly")
-        server.site("replicate")
-        server.site("detach")
-        forwarder.silent = True
-        assert server("site", "attach", "--json").code == UNREACHABLE
-        forwarder.silent = False
+        server = on_a_copy(fleet, forwarder)
         code, state, copy = shown(server)
         assert (code, state) == (1, "MOUNTED from a copy")
         assert copy is not None
@@ -243,7 +271,7 @@ def mounts_nothing(server: WebServer, but: str = "nothing") -> Path:
     rclone = shutil.which("rclone", path=PROGRAMS)
     (folder := server.folder / "bin").mkdir()
     (folder / "rclone").write_text(
-        f'#!/bin/sh\ncase "$1 $* " in version*|*"/{but} "*) exec {rclone} "$@";; *) exit 1;; esac\n'
+        f'#!/bin/sh\ncase "$1 $* " in version*|*"/{but}-"*) exec {rclone} "$@";; *) exit 1;; esac\n'
     )
     (folder / "rclone").chmod(0o755)
     return folder

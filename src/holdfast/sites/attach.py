@@ -1,7 +1,8 @@
 """Attaching a web server: the media of its webroot are mounted from their buckets, in the place of what lay there on its disk.
 
 The deployment must be online, and every bucket hold what that put there, before anything on the machine is touched. Then directory by
-directory: what lies there goes aside, the bucket is mounted, and read through the mount. Where that fails the directory is as it was.
+directory: what lies there goes aside, the bucket is mounted, and read through the mount. Where that fails the directory is as it was, and
+the others are mounted all the same.
 Every step is journaled, so an attach that was killed is completed by running it again. Nothing is deleted; ``purge`` does that later.
 """
 
@@ -16,13 +17,13 @@ from holdfast.errors import ConflictError, HoldfastError, IntegrityError, Unreac
 from holdfast.mount import live
 from holdfast.mount.live.finding import found
 from holdfast.mount.table import mounted_at
-from holdfast.sites.attached import AttachedReport, AttachReport, in_turn, places_of, same_deployment, states
+from holdfast.sites.attached import AttachedReport, AttachReport, each_of, in_turn, places_of, same_deployment, states
 from holdfast.sites.attaching import MOUNTED, MOUNTING, Checked, added_up, judge_bucket
 from holdfast.sites.branching import doubled, why_wrong
 from holdfast.sites.closing import bits_of
 from holdfast.sites.comparing import compare
 from holdfast.sites.deploy import deployment_of
-from holdfast.sites.fallback import attach_copies, leave_copies, why_copies
+from holdfast.sites.fallback import attach_copies, leave_copy, why_copies
 from holdfast.sites.filling import fill
 from holdfast.sites.ground import (
     aside,
@@ -105,8 +106,7 @@ def attach(
         restored = fill(plan, settings, stores, run.journal, spec, at)
         run.announce()
         try:
-            leave_copies(plan, places)
-            reports = [run.one(place) for place in places]
+            reports = each_of(places, run.one)
         except BaseException:
             run.withdraw()
             raise
@@ -248,7 +248,8 @@ class _Attach:
                 publish(self.repository, self.plan.site, self.node, said, {})
 
     def one(self, place: Place) -> AttachedReport:
-        """Mount one directory, whatever an earlier run left."""
+        """Mount one directory, whatever an earlier run left, in the place of a copy, too."""
+        leave_copy(self.plan, place)
         step, proven = f"mount {place.directory}", f"look {place.directory}"
         stands = place.is_ours and (self.journal.is_done(proven) or not self.journal.is_done(step))
         fresh: list[Place] = []
@@ -260,7 +261,7 @@ class _Attach:
                 gather_parts(place, self.plan.config_file, self.journal, self.owner)
                 mount(place, self.plan, self.owner, bits=bits_of(place, self.journal))
                 self.journal.did(step)
-            compare(place, [self._media(part) for part in place.parts])
+            compare(place, [self._media(part) for part in place.parts], stands=stands)
         self.journal.did(proven)
         return self._report(place, "was mounted" if stands else "mounted")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import local_errors
-from holdfast.errors import BusyError, ConflictError, UnsupportedError, UsageError
+from holdfast.errors import BusyError, ConflictError, HoldfastError, UnsupportedError, UsageError
 from holdfast.formats.layout import SITE_MARK, branch_mark
 from holdfast.mount import live
 from holdfast.mount.table import mounted_at
@@ -24,14 +24,14 @@ from holdfast.sites.localparts import local_paths
 from holdfast.sites.probing import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from holdfast.config import Settings
     from holdfast.mount.registry import Record
     from holdfast.sites.plan import MountPlan, Plan
     from holdfast.sites.values import SiteSettings
 
-__all__ = ["AttachReport", "AttachedReport", "Place", "in_turn", "places_of", "same_deployment", "states"]
+__all__ = ["AttachReport", "AttachedReport", "Place", "each_of", "in_turn", "places_of", "same_deployment", "states"]
 
 #: Seconds within which a mount must answer a read.
 DEADLINE: Final = 10.0
@@ -261,6 +261,19 @@ def in_turn(state: str, site: str) -> Iterator[None]:
                 hint="wait until it is done",
             ) from None
         yield
+
+
+def each_of(places: Sequence[Place], work: Callable[[Place], AttachedReport]) -> list[AttachedReport]:
+    """Do it for every directory; what is wrong with one keeps no other from it, and is raised at the end."""
+    reports, errors = [], []
+    for place in places:
+        try:
+            reports.append(work(place))
+        except HoldfastError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return reports
 
 
 def same_deployment(buckets: Sequence[str], places: Sequence[Place], site: str) -> None:

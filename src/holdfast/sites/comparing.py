@@ -7,6 +7,7 @@ Example::
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import IntegrityError, UnreachableError
@@ -28,28 +29,38 @@ __all__ = ["LOOKED_AT", "READ_WHOLE", "compare", "differing"]
 LOOKED_AT, READ_WHOLE = 64, 1 << 20
 #: Seconds that this may take.
 _LOOK: Final = 60.0
+#: Seconds after which every mounter has asked its store again what there is.
+_ASKED_ANEW: Final = 15.0
+_TICK: Final = 1.0
 
 
-def compare(place: Place, media: Sequence[Media]) -> None:
+def compare(place: Place, media: Sequence[Media], *, stands: bool = False) -> None:
     """Read files through the mount, and see that they are those of its bucket, or of all its branches'; twice, for others may write.
+
+    A mount that ``stands`` for a while shows what others wrote only once its mounter asks anew; it is given the time.
 
     Raises:
         IntegrityError: they are not.
         UnreachableError: the mount does not read its bucket.
     """
-    wrong: list[str] = []
-    for _ in range(2):
-        objects: dict[str, Found] = {}
-        for each in reversed(media):
-            objects |= _objects(each)
-        wrong = differing(place, objects)
-        if not wrong:
-            return
-    raise IntegrityError(
-        f"what is read at {place.spot.place} is not what {place.bucket} holds: {', '.join(wrong[:3])}",
-        subject=place.spot.place,
-        hint="its events.log and mounter.log say more: asset mounts",
-    )
+    deadline = time.monotonic() + (_ASKED_ANEW if stands else 0.0)
+    tries = 0
+    while wrong := _wrong(place, media):
+        tries += 1
+        if tries > 1 and time.monotonic() >= deadline:
+            raise IntegrityError(
+                f"what is read at {place.spot.place} is not what {place.bucket} holds: {', '.join(wrong[:3])}",
+                subject=place.spot.place,
+                hint="its events.log and mounter.log say more: asset mounts",
+            )
+        time.sleep(_TICK if tries > 1 else 0.0)
+
+
+def _wrong(place: Place, media: Sequence[Media]) -> list[str]:
+    objects: dict[str, Found] = {}
+    for each in reversed(media):
+        objects |= _objects(each)
+    return differing(place, objects)
 
 
 def _objects(media: Media) -> Mapping[str, Found]:

@@ -19,7 +19,7 @@ from holdfast.formats.sites import BucketMark, decode_record
 from holdfast.mount import live
 from holdfast.mount.live.finding import found
 from holdfast.sites.asking import PATIENCE, Question
-from holdfast.sites.attached import AttachedReport, AttachReport, in_turn, states
+from holdfast.sites.attached import AttachedReport, AttachReport, each_of, in_turn, states
 from holdfast.sites.attaching import MOUNTED, judge_bucket, sample
 from holdfast.sites.buckets import open_bucket
 from holdfast.sites.closing import bits_of
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from holdfast.sites.stores import Stores
     from holdfast.sites.values import SiteSettings
 
-__all__ = ["attach_copies", "leave_copies", "why_copies"]
+__all__ = ["attach_copies", "leave_copy", "why_copies"]
 
 #: What a store says that is away, or lost.
 _AWAY: Final = (UnreachableError, BucketNotFoundError)
@@ -124,24 +124,25 @@ def attach_copies(
         run = _Fallback(plan, places, why)
         run.judge()
         restored = fill(plan, settings, stores, run.journal, spec, at)
-        reports = run.all()
+        reports = each_of(places, run.one)
         run.journal.end()
     spent = round(time.monotonic() - begun, 3)
     return AttachReport(plan.site, node, "", tuple(reports), restored, spent, why)
 
 
-def leave_copies(plan: Plan, places: Sequence[Place]) -> None:
-    """Make room for buckets that are well where copies are shown; the directories are closed until these are mounted.
+def leave_copy(plan: Plan, place: Place) -> None:
+    """Make room for a bucket that is well where a copy of it is shown; the directory is closed until that is mounted.
 
     Raises:
-        BusyError: somebody writes to one, or one has not sent everything.
+        BusyError: somebody writes to the copy, or it has not sent everything.
     """
-    for place in places if shows_copies(plan) else ():
-        if (now := showing(plan, place)).is_copy:
-            # A site that is visited is read at every moment: who waited for nobody to read would never go back.
-            live.unmount(place.spot.place, settings=now.place.settings, closed=True, cut_off=True)
-        choice = Choice(FIRST, read_only=False, why="the bucket answers")
-        keep(plan, place.bucket, Path(plan.state), choice, time.time())
+    if not shows_copies(plan):
+        return
+    if (now := showing(plan, place)).is_copy:
+        # A site that is visited is read at every moment: who waited for nobody to read would never go back.
+        live.unmount(place.spot.place, settings=now.place.settings, closed=True, cut_off=True)
+    choice = Choice(FIRST, read_only=False, why="the bucket answers")
+    keep(plan, place.bucket, Path(plan.state), choice, time.time())
 
 
 class _Fallback:
@@ -211,18 +212,6 @@ class _Fallback:
             raise IntegrityError(f"{there.source} {checked.problem.replace('deployed', 'copied')}")
         assert lag is not None  # noqa: S101 - it was looked at above
         return _Copy(number, there, half, copy.two_way, lag, len(listed))
-
-    def all(self) -> list[AttachedReport]:
-        """Every directory; what is wrong with one keeps no other from being mounted, and is raised at the end."""
-        reports, errors = [], []
-        for place in self.places:
-            try:
-                reports.append(self.one(place))
-            except HoldfastError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
-        return reports
 
     def one(self, place: Place) -> AttachedReport:
         """Have one directory show something, whatever was there before."""
