@@ -230,6 +230,28 @@ def test_losses__a_copy_that_is_written_to_keeps_no_other(ceph, tmp_path):
         assert (server.webroot / written / "upload.jpg").read_bytes() == b"half and whole"
 
 
+def test_losses__unsent_writes_to_a_copy_after_a_reboot(ceph, tmp_path):
+    """What was written to a copy and not sent when the machine went down is sent by the next attach, which shows that copy again; then the bucket is shown with it."""
+    require_fuse()
+    with two_stores(ceph, tmp_path, two_way=True) as (fleet, forwarder):
+        server = on_a_copy(fleet, forwarder)
+        time.sleep(2)  # the clocks of stores tell seconds
+        server.site("replicate")
+        (mount,) = server.ok("mounts", "--json").json
+        (server.webroot / "images/upload.jpg").write_bytes(b"upload")
+        for process in (mount["supervisor_pid"], mount["worker_pid"]):
+            os.kill(process, signal.SIGKILL)
+        assert server.ok("mounts", "--json").json[0]["unsent"] == ["upload.jpg"]
+        ended = server("site", "attach", "--json")
+        assert (ended.code, ended.json["directories"][0]["state"]) == (UNREACHABLE, "mounted from a copy")
+        assert "not sent" in ended.json["why"]
+        wait_until(lambda: server.ok("mounts", "--json").json[0]["unsent"] == [], 60, "the upload to be sent")
+        time.sleep(2)
+        server.site("replicate")
+        assert server.site("attach")["directories"][0]["state"] == "mounted"
+        assert server.images()["upload.jpg"] == fleet.media()["upload.jpg"] == b"upload"
+
+
 def test_losses__on_the_way_back_nothing_is_written_to_the_disk(ceph, tmp_path):
     """Between a copy and its bucket the directory is closed, and stays so where the bucket cannot be mounted; the next attach mounts it, and nothing lies aside."""
     require_fuse()

@@ -18,6 +18,7 @@ from holdfast.formats.layout import SITE_MARK, copied_key
 from holdfast.formats.sites import BucketMark, decode_record
 from holdfast.mount import live
 from holdfast.mount.live.finding import found
+from holdfast.mount.live.plan import waiting
 from holdfast.sites.asking import PATIENCE, Question
 from holdfast.sites.attached import AttachedReport, AttachReport, each_of, in_turn, states
 from holdfast.sites.attaching import MOUNTED, judge_bucket, sample
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from holdfast.sites.attached import Place
     from holdfast.sites.plan import Plan
+    from holdfast.sites.showing import Showing
     from holdfast.sites.stores import Stores
     from holdfast.sites.values import SiteSettings
 
@@ -80,7 +82,22 @@ def why_copies(plan: Plan, stores: Stores, places: Sequence[Place], *, accept: b
         problem = question.problem(max(0.0, deadline - time.monotonic()))
         if isinstance(problem, _AWAY):
             return problem.message
-    return None if accept else _what_is_lacking(plan, places)
+    return None if accept else _what_is_unsent(plan, places) or _what_is_lacking(plan, places)
+
+
+def _what_is_unsent(plan: Plan, places: Sequence[Place]) -> str | None:
+    """Which copy has not got yet what was written to it before the machine went down: a mount of the same sends it."""
+    for place in places:
+        if (now := _left(plan, place)) is not None:
+            return f"what was written to the copy {now.place.source} before its mount ended is not sent yet"
+    return None
+
+
+def _left(plan: Plan, place: Place) -> Showing | None:
+    """The copy that was shown in a directory when its mount came to its end, with writes that it has not sent."""
+    now = showing(plan, place)
+    record = now.place.record if now.is_copy else None
+    return now if record is not None and not record.is_served and waiting(record) else None
 
 
 def _what_is_lacking(plan: Plan, places: Sequence[Place]) -> str | None:
@@ -170,7 +187,8 @@ class _Fallback:
 
     def _choose(self, place: Place) -> _Copy:
         reasons = []
-        for number in range(1, len(self.plan.copies) + 1):
+        left = _left(self.plan, place)
+        for number in range(1, len(self.plan.copies) + 1) if left is None else (left.number,):
             try:
                 return self._judged(place, number)
             except HoldfastError as error:
