@@ -286,6 +286,12 @@ def test_losses__a_bucket_that_answers_and_cannot_be_mounted(ceph, tmp_path):
         server.site("attach")
         assert shown(server) == (0, "MOUNTED", None)
         assert server.mounted() == [f"{server.webroot}/images"]
+        forwarder.silent = True
+        assert server("site", "attach", "--json").code == UNREACHABLE
+        forwarder.silent = False
+        assert server.fake("attach", HOLDFAST_FAILPOINT="site.tried").code == -signal.SIGKILL
+        server.site("detach")
+        assert server.mounted() == []
 
 
 def mounts_nothing(server: WebServer, but: str = "nothing") -> Path:

@@ -15,6 +15,7 @@ from holdfast.sites.replicating import Replica
 from holdfast.sites.sides import WHOLE
 from holdfast.sites.values import MaxDelete, StoreSettings
 from holdfast.transfer.engine import Engine
+from tests.mount.forwarder import forwarded
 from tests.services.base import make_bucket
 
 if TYPE_CHECKING:
@@ -181,3 +182,19 @@ def test_secret__is_nowhere(regions, ceph):
     for env in (ceph.env, ceph.second):
         assert env["AWS_SECRET_ACCESS_KEY"] not in ended.out + ended.err + shown.out
     assert load({}).profile is None
+
+
+def test_status__of_a_silent_store(regions):
+    """A store of copies that is silent is asked once by a look at how all copies are, and each is told to have failed."""
+    regions.replicate()
+    with forwarded(regions.endpoint) as forwarder:
+        text = (regions.site.folder / "site.toml").read_text()
+        before, copies = text.split("[[copies]]")
+        copies = copies.replace(regions.endpoint, f"http://127.0.0.1:{forwarder.port}")
+        before = before.replace("[[stores]]", 'directories_to_mount = "images:media"\n[[stores]]', 1)
+        (regions.site.folder / "site.toml").write_text(f"{before}[[copies]]{copies}")
+        forwarder.silent = True
+        ended = regions.site("site", "replicate", "--status", "--json", AWS_ALLOW_HTTP="true")
+    assert [each["state"] for each in ended.json] == ["failed", "failed"]
+    assert all("does not answer" in each["reasons"][0] for each in ended.json)
+    assert forwarder.taken <= 2  # one question, asked twice

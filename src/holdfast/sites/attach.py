@@ -44,7 +44,7 @@ from holdfast.sites.mounting import mount
 from holdfast.sites.nodes import nodes_of, publish
 from holdfast.sites.offload import Wanted
 from holdfast.sites.showing import showing
-from holdfast.sites.trial import try_out
+from holdfast.sites.trial import end_trial, try_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +100,7 @@ def attach(
     if why is not None:
         return attach_copies(plan, settings, stores, node, places, why, spec=spec, at=at)
     with in_turn(plan.state, plan.site):
+        end_trial(places[0], plan)
         run = _Attach(plan, settings, stores, node, places)
         run.judge(accept=accept)
         run.try_out()
@@ -243,7 +244,8 @@ class _Attach:
         """Say that nothing is mounted here after all, where that is so."""
         with suppress(HoldfastError, OSError):
             every = [part for place in self.places for part in (place, *place.branches)]
-            if not any(part.is_ours or mounted_at(part.spot.place) for part in every):
+            # A mount that came to its end keeps its record, and may have writes that it has not sent.
+            if not any(part.record is not None or mounted_at(part.spot.place) for part in every):
                 said = "" if self.before is None else self.before.deployment
                 publish(self.repository, self.plan.site, self.node, said, {})
 

@@ -24,11 +24,13 @@ from holdfast.errors import (
     HoldfastError,
     NotFoundError,
     ObjectNotFoundError,
+    UnreachableError,
     UnsupportedError,
     UsageError,
 )
 from holdfast.formats.layout import SITE_MARK, copied_key, copied_trash
 from holdfast.formats.sites import BucketMark, decode_record
+from holdfast.sites.asking import PATIENCE, within
 from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket, settings_of
 from holdfast.sites.lease import Lease
 from holdfast.sites.replicated import Orders, Replicated, lag_of
@@ -40,6 +42,7 @@ from holdfast.store.clock import seconds_now
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from holdfast.formats.copies import PairsRecord
     from holdfast.sites.plan import Plan
     from holdfast.sites.values import CopySettings
     from holdfast.store.base import ObjectInfo, Store
@@ -108,40 +111,41 @@ class Copies:
         return found
 
     def status(self) -> list[Replicated]:
-        """How every copy is, by what was remembered; nothing is listed."""
+        """How every copy is, by what was remembered; nothing is listed. A store that does not answer is asked once, and waited for a moment."""
         found = []
         for copy in self._plan.copies:
+            away: UnreachableError | None = None
             for bucket in self.buckets:
                 try:
-                    record = self._replica(copy, bucket, self._alive).status()
-                    lag = None if record is None else lag_of(record, self._now(copy))
+                    if away is not None:
+                        raise away
+                    record, lag = self._remembered(copy, bucket)
                 except HoldfastError as error:
+                    away = error if isinstance(error, UnreachableError) else away
                     found.append(_failed(copy, bucket, error))
                     continue
-                state = "never" if record is None else "stopped" if record.withheld else "whole"
-                state = "partly" if record is not None and record.pending and state == "whole" else state
-                found.append(
-                    Replicated(
-                        bucket,
-                        copy.store.url,
-                        state,
-                        0 if record is None else len(record.rows),
-                        moving=0 if record is None else record.pending,
-                        withheld=0 if record is None else record.withheld,
-                        lag=lag,
-                    )
-                )
+                found.append(_told(copy, bucket, record, lag))
         return found
 
     def pairs(self, copy: CopySettings, bucket: str) -> tuple[dict[str, int], float | None] | None:
         """What a copy had in common with its bucket when that was last looked at: sizes by key, and the seconds since it was whole.
 
         None where it was never looked at, or is of another bucket.
+
+        Raises:
+            UnreachableError: its store does not answer within a moment.
         """
-        record = self._replica(copy, bucket, self._alive).status()
-        if record is None:
-            return None
-        return {row.key: row.copy_size for row in record.rows}, lag_of(record, self._now(copy))
+        record, lag = self._remembered(copy, bucket)
+        return None if record is None else ({row.key: row.copy_size for row in record.rows}, lag)
+
+    def _remembered(self, copy: CopySettings, bucket: str) -> tuple[PairsRecord | None, float | None]:
+        """What its store has of the last run, and the seconds since the copy was whole."""
+
+        def asked() -> tuple[PairsRecord | None, float | None]:
+            record = self._replica(copy, bucket, self._alive).status()
+            return record, None if record is None else lag_of(record, self._now(copy))
+
+        return within(PATIENCE, asked, copy.store.url)
 
     def kept(self) -> list[Kept]:
         """What the copies put aside, the newest first."""
@@ -262,6 +266,22 @@ class Copies:
 
         with lease:
             yield alive
+
+
+def _told(copy: CopySettings, bucket: str, record: PairsRecord | None, lag: float | None) -> Replicated:
+    """What a record says of a copy."""
+    if record is None:
+        return Replicated(bucket, copy.store.url, "never", 0)
+    state = "stopped" if record.withheld else "partly" if record.pending else "whole"
+    return Replicated(
+        bucket,
+        copy.store.url,
+        state,
+        len(record.rows),
+        moving=record.pending,
+        withheld=record.withheld,
+        lag=lag,
+    )
 
 
 def _failed(copy: CopySettings, bucket: str, error: HoldfastError) -> Replicated:

@@ -16,6 +16,7 @@ from holdfast.sites.held import bring_back, held_in
 from holdfast.sites.journal import Journal
 from holdfast.sites.localparts import put_back
 from holdfast.sites.nodes import nodes_of, publish
+from holdfast.sites.trial import end_trial
 
 if TYPE_CHECKING:
     from holdfast.sites.attached import Place
@@ -37,6 +38,7 @@ def detach(plan: Plan, settings: SiteSettings, stores: Stores, node: str, *, wai
     places = places_of(plan, settings)
     with in_turn(plan.state, plan.site):
         journal = Journal(plan.state, "attach")
+        end_trial(places[0], plan)
         reports = [report for place in places if (report := _detach_one(place, journal, wait=wait)) is not None]
         journal.end()
         Journal(plan.state, "move").end()  # nothing that asset site run began is gone on with

@@ -1,7 +1,7 @@
 """A bucket is mounted out of the way first, where a copy of it is shown: one that would not mount takes no copy away.
 
 It may answer and yet not mount: the mounter is broken, its rights do not suffice for what the site needs, it holds another thing than it
-lists. The trial is in the site's state folder, which nobody else can enter; one that a killed run left is ended by the next.
+lists. The trial is in the site's state folder, which nobody else can enter; one that a killed run left is ended by the next, and by detach.
 """
 
 from __future__ import annotations
