@@ -154,14 +154,52 @@ def test_attach__killed_once_it_had_mounted(fleet):
     assert fleet.build.site("detach", "--offline")["state"] == "offline"
 
 
-@pytest.mark.parametrize("step", range(1, 6))
-def test_attach__killed_while_a_webroot_is_filled(shared, step):
+@pytest.mark.parametrize(
+    "point", ["site.restore-brought", "site.restore-placed", *(f"site.step#{n}" for n in range(1, 5))]
+)
+def test_attach__killed_while_a_webroot_is_filled(shared, point):
     """Killed at any step of filling an empty webroot and attaching it, the same run again completes both."""
     web = shared.server(shared.fresh(), empty=True)
-    assert web.fake("attach", "--from", "hourly", HOLDFAST_FAILPOINT=f"site.step#{step}").code == -signal.SIGKILL
+    assert web.fake("attach", "--from", "hourly", HOLDFAST_FAILPOINT=point).code == -signal.SIGKILL
     web.site("attach", "--from", "hourly")
     assert web.images() == IMAGES
     assert (web.webroot / "index.php").read_bytes() == FILES["index.php"]
+
+
+def test_attach__killed_while_a_webroot_is_filled_for_another_deployment(fleet):
+    """A webroot whose filling was killed is filled to its end by the next attach, though that is of another deployment and names no backup."""
+    web = fleet.server("web1", empty=True)
+    ended = web.fake("attach", "--from", "hourly", HOLDFAST_FAILPOINT="site.restore-placed")
+    assert ended.code == -signal.SIGKILL
+    there = set(FILES) - {"configuration.php", "logs/error.log", "tmp/session"} - {f"images/{path}" for path in IMAGES}
+    assert 0 < len(files_of(web.webroot)) < len(there)
+    fleet.build.site("detach", "--offline")
+    fleet.build.site("deploy", "--from", "hourly")
+    assert web.site("attach")["restored"] == "hourly"
+    assert {path for path in files_of(web.webroot) if not path.startswith("images/")} == there
+    (web.webroot / "index.php").write_bytes(b"written since")
+    assert web.site("attach", "--from", "hourly")["restored"] is None
+    assert (web.webroot / "index.php").read_bytes() == b"written since"
+
+
+def test_attach__of_a_webroot_that_was_restored_after_its_filling_was_killed(shared):
+    """A webroot that was restored as a whole after its filling was killed is as it is: nothing more is filled into it."""
+    web = shared.server(shared.fresh(), empty=True)
+    ended = web.fake("attach", "--from", "hourly", HOLDFAST_FAILPOINT="site.restore-placed")
+    assert ended.code == -signal.SIGKILL
+    web.site("restore", "hourly")
+    (web.webroot / "index.php").write_bytes(b"written since")
+    assert web.site("attach")["restored"] is None
+    assert (web.webroot / "index.php").read_bytes() == b"written since"
+
+
+def test_attach__names_another_backup_while_the_webroot_is_empty(shared):
+    """As long as nothing lies in the webroot, it is filled from the backup that is named last."""
+    web = shared.server(shared.fresh(), empty=True)
+    assert web.fails(3, "attach", "--from", "hourly:9.9")["kind"] == "not_found"
+    assert "--from" in web.fails(2, "attach")["hint"]
+    assert web.site("attach", "--from", "hourly")["restored"] == "hourly"
+    assert web.images() == IMAGES
 
 
 @pytest.mark.parametrize("step", range(1, 5))

@@ -104,7 +104,7 @@ def attach(
         run = _Attach(plan, settings, stores, node, places)
         run.judge(accept=accept)
         run.try_out()
-        restored = fill(plan, settings, stores, run.journal, spec, at)
+        restored = fill(plan, settings, stores, spec, at)
         run.announce()
         try:
             reports = each_of(places, run.one)

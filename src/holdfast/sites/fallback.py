@@ -140,7 +140,7 @@ def attach_copies(
         end_trial(places[0], plan)
         run = _Fallback(plan, places, why)
         run.judge()
-        restored = fill(plan, settings, stores, run.journal, spec, at)
+        restored = fill(plan, settings, stores, spec, at)
         reports = each_of(places, run.one)
         run.journal.end()
     spent = round(time.monotonic() - begun, 3)
@@ -182,7 +182,7 @@ class _Fallback:
             if not (there.is_ours and told[place.directory] == MOUNTED):
                 refuse_parts(place, self.plan.config_file, stands=there.is_ours)
                 self.chosen[place.directory] = self._choose(place)
-        if not self.journal.is_open:  # a webroot that was being filled is filled to its end
+        if not self.journal.is_open:  # else it knows what a killed run moved aside
             self.journal.begin({"site": self.plan.site, "deployment": ""})
 
     def _choose(self, place: Place) -> _Copy:

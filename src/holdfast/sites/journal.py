@@ -42,6 +42,11 @@ class Journal:
         return self._told.get("id") == identity and self._told.get("wish") == dict(wish)
 
     @property
+    def wish(self) -> dict[str, str]:
+        """What an earlier run wanted that was not finished; empty where there is none."""
+        return dict(self._told.get("wish", {}))
+
+    @property
     def is_open(self) -> bool:
         """Whether an earlier run was not finished."""
         return bool(self._told.get("id"))

@@ -37,6 +37,7 @@ from holdfast.sites.attaching import below_root
 from holdfast.sites.backup import environment
 from holdfast.sites.commands import run_commands
 from holdfast.sites.history import chosen
+from holdfast.sites.journal import Journal
 from holdfast.sites.mounted import below
 from holdfast.sites.paths import Below
 from holdfast.sites.restoring import Change, Present, decide
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
     from holdfast.sites.stores import SiteStore, Stores
     from holdfast.sites.values import SiteSettings
 
-__all__ = ["RestoreReport", "bring", "restore", "restore_to"]
+__all__ = ["FILL", "RestoreReport", "bring", "restore", "restore_to"]
+
+#: The journal of a webroot that is being filled (:mod:`~holdfast.sites.filling`), which whoever restores all of it ends.
+FILL: Final = "fill"
 
 #: So often what somebody writes to a path goes aside, before the restore gives up on it.
 _TRIES: Final = 20
@@ -185,6 +189,8 @@ def restore(
                 extra.mkdir(exist_ok=True)
                 environ = {"HOLDFAST_SITE": plan.site, "HOLDFAST_VERSION": version}
                 run_commands(settings.after_restore, extra, environment() | environ)
+            if path is None and not dry_run:
+                Journal(plan.state, FILL).end()
         finally:
             shutil.rmtree(work.path, ignore_errors=True)
     return replace(report, seconds=round(time.monotonic() - begun, 3))
