@@ -216,6 +216,37 @@ def test_backup__a_store_is_away(site, away):
     assert versions(site, "one") == versions(site, "two") == (report["version"], ended.json["version"])
 
 
+def damage_largest(folder):
+    """Have the largest object of a store in a folder hold nothing but zeros."""
+    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    path.chmod(0o600)
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def test_backup__an_older_one_cannot_be_copied(site):
+    """An older backup that cannot be copied keeps no other from a store; the command fails and names what that lacks, though it has the new one, proven."""
+    for number in range(3):
+        (site.webroot / "big").write_bytes(os.urandom(300_000))
+        site.site("backup", "--period", "hourly")
+        if not number:
+            damage_largest(site.folder / "one")
+    *later, first = versions(site)
+    site.write(stores=("one", "two"))
+    assert f"lacks {first}: " in site("site", "backup", "--period", "hourly").out
+    for _ in range(2):
+        ended = site("site", "backup", "--period", "hourly", "--json")
+        assert ended.code == 5
+        one, two = ended.json["stores"]
+        assert (one["ok"], one["lacks"]) == (True, [])
+        assert (two["ok"], two["kind"], two["lacks"]) == (False, "integrity", [first])
+        assert versions(site, "two") == tuple(later)
+        assert content(site, "two") == content(site)
+    job = site("site", "run", "--job", "backup hourly", "--json")
+    assert (job.code, f"lacks {first}: " in job.json["message"]) == (1, True)
+    site.ok("remove", f"{HOURLY}:{first}", "--yes", "--store", (site.folder / "one").as_uri())
+    assert all(store["ok"] for store in site.site("backup", "--period", "hourly")["stores"])
+
+
 def test_backup__every_store_is_away(site):
     """Where no store answers the backup fails."""
     (site.folder / "one").rmdir()

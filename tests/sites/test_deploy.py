@@ -23,7 +23,7 @@ from holdfast.sites.loading import load_site
 from holdfast.sites.offload import Agreed
 from holdfast.sites.stores import Stores
 from tests.sites.conftest import FILES, files_of
-from tests.sites.test_backup import content, needs_root
+from tests.sites.test_backup import content, damage_largest, needs_root
 
 BUCKET = "www-example-com-assets-images"
 IMAGES = {path.removeprefix("images/"): data for path, data in FILES.items() if path.startswith("images/")}
@@ -122,6 +122,22 @@ def test_deploy__with_consent(site):
     assert (report["state"], report["written"], report["removed"]) == ("overwritten", 1, 1)
     assert media(site) == IMAGES
     assert content(site, name=report["safety"]) == before
+
+
+def test_deploy__with_an_older_safety_copy_that_is_damaged(site):
+    """A store that lacks an older safety copy, which is damaged, keeps no deployment from going on that has a whole one of what goes now."""
+    changed_later(site)
+    (site.folder / BUCKET / "upload.jpg").write_bytes(os.urandom(300_000))
+    site.site("deploy", "--from", "hourly", "--overwrite", BUCKET, "--accept-loss")
+    damage_largest(site.folder / "one")
+    site.site("detach", "--offline")
+    time.sleep(1.1)
+    (site.folder / BUCKET / "logo.png").write_text("newer logo")
+    before = media(site)
+    site.write("persist_assets_to_cloud = 1\n", stores=("one", "two"))
+    report = site.site("deploy", "--from", "hourly", "--overwrite", BUCKET, "--accept-loss")["buckets"][0]
+    assert content(site, "two", report["safety"]) == before
+    assert media(site) == IMAGES
 
 
 def test_deploy__buckets_of_others(site):

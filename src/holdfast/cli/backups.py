@@ -75,7 +75,7 @@ def _told(report: BackupReport, *, dry: bool) -> Iterator[str]:
         yield f"left out, for they are mounted: {', '.join(report.omitted)}"
     for store in report.stores:
         sent = f"{human_size(store.uploaded_bytes)} in {store.uploaded_objects} objects sent"
-        yield f"{'proven' if store.ok else 'FAILED':8} {store.url}  {sent if store.ok else store.message}"
+        yield f"{'proven' if store.ok else 'FAILED':8} {store.url}  {sent if store.ok else store.problem}"
         if store.removed:
             yield f"removed: {', '.join(store.removed)}"
 

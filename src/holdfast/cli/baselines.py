@@ -44,7 +44,7 @@ def _ended(session: Session, report: BackupReport) -> int:
     else:
         done = f"made in {report.seconds:.1f} s" if report.state == "created" else "nothing changed"
         print_lines([f"{report.spec}  {report.files} files, {human_size(report.bytes)}, {done}"])
-        print_lines(f"FAILED {store.url}  {store.message}" for store in report.stores if not store.ok)
+        print_lines(f"FAILED {store.url}  {store.problem}" for store in report.stores if not store.ok)
     failed = report.failed
     return 0 if failed is None else KINDS[failed.kind or "failed"][0]
 

@@ -83,8 +83,13 @@ class BackupReport:
 
     @property
     def failed(self) -> StoreReport | None:
-        """The first store that has it not."""
+        """The first store that has it not, or lacks an older one."""
         return next((store for store in self.stores if not store.ok), None)
+
+    @property
+    def without(self) -> StoreReport | None:
+        """The first store that has it not, whatever older ones another lacks."""
+        return next((store for store in self.stores if self.version in store.lacks), None)
 
 
 def check_period(period: str) -> str:

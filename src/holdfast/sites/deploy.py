@@ -373,9 +373,9 @@ class _Deployment:
             report = keep_folder(
                 self.plan, self.settings, self.stores, f"safety/{media.bucket}", self.guard, work.copy, message=message
             )
-            if report.failed is not None:
+            if report.without is not None:
                 raise ConflictError(
-                    f"no safety copy of {media.bucket} in {report.failed.url}: {report.failed.message}",
+                    f"no safety copy of {media.bucket} in {report.without.url}: {report.without.message}",
                     subject=media.bucket,
                 )
         finally:

@@ -103,7 +103,8 @@ def _backup(period: str, context: Context) -> Outcome:
     failed = report.failed
     state = Observation("backup", period, OK, f"{report.state} {report.version or ''}".strip())
     if failed is not None:
-        state = Observation("backup", period, FAILED, f"{failed.url} has it not: {failed.message}")
+        wrong = f"has it not: {failed.message}" if report.version in failed.lacks else failed.problem
+        state = Observation("backup", period, FAILED, f"{failed.url} {wrong}")
     gauge: dict[Gauge, float] = {("backup_bytes", (("period", period),)): float(report.bytes)} if report.bytes else {}
     return Outcome((state,), gauge)
 

@@ -1,8 +1,9 @@
 """Versions of one asset in all stores of a site: put into the first that lets us, copied to the others, proven, and removed by the rules.
 
-A store that did not answer is not asked again by the same run, and one that a version could not be copied to gets no others before the
-new one: each question to one that is silent takes tens of seconds, in which others wait for the lease. What it missed by that, the next run
-brings to it.
+A store that did not answer is not asked again by the same run, and one that a version could not be copied to because either of the two was
+silent gets no other before the new one: each question to one that is silent takes tens of seconds, in which others wait for the lease. What
+it missed by that, the next run brings to it. A version that cannot be copied for another reason keeps no other from a store. One that lacks
+any is not ok, and its report tells why; but what no rule keeps goes from every store that has the new one, proven.
 """
 
 from __future__ import annotations
@@ -30,10 +31,17 @@ Outcome = TypeVar("Outcome")
 #: What another store may do better.
 _ELSEWHERE: Final = (AccessError, NotFoundError, UnreachableError, UnsupportedError)
 
+#: So many of the versions that a store lacks are named to people, the newest.
+_NAMED: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """One store: whether it has the version, proven; what was sent to it, and what went from it by the rules."""
+    """One store: whether it has the version, proven, and each older one; what was sent to it, and what went from it by the rules.
+
+    ``lacks`` are the versions that it has not, or of which it gives not every byte back, as far as was found; ``message`` and ``kind``
+    tell why not the new one, or else the first of the others.
+    """
 
     url: str
     ok: bool
@@ -42,6 +50,13 @@ class StoreReport:
     uploaded_bytes: int = 0
     uploaded_objects: int = 0
     removed: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, for people."""
+        more = f" and {len(self.lacks) - _NAMED} more" if len(self.lacks) > _NAMED else ""
+        return f"lacks {', '.join(self.lacks[-_NAMED:])}{more}: {self.message}" if self.lacks else self.message
 
 
 class Versions:
@@ -53,13 +68,16 @@ class Versions:
         self._guard = guard
         self._reports: dict[str, StoreReport] = {}
         self._away: dict[str, HoldfastError] = {}
+        self._new: str | None = None
+        self._older: dict[str, dict[str, HoldfastError]] = {}
+        self._unseen: dict[str, HoldfastError] = {}
 
     def reports(self) -> tuple[StoreReport, ...]:
         """One for each store of which there is something to tell, in the order of the settings."""
-        return tuple(self._reports[store.place] for store in self._all if store.place in self._reports)
+        return tuple(self._report(store.place) for store in self._all if store.place in self._reports)
 
     def has(self, store: SiteStore) -> bool:
-        """Whether the version is there, as far as was found."""
+        """Whether the new version is there, as far as was found; whichever of the older ones are."""
         return store.place in self._reports and self._reports[store.place].ok
 
     def somewhere(self, work: Callable[[SiteStore], Outcome]) -> tuple[SiteStore, Outcome]:
@@ -90,22 +108,41 @@ class Versions:
 
     def spread(self, first: SiteStore, pushed: Pushed) -> None:
         """Prove what was pushed to one store, then copy it to all others, and prove it there."""
+        self._new = pushed.version
         self._sent(first, pushed.uploaded_bytes, pushed.uploaded_objects)
         self._prove(first, pushed.version)
         reach("site.proven")
         for store in self._all:
-            if store is not first:
-                self._copy(first, store, pushed.version)
-                self._prove(store, pushed.version)
+            if store is first or store.place in self._away:
+                continue
+            error = self._copy(first, store, pushed.version)
+            if error is not None:
+                self._told(store, error)
+            self._prove(store, pushed.version)
 
     def heal(self) -> None:
         """Bring every version to every store: those that one missed while it did not answer.
 
         It comes before a new one, so that whichever store that goes to knows all numbers, and what the newest content is.
         """
+        there, removed = self._looked() if len(self._all) > 1 else ({}, set())
+        silent: dict[str, HoldfastError] = {}
+        for version in sorted(set().union(*there.values()) - removed):
+            having = [store for store in self._all if version in there.get(store.place, ())]
+            for store in self._all:
+                if store.place not in there or store in having:
+                    continue
+                error = silent.get(store.place) or self._bring(having, store, version)
+                if error is not None:
+                    self._older.setdefault(store.place, {})[version] = error
+                if isinstance(error, UnreachableError):
+                    silent[store.place] = error
+
+    def _looked(self) -> tuple[dict[str, set[str]], set[str]]:
+        """The versions in each store that answers, and what was removed from any of them."""
         there: dict[str, set[str]] = {}
         removed: set[str] = set()
-        for store in self._all if len(self._all) > 1 else ():
+        for store in self._all:
             if store.place in self._away:
                 continue
             try:
@@ -113,12 +150,10 @@ class Versions:
                 removed |= store.repository.catalog.record(self.name).tombstones.keys()
             except HoldfastError as error:
                 self._failed(store, error)
+                self._unseen[store.place] = error
             else:
                 there[store.place] = versions
-        taking = [store for store in self._all if store.place in there]
-        for version in sorted(set().union(*there.values()) - removed):
-            source = next(store for store in self._all if version in there.get(store.place, ()))
-            taking = [store for store in taking if version in there[store.place] or self._copy(source, store, version)]
+        return there, removed
 
     def take_back(self, version: str) -> None:
         """Remove one again from every store that has it."""
@@ -145,21 +180,39 @@ class Versions:
         except HoldfastError as error:
             self._failed(store, error)
 
-    def _copy(self, source: SiteStore, store: SiteStore, version: str) -> bool:
-        """Copy a version to a store; whether it is there. What fails is told of the store, though it may be the other that went away."""
+    def _bring(self, having: list[SiteStore], store: SiteStore, version: str) -> HoldfastError | None:
+        """Copy a version to a store, from the first of those having it that can give it; None, or why it is not there."""
+        first: HoldfastError | None = None
+        for source in having:
+            error = self._copy(source, store, version)
+            if error is None or isinstance(error, UnreachableError):
+                return error
+            first = first or error
+        return first
+
+    def _copy(self, source: SiteStore, store: SiteStore, version: str) -> HoldfastError | None:
+        """Copy a version to a store; None, or why it is not there. What fails counts against the store, though it may be the other that went away."""
         from holdfast import replicate  # the most common site has one store, and starts sooner without it
 
-        if store.place in self._away:
-            return False
         try:
             copied = replicate.copy(source.repository, store.repository, f"{self.name}:{version}")
         except HoldfastError as error:
             if self._guard.lease is not None:
                 self._guard.lease.check()
-            self._told(store, error)
-            return False
+            return error
         self._sent(store, copied.uploaded_bytes, copied.uploaded_objects)
-        return True
+        return None
+
+    def _report(self, place: str) -> StoreReport:
+        """What is known of the new version there, and of the older ones."""
+        told = self._reports[place]
+        older = {version: why for version, why in self._older.get(place, {}).items() if version != self._new}
+        if not told.ok:
+            return replace(told, lacks=(*older, *((self._new,) if self._new is not None else ())))
+        wrong = self._unseen.get(place) or next(iter(older.values()), None)
+        if wrong is None:
+            return told
+        return replace(told, ok=False, message=wrong.message, kind=wrong.kind, lacks=tuple(older))
 
     def _sent(self, store: SiteStore, sent: int, objects: int) -> None:
         told = self._reports.get(store.place) or StoreReport(store.url, ok=True)
