@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from holdfast.sites.notices import FAILED, OK, OVERDUE, Known, Notice, Observation, observed, overdue
 from holdfast.sites.telling import Notices, deliver
 from holdfast.sites.values import Notify
+from tests.services.base import wait_until
 
 NOTICE = Notice("ERROR", "mount", "/srv/www/images", FAILED, OK, "$(touch /x); `id`\n-x", 5.0)
 
@@ -72,11 +73,12 @@ class Hook:
 
     def __init__(self) -> None:
         self.bodies: list[dict] = []
-        self.status, self.wait, self.location = 200, 0.0, None
+        self.status, self.wait, self.location, self.asked = 200, 0.0, None, 0
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
+                hook.asked += 1
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 time.sleep(hook.wait)
                 hook.bodies.append(body)
@@ -172,6 +174,33 @@ def test_notices__outlive_the_process(hook, tmp_path):
     assert len(hook.bodies) == 2
 
 
+def test_notices__left_to_another_process(hook, tmp_path):
+    """Who tells already tells what others note meanwhile, too; a process that waited for it long enough leaves it at that."""
+    path, targets = tmp_path / "notices.json", [Notify(webhook=hook.url)]
+    first, second = (Notices(path, "s", targets, warn=print) for _ in range(2))
+    first.observe([see(FAILED, "a"), see(FAILED, "b")], 1.0)
+    hook.wait = 0.7
+    teller = threading.Thread(target=first.tell)
+    teller.start()
+    wait_until(lambda: hook.asked, 10, "the first to tell")
+    second.observe([see(FAILED, "c")], 2.0)
+    assert second.tell(patience=0.1) > 0
+    teller.join(20)
+    assert [body["name"] for body in hook.bodies] == ["a", "b", "c"]
+    assert second.tell() == 0
+    assert len(hook.bodies) == 3
+
+
+def test_notices__for_nobody(hook, tmp_path):
+    """What waits for somebody whom the settings do not name any more is dropped."""
+    path, hook.status = tmp_path / "notices.json", 503
+    before = Notices(path, "s", [Notify(("/bin/true",)), Notify(webhook=hook.url)], warn=print)
+    before.observe([see(FAILED)], 1.0)
+    assert before.tell() == 1
+    assert Notices(path, "s", [Notify(("/bin/true",))], warn=print).tell() == 0
+    assert Notices(path, "s", [Notify(("/bin/true",)), Notify(webhook=hook.url)], warn=print).tell() == 0
+
+
 def test_notices__damaged_memory(tmp_path):
     """A memory that cannot be read is none: what is not well is told once more."""
     path = tmp_path / "notices.json"
@@ -179,4 +208,4 @@ def test_notices__damaged_memory(tmp_path):
     notices = Notices(path, "s", [Notify(("/bin/true",))], warn=print)
     notices.observe([see(FAILED)], 1.0)
     assert notices.tell() == 0
-    assert sorted(os.listdir(tmp_path)) == ["notices.json", "notices.lock"]
+    assert sorted(os.listdir(tmp_path)) == ["notices.json", "notices.lock", "notices.telling"]

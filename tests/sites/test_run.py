@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -275,6 +276,21 @@ def test_run__one_job(copied):
     assert "replicate" in copied.fails(2, "run", "--job", "replicat")["hint"]
     listed = copied.site("run", "--list")
     assert [each["job"] for each in listed][-5:] == ["replicate", "mounts", "status", "stores", "failover"]
+
+
+def test_run__jobs_that_end_at_one_moment(copied):
+    """Of processes that tell at one moment, as timers start them, each tells what the others do not: every notice is told once."""
+    tell = copied.folder / "tell"
+    program = tell.read_text()
+    tell.write_text("#!/bin/sh\nexit 1\n")
+    assert copied("site", "run", "--job", "mounts").code == 0
+    tell.write_text(program + "sleep 1\n")
+    shutil.rmtree(copied.folder / BUCKET)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda job: copied("site", "run", "--job", job), ("mounts", "stores", "replicate")))
+    found = [(each["kind"], each["name"], each["state"]) for each in told(copied)]
+    assert len(found) >= 3
+    assert sorted(set(found)) == sorted(found)
 
 
 def test_run__backups(site):

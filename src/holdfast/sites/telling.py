@@ -1,7 +1,8 @@
 """Tells people what :mod:`holdfast.sites.notices` decided: runs a program, or POSTs to an address, each with a deadline; never a shell.
 
 What is known, and what could not be delivered yet, lies in one file of the site's state folder, so a notice is told once, though this
-process ends in between; one that dies between telling and writing that down tells it again. A program gets the notice as JSON on its
+process ends in between; one that dies between telling and writing that down tells it again. One process tells at a time, also what others
+note meanwhile; these wait for it, but not for as long as many notices may take: then they leave theirs to it, or to the next. A program gets the notice as JSON on its
 standard input and in variables, and nothing else of our environment; an address gets the JSON. Neither is ever given a secret.
 """
 
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +30,9 @@ from holdfast.sites.notices import Known, Notice, observed, overdue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
+    from typing import TextIO
 
     from holdfast.sites.notices import Observation, Subject
     from holdfast.sites.values import Notify
@@ -37,6 +41,8 @@ __all__ = ["Notices", "deliver"]
 
 #: Notices that wait for somebody who cannot be told; older ones go.
 _MOST: Final = 200
+#: Seconds for which a process waits for another that tells, and between two looks whether it still does.
+_PATIENCE, _TICK = 60.0, 0.05
 #: Where programs of the system lie.
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -50,7 +56,6 @@ class Notices:
         self._targets = targets
         self._warn = warn
         self._lock = threading.Lock()
-        self._sending = threading.Lock()
         self.known: dict[Subject, Known] = {}
         self._waiting: list[tuple[int, Notice]] = []
         self._read()
@@ -70,14 +75,17 @@ class Notices:
         if late:
             self.observe(late, now)
 
-    def tell(self) -> int:
-        """Tell everybody what waits for them; how many notices wait still, for the next time."""
-        with self._sending:
-            failed: set[int] = set()
-            for item in list(self._waiting):
+    def tell(self, *, patience: float = _PATIENCE) -> int:
+        """Tell everybody what waits for them; how many notices wait still, for the next time.
+
+        A process that waited so many seconds for another that tells leaves them to that.
+        """
+        if not self._waiting:
+            return 0
+        failed: set[int] = set()
+        with self._turn(patience) as is_ours:
+            while is_ours and (item := self._next(failed)) is not None:
                 target, notice = item
-                if target >= len(self._targets) or target in failed:
-                    continue
                 wrong = deliver(self._targets[target], self._site, notice)
                 if wrong is not None:
                     failed.add(target)  # the later ones stay behind it, in their order
@@ -87,7 +95,28 @@ class Notices:
                     if item in self._waiting:
                         self._waiting.remove(item)
                     self._write()
-            return len(self._waiting)
+        return len(self._waiting)
+
+    def _next(self, failed: AbstractSet[int]) -> tuple[int, Notice] | None:
+        """What waits longest, by now, for who has not failed; what is for nobody whom the settings name is dropped."""
+        with self._alone():
+            known = [item for item in self._waiting if 0 <= item[0] < len(self._targets)]
+            if known != self._waiting:
+                self._waiting = known
+                self._write()
+            return next((item for item in known if item[0] not in failed), None)
+
+    @contextmanager
+    def _turn(self, patience: float) -> Iterator[bool]:
+        """Nobody else tells meanwhile, of this process or another of this site; False where somebody did for so many seconds."""
+        deadline = time.monotonic() + patience
+        with local_errors(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = open(self._path.with_suffix(".telling"), "w", encoding="utf-8")  # noqa: SIM115 - it is closed below
+        with file:
+            while not (is_ours := _is_locked(file)) and time.monotonic() < deadline:
+                time.sleep(_TICK)
+            yield is_ours
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -112,6 +141,15 @@ class Notices:
         waiting = [[target, asdict(notice)] for target, notice in self._waiting]
         with local_errors(self._path.parent):
             write_whole(self._path, json.dumps({"known": known, "waiting": waiting}).encode())
+
+
+def _is_locked(file: TextIO) -> bool:
+    """Take the lock on a file, where nobody else has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def deliver(target: Notify, site: str, notice: Notice) -> str | None:
