@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ import pytest
 
 from holdfast.errors import UnreachableError
 from holdfast.model.result import NoProgress
+from holdfast.sites.buckets import buckets_of_media
 from holdfast.sites.failover import Choice
 from holdfast.sites.fallback import why_copies
 from holdfast.sites.health import health, metrics
@@ -398,3 +400,54 @@ def test_place__copy_that_is_lost_for_good(copied):
     stores = Stores(plan.stores, progress=NoProgress())
     assert "lacks what was written to its copy" in why_copies(plan, stores, [place])
     assert why_copies(plan, stores, [place], accept=True) is None
+
+
+def test_place__kept_while_the_stores_are_asked(copied, monkeypatch):
+    """What an attach says it mounted while a look still asks the stores is not forgotten by that."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    folder = copied.folder / "state"
+
+    class Copy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            keep(plan, BUCKET, folder, Choice(1, read_only=True, why="the bucket fails"), 101.0)
+            body = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Copy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        copied.write(
+            "persist_assets_to_cloud = 1\n", after=f'[[copies]]\nurl = "s3://elsewhere"\nendpoint = "{endpoint}"\n'
+        )
+        plan, _ = plan_of(copied)
+        look(plan, folder, {}, 100.0)
+        server.shutdown()
+    place = shown(plan, BUCKET, folder)
+    assert (place.place, place.since, place.store.url) == (1, 101.0, f"s3://elsewhere/{BUCKET}")
+
+
+def test_place__kept_by_several(copied):
+    """What several attaches say at one moment is all kept."""
+    directories = [f"images/{number}" for number in range(8)]
+    path = copied.folder / "site.toml"
+    for directory in directories:
+        (copied.webroot / directory).mkdir()
+    path.write_text(f'directories_to_mount = "{":".join(directories)}"\n{path.read_text()}')
+    plan, _ = plan_of(copied)
+    folder, choice = copied.folder / "state", Choice(1, read_only=True, why="the bucket fails")
+    buckets = buckets_of_media(plan)
+    assert len(buckets) == 8
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda bucket: keep(plan, bucket, folder, choice, 1.0), buckets))
+    assert {shown(plan, bucket, folder).place for bucket in buckets} == {1}

@@ -1,12 +1,14 @@
 """Where each bucket of media is to be shown now: places are looked at by ``asset site run``, and what was found is kept in a file.
 
 Who mounts reads that file and nothing else, so a store that does not answer delays no mount. Without the file, the bucket itself is shown.
+Several processes write to it, one at a time, each on what it holds by then: what an attach mounted while a look asked the stores stays known.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +22,7 @@ from holdfast.sites.failover import FIRST, Choice, Health, choose, noted
 from holdfast.sites.notices import FAILED, OK, Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from holdfast.sites.plan import Plan
@@ -30,6 +32,8 @@ __all__ = ["FILE", "Shown", "ask", "keep", "look", "place_settings", "shown"]
 
 #: The file's name in the site's state folder.
 FILE: Final = "places.json"
+#: What is known of one bucket: the choice, how its places are, and since when it is chosen.
+_Known = tuple[Choice, list[Health], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +61,15 @@ def shown(plan: Plan, bucket: str, folder: Path) -> Shown:
 
 def keep(plan: Plan, bucket: str, folder: Path, choice: Choice, now: float) -> None:
     """Have it known what a mount shows that could not wait to be told."""
-    known = _read(folder / FILE)
-    old = known.get(bucket)
-    if (FIRST if old is None else old[0].place) == choice.place:
-        return
     health = [
         Health(choice.place == FIRST, now),
         *(Health(ok=True, since=now, two_way=each.two_way) for each in plan.copies),
     ]
-    known[bucket] = choice, health, now
-    with local_errors(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(folder / FILE, known)
+    with _alone(folder):
+        known = _read(folder / FILE)
+        old = known.get(bucket)
+        if (FIRST if old is None else old[0].place) != choice.place:
+            _write(folder / FILE, {**known, bucket: (choice, health, now)})
 
 
 def look(
@@ -79,30 +80,46 @@ def look(
     ``whole`` is when a copy (bucket and URL) was last equal to its bucket; a copy that is not in it never was. Where no directory
     ``moves``, none is to show a copy, whatever its bucket is like.
     """
-    before = _read(folder / FILE)
-    after: dict[str, tuple[Choice, list[Health], float]] = {}
-    wrong: dict[str, str] = {}
-    for bucket in buckets_of_media(plan):
-        old = before.get(bucket)
-        health: list[Health] = []
-        for place in range(len(plan.copies) + 1):
-            settings = place_settings(plan, bucket, place)
-            message = _why_not(plan, bucket, place)
-            wrong[settings.url] = message
-            known = old[1][place] if old is not None and place < len(old[1]) else None
-            health.append(noted(known, _health(plan, bucket, place, not message, whole, now, old)))
-        current = old[0].place if old is not None else FIRST
-        times = {"failover_after": plan.run.failover_after, "failback_after": plan.run.failback_after}
-        choice = choose(current, health if moves else health[:1], now, **times)
-        since = old[2] if old is not None and old[0].place == choice.place else now
-        after[bucket] = choice, health, since
-    _write(folder / FILE, after)
-    seen = [Observation("store", url, FAILED if message else OK, message) for url, message in wrong.items()]
+    places = range(len(plan.copies) + 1)
+    wrong = {bucket: [_why_not(plan, bucket, place) for place in places] for bucket in buckets_of_media(plan)}
+    with _alone(folder):
+        before = _read(folder / FILE)
+        after = {
+            bucket: _chosen(plan, bucket, before.get(bucket), messages, whole, now, moves=moves)
+            for bucket, messages in wrong.items()
+        }
+        _write(folder / FILE, after)
+    seen = [
+        Observation("store", place_settings(plan, bucket, place).url, FAILED if message else OK, message)
+        for bucket, messages in wrong.items()
+        for place, message in enumerate(messages)
+    ]
     moved = [
         Observation("bucket", bucket, OK if choice.place == FIRST else FAILED, f"{choice.why}: {place_settings(plan, bucket, choice.place).url} is to be shown")
         for bucket, (choice, _, _) in after.items()
     ]  # fmt: skip
     return seen + moved
+
+
+def _chosen(
+    plan: Plan,
+    bucket: str,
+    old: _Known | None,
+    wrong: Sequence[str],
+    whole: Mapping[tuple[str, str], float],
+    now: float,
+    *,
+    moves: bool,
+) -> _Known:
+    """What is known of a bucket after another look, by what was known and what is ``wrong`` with each place. Pure."""
+    health: list[Health] = []
+    for place, message in enumerate(wrong):
+        known = old[1][place] if old is not None and place < len(old[1]) else None
+        health.append(noted(known, _health(plan, bucket, place, not message, whole, now, old)))
+    current = old[0].place if old is not None else FIRST
+    times = {"failover_after": plan.run.failover_after, "failback_after": plan.run.failback_after}
+    choice = choose(current, health if moves else health[:1], now, **times)
+    return choice, health, old[2] if old is not None and old[0].place == choice.place else now
 
 
 def _health(
@@ -112,7 +129,7 @@ def _health(
     ok: bool,
     whole: Mapping[tuple[str, str], float],
     now: float,
-    old: tuple[Choice, list[Health], float] | None,
+    old: _Known | None,
 ) -> Health:
     if place == FIRST:
         return Health(ok, now)
@@ -148,7 +165,17 @@ def place_settings(plan: Plan, bucket: str, place: int) -> StoreSettings:
     return replace(store, url=f"{store.url.rstrip('/')}/{copied_key(bucket, '')}")
 
 
-def _read(path: Path) -> dict[str, tuple[Choice, list[Health], float]]:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other thread, and no other process of this site, writes meanwhile."""
+    with local_errors(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open((folder / FILE).with_suffix(".lock"), "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _read(path: Path) -> dict[str, _Known]:
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         value = json.loads(path.read_text("utf-8"))
         return {
@@ -158,7 +185,7 @@ def _read(path: Path) -> dict[str, tuple[Choice, list[Health], float]]:
     return {}
 
 
-def _write(path: Path, places: Mapping[str, tuple[Choice, list[Health], float]]) -> None:
+def _write(path: Path, places: Mapping[str, _Known]) -> None:
     value = {
         bucket: {"choice": asdict(choice), "health": [asdict(each) for each in health], "since": since}
         for bucket, (choice, health, since) in places.items()
