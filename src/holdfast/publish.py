@@ -177,8 +177,6 @@ class Publisher:
     def _listed_source(self, source: Path, name: str, layout: str, options: PushOptions) -> Source:
         found = scan(source, exclude=options.get("exclude", ()), follow_links=options.get("follow_links", False))
         manifest = Manifest.of([item.entry for item in found], single=source.is_file())
-        for item in found:
-            check_readable(item)
         if not manifest.entries:
             self.engine.progress.warn(f"{source} holds nothing that is pushed: the version will be empty")
         if layout == "tree":
@@ -188,6 +186,9 @@ class Publisher:
         listed.by_stamps = layout in ("file", "tree") and listed.size >= READ_ONCE
         if not listed.by_stamps:
             listed.read()
+        else:  # nothing is written before every file is known to be readable
+            for item in found:
+                check_readable(item)
         return listed
 
     def _unchanged(
