@@ -409,6 +409,15 @@ def test_mount__directory_turned_elsewhere(bucket: Bucket, way: str) -> None:
 
 
 @needs_root
+def test_mount__nobody_comes_before_it_is_shown(bucket: Bucket) -> None:
+    """Where root's mounter mounts first, no other user can come."""
+    bucket.mount("rclone", "allow_other")
+    places = Path("/run/holdfast")
+    assert (places.stat().st_uid, places.stat().st_mode & 0o777) == (0, 0o700)
+    bucket.unmount()
+
+
+@needs_root
 def test_unmount__directory_moved(bucket: Bucket) -> None:
     """A mount whose directory was moved with the one above it is taken away where it is by then, and nothing at its old path."""
     above = bucket.folder / "uploads"

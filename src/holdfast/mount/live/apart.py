@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import local_errors
 from holdfast.errors import ConflictError
-from holdfast.mount.live.parts import bind
+from holdfast.mount.live.parts import bind, make_own
 from holdfast.mount.live.worker import START, Worker, take_away
 from holdfast.mount.reaching import opened
 from holdfast.mount.table import detach, mounted_at, mounts
@@ -49,7 +49,8 @@ class Apart(Worker):
         self._below, self._root, self._device = below, -1, -1
         remove_place(plan.apart)
         with local_errors(Path(_PLACES)):
-            os.makedirs(plan.apart, mode=0o700)
+            make_own(_PLACES)
+            make_own(plan.apart)
         super().__init__(name, [plan.program, *plan.arguments], plan.environment(), plan.apart, log)
 
     @property

@@ -26,7 +26,7 @@ from holdfast.mount.table import detach, mounted_at, mounts
 if TYPE_CHECKING:
     from holdfast.mount.live.options import Choices
 
-__all__ = ["Parts", "bind", "fallen", "lay", "layer_call", "make_points", "remove_places", "show"]
+__all__ = ["Parts", "bind", "fallen", "lay", "layer_call", "make_own", "make_points", "remove_places", "show"]
 
 #: What the web user may list: the webroot itself, and the directories above a part.
 _SEEN: Final = 0o755
@@ -88,7 +88,7 @@ def make_points(parts: Parts) -> None:
     """
     release_points(parts)
     for folder in (parts.apart, parts.bucket, parts.whole, parts.points):
-        _make_own(folder)
+        make_own(folder)
     with opened(parts.points) as points:
         _call("tmpfs", points, _GUARDED, "tmpfs", "mode=0755,size=1m")
     above = set()
@@ -108,8 +108,13 @@ def make_points(parts: Parts) -> None:
     os.chmod(parts.apart, _PASSED)
 
 
-def _make_own(folder: str) -> None:
-    """Make a folder, or take the one that is there: never one in which another user chooses what programs of root mount at."""
+def make_own(folder: str) -> None:
+    """Make a folder that its owner alone can enter, or take the one that is there: never one in which another user chooses what programs of root mount at.
+
+    Raises:
+        LocalError: it is a link, or others can write it.
+        OSError: the disk refuses.
+    """
     with suppress(FileExistsError):
         os.mkdir(folder, 0o700)
     status = os.lstat(folder)
