@@ -396,7 +396,7 @@ def test_place__copy_that_is_lost_for_good(copied):
     keep(plan, BUCKET, Path(plan.state), Choice(1, read_only=False, why="the bucket fails"), time.time() + 60)
     shutil.rmtree(copied.folder / "elsewhere")
     bucket = (copied.folder / BUCKET).as_uri()
-    place = SimpleNamespace(bucket=BUCKET, source=bucket)
+    place = SimpleNamespace(bucket=BUCKET, source=bucket, record=None)
     stores = Stores(plan.stores, progress=NoProgress())
     assert "lacks what was written to its copy" in why_copies(plan, stores, [place])
     assert why_copies(plan, stores, [place], accept=True) is None
