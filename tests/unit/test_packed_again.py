@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import holdfast
 from holdfast.model.result import NoProgress
+from holdfast.transfer import containers, packing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,3 +149,26 @@ def test_push_again__chunks_are_gathered(tmp_path: Path, monkeypatch: pytest.Mon
         counts.append(len(repository.local.packed("a", version, meta).root()[0].packs))
     assert max(counts) <= 20
     assert any(after < before for before, after in pairwise(counts))
+
+
+def test_push__that_finds_one_small_thing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is in an earlier version, too small for a range of its own, keeps no more than a few later entries in memory, however many are new."""
+    folder, most = tmp_path / "folder", [0]
+    folder.mkdir()
+    (folder / "a").write_bytes(os.urandom(300))
+    repository = opened(tmp_path, "one", monkeypatch)
+    repository.push(folder, "a")
+    for number in range(300):
+        (folder / f"b{number:03}").write_bytes(os.urandom(300))
+    monkeypatch.setattr(packing, "_MANY", 20)
+    monkeypatch.setattr(containers, "FULL", 3000)
+    leave = packing.Packing._leave
+
+    def counted(self: packing.Packing, pending: packing.Pending) -> None:
+        leave(self, pending)
+        most[0] = max(most[0], len(self._waiting))
+
+    monkeypatch.setattr(packing.Packing, "_leave", counted)
+    assert repository.push(folder, "a").version == "0.1"
+    assert as_pushed(repository, "0.1") == as_it_is(folder)
+    assert 20 < most[0] < 50

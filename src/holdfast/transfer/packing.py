@@ -47,6 +47,8 @@ _FILE, _DIR, _LINK = b"fdl"
 _KINDS: Final = {stat.S_IFREG >> 12: _FILE, stat.S_IFDIR >> 12: _DIR, stat.S_IFLNK >> 12: _LINK}
 #: Kind and permissions where an entry does not tell.
 _SHOWN: Final = {_FILE: (stat.S_IFREG, 0o644), _DIR: (stat.S_IFDIR, 0o755), _LINK: (stat.S_IFLNK, 0o777)}
+#: Entries that wait for one whose run of chunks may go on, at most: that is then stored again, rather than keeping all of them in memory.
+_MANY: Final = 4096
 
 
 @dataclass(slots=True)
@@ -312,6 +314,9 @@ class Packing:
                 self._pages.add(first, kept=True)
             elif isinstance(first, tuple):
                 self._pages.untouched(*first, is_implied=self._is_implied)
+            elif first.undecided and len(waiting) > _MANY:
+                self._runs.end()
+                continue
             elif first.undecided or first.last >= number:
                 return
             else:
