@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services import SERVERS, postgres
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.services import Service
+
+#: How busy the machine is decides no test.
+settings.register_profile("any-machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 #: Asked before the environment is cleaned.
 _SKIP_SERVICES = os.environ.get("HOLDFAST_SKIP_SERVICES") == "1"
