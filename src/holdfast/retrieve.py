@@ -116,9 +116,9 @@ class Retriever:
             self._record(name, version, published, "digest", {}, final)
             return fetched(name, version, final, published.meta.raw, from_cache=True, verified="digest")
         with self._room(name, version, final, published, Selection()):
-            return self._bring_whole(name, version, published, complete=complete)
+            return self._bring_whole(name, version, published, complete=complete, force=force)
 
-    def _bring_whole(self, name: str, version: str, published: Published, *, complete: bool) -> Fetched:
+    def _bring_whole(self, name: str, version: str, published: Published, *, complete: bool, force: bool) -> Fetched:
         final = self._assets.path_of(name, version)
         work = self._assets.work_dir(final, digest_of(published.data)[:12])
         reach("fetch.temp-made")
@@ -128,17 +128,29 @@ class Retriever:
             with local_errors(work.copy):
                 (work.copy / keys.MARKER).touch()
         known = self._assets.known(name, version)
+        kept = self._why_kept(name, version, complete=complete, force=force)  # which the record tells, as it still is
         if not complete:
             self._record(name, version, published, verified, digests, work.copy)
         elif known is None or (known.store, known.id) != (self._place, published.id):
             self._assets.doubt(name, version)
-        aside = self._assets.install(work, final, keep_old=final.exists() and not complete)
+        aside = self._assets.install(work, final, keep_old=kept is not None)
         if aside is not None:
-            self._engine.progress.warn(f"{final} was no complete copy of {name}:{version}: moved to {aside}")
+            self._engine.progress.warn(f"{final} was {kept}: moved to {aside}")
         if complete:
             self._record(name, version, published, verified, digests, final)
         reach("fetch.recorded")
         return fetched(name, version, final, published.meta.raw, from_cache=False, verified=verified, count=count)
+
+    def _why_kept(self, name: str, version: str, *, complete: bool, force: bool) -> str | None:
+        """Why what is in the final place is moved aside and not replaced; None where nobody loses anything."""
+        from holdfast.cache.eviction import worked_in
+        from holdfast.cache.inventory import CachedVersion
+
+        final = self._assets.path_of(name, version)
+        if not complete:
+            return f"no complete copy of {name}:{version}" if final.exists() else None
+        copy = CachedVersion(name, version, str(final), complete=True, pinned=False, bytes=0, used=0.0)
+        return None if force else worked_in(self._assets, copy)
 
     def _fetch_part(self, name: str, version: str, published: Published, selection: Selection) -> Fetched:
         final = self.local.part_dir(name, version, selection)

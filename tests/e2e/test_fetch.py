@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,30 @@ def test_fetch__cached_of_another_store(pushed) -> None:
     pushed.ok("fetch", "nlp/bert:0.0")
     (pushed.folder / "other").mkdir()
     assert pushed.error(3, "fetch", "nlp/bert:0.0", "--store", f"file://{pushed.folder}/other")["kind"] == "not_found"
+
+
+def test_fetch__changed_copy_of_another_store(pushed) -> None:
+    """A copy that somebody worked in is moved aside where another store's version takes its place; `--force` replaces it."""
+    shutil.copytree(pushed.folder / "store", pushed.folder / "other")
+    store, other = pushed.store, f"file://{pushed.folder}/other"
+    copy = Path(pushed.ok("fetch", "nlp/bert:0.0").out.strip())
+    (copy / "config.json").write_text("mine")
+    (copy / "new.txt").write_text("new")
+    ended = pushed.ok("fetch", "nlp/bert:0.0", "--store", other)
+    aside = pushed.assets_dir / ".holdfast/aside/nlp/bert/0.0.1"
+    assert str(aside) in ended.err
+    assert "changed since it was fetched" in ended.err
+    assert [(aside / name).read_text() for name in ("config.json", "new.txt")] == ["mine", "new"]
+    assert (copy / "config.json").read_text() == "{}"
+    assert not (copy / "new.txt").exists()
+    (copy / "new.txt").write_text("again")
+    repository = holdfast.open(store, assets_dir=pushed.assets_dir)
+    assert repository.fetch("nlp/bert:0.0") == copy
+    assert (aside.with_name("0.0.2") / "new.txt").read_text() == "again"
+    assert pushed.ok("fetch", "nlp/bert:0.0", "--store", other).err == ""  # which nobody touched
+    (copy / "new.txt").write_text("once more")
+    assert pushed.ok("fetch", "nlp/bert:0.0", "--force").err == ""
+    assert {path.name for path in aside.parent.iterdir()} == {"0.0.1", "0.0.2"}
 
 
 def test_fetch__several(pushed) -> None:

@@ -133,7 +133,7 @@ def fetch_command(session: Session, specs: tuple[str, ...], **given: Any) -> int
 
     What is here already is not downloaded again, and a full version that is here asks nobody. Several specs are all tried,
     one path a line in their order; the exit code is the first failure's. A sub-path in brackets downloads only that part
-    where the layout is tree or packs.
+    where the layout is tree or packs. A copy of another store's version makes way; where it was changed it is moved aside.
 
     Examples:
       asset fetch nlp/bert:1
