@@ -23,6 +23,7 @@ from holdfast.cache.leases import LeasedFile
 from holdfast.catalog.base import Distant
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
 from holdfast.local import Local
+from holdfast.model.options import checked_fetch, checked_push
 from holdfast.model.result import AssetSummary, AssetVersions, Difference, Fetched, Pushed, Shown
 from holdfast.model.spec import AssetSpec
 from holdfast.resolve import Resolver, is_pinned
@@ -92,12 +93,12 @@ class Repository:
             The version; ``created`` is False where the newest one has the same content already.
 
         Raises:
-            UsageError: a name, version or file that cannot be; nothing was written.
+            UsageError: a name, version, file or option that cannot be; nothing was written.
             ConflictError: the version exists or is claimed; or another program wrote over it at the same moment.
             SourceChangedError: a file changed while it was pushed; no version was published.
             UnsupportedError: the store has no conditional writes.
         """
-        return self.publisher().push(Path(source), name, options)
+        return self.publisher().push(Path(source), name, checked_push(options))
 
     def publisher(self, origin: Meta | None = None, claimed: Callable[[str, str], None] | None = None) -> Publisher:
         """Who pushes into this store; ``origin`` and ``claimed`` as in :class:`holdfast.publish.Publisher`."""
@@ -127,15 +128,16 @@ class Repository:
             **options: see :class:`holdfast.model.result.FetchOptions`.
 
         Raises:
+            UsageError: there is no such option, or not with this value.
             NotFoundError: no such asset, version, alias or sub-path; the hint names the nearest.
             IntegrityError: the store's bytes are not what was pushed; the old copy stays.
             LocalError: the disk is full, or the folder missing or read-only; nothing is left half done.
         """
-        spec = _spec(spec)
-        fetched = self.retriever.fetch(spec, options)
-        to = options.get("to")
+        spec, chosen = _spec(spec), checked_fetch(options)
+        fetched = self.retriever.fetch(spec, chosen)
+        to = chosen.get("to")
         if to is not None and fetched.meta.get("is_directory"):
-            if spec.sub_path is None and not options.get("include"):
+            if spec.sub_path is None and not chosen.get("include"):
                 self._checkouts.remember(Path(to), fetched.name, fetched.version)
             else:  # a part, which no push may take for the whole
                 self._checkouts.forget(Path(to))

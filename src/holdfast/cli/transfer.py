@@ -13,6 +13,7 @@ from holdfast.cli.mounted import touchable, writable_at
 from holdfast.cli.options import Session, command, dry_run, labels
 from holdfast.cli.output import error_value, human_size, plain, print_error, print_json, print_lines
 from holdfast.errors import HoldfastError, UsageError
+from holdfast.model.options import checked_fetch
 from holdfast.model.spec import AssetSpec
 from holdfast.model.version import BUILT_IN
 
@@ -143,10 +144,12 @@ def fetch_command(session: Session, specs: tuple[str, ...], **given: Any) -> int
     """
     if given["to"] is not None and len(specs) > 1:
         raise UsageError("--to takes one SPEC", subject="--to", hint="fetch them one by one, each to its own folder")
+    dry = given.pop("dry_run")
+    options = checked_fetch(given)
     session.offline = given["offline"]
     several = len(specs) > 1  # none of which makes room for itself at the cost of another
     with session.repository.assets.keeping() if several else nullcontext():
-        outcomes = [_fetch(session, spec, given) for spec in specs]
+        outcomes = [_fetch(session, spec, options, dry=dry) for spec in specs]
     failures = [outcome for outcome in outcomes if isinstance(outcome, HoldfastError)]
     if session.json:
         values = [{"error": error_value(o)} if isinstance(o, HoldfastError) else plain(o) for o in outcomes]
@@ -154,13 +157,14 @@ def fetch_command(session: Session, specs: tuple[str, ...], **given: Any) -> int
     return failures[0].exit_code if failures else 0
 
 
-def _fetch(session: Session, spec: str, given: dict[str, Any]) -> Fetched | HoldfastError | dict[str, object]:
+def _fetch(
+    session: Session, spec: str, options: FetchOptions, *, dry: bool
+) -> Fetched | HoldfastError | dict[str, object]:
     """One spec; what went wrong is answered, so that the next one is tried."""
-    options = dict(given)
     try:
-        if options.pop("dry_run"):
+        if dry:
             return _would_fetch(session, spec)
-        fetched = session.repository.fetch_info(spec, **_fetch_options(options))
+        fetched = session.repository.fetch_info(spec, **options)
     except HoldfastError as error:
         if not session.json:
             print_error(error, as_json=False)
@@ -168,11 +172,6 @@ def _fetch(session: Session, spec: str, given: dict[str, Any]) -> Fetched | Hold
     if not session.json:
         print_lines([fetched.path])
     return fetched
-
-
-def _fetch_options(options: dict[str, Any]) -> FetchOptions:
-    chosen: FetchOptions = {**options}  # type: ignore[typeddict-item]
-    return chosen
 
 
 def _would_fetch(session: Session, spec: str) -> dict[str, object]:

@@ -34,9 +34,10 @@ class PushOptions(TypedDict, total=False):
     """The options of a push; all may be left out.
 
     ``major`` follow the newest of this major · ``new_major`` start a major · ``version`` exactly this one · ``initial`` the first
-    version of a new asset · ``only`` refuse unless the asset is new, or unless it exists · ``layout`` file, tree or tar.gz ·
-    ``exclude`` glob patterns of paths left out · ``unchanged`` False always makes a version · ``beside`` directories that lie
-    elsewhere, by the names under which they appear at the top (layout packs).
+    version of a new asset · ``only`` refuse unless the asset is new, or unless it exists · ``layout`` file, tree, tar.gz or packs ·
+    ``exclude`` glob patterns of paths left out · ``inputs`` specs that it was made from · ``unchanged`` False always makes a
+    version · ``beside`` directories that lie elsewhere, by the names under which they appear at the top (layout packs). One text
+    for ``exclude`` or ``inputs`` is one pattern or spec.
     """
 
     major: str | None
@@ -47,9 +48,9 @@ class PushOptions(TypedDict, total=False):
     message: str | None
     labels: Mapping[str, str]
     alias: str | None
-    inputs: Sequence[str]
+    inputs: str | Sequence[str]
     layout: str | None
-    exclude: Sequence[str]
+    exclude: str | Sequence[str]
     follow_links: bool
     only: Literal["new", "update"] | None
     dry_run: bool
@@ -61,12 +62,12 @@ class PushOptions(TypedDict, total=False):
 class FetchOptions(TypedDict, total=False):
     """The options of a fetch; all may be left out.
 
-    ``to`` lay it out in this directory instead of the cache · ``include`` glob patterns of the files wanted · ``offline`` ask
-    no store · ``force`` download again, keeping the old copy until the new one is whole.
+    ``to`` lay it out in this directory instead of the cache · ``include`` glob patterns of the files wanted, or one pattern ·
+    ``offline`` ask no store · ``force`` download again, keeping the old copy until the new one is whole.
     """
 
     to: Path | str | None
-    include: Sequence[str]
+    include: str | Sequence[str]
     offline: bool
     force: bool
 
