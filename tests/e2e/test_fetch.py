@@ -142,6 +142,13 @@ def test_fetch__offline(pushed) -> None:
     assert pushed.ok("fetch", "nlp/bert", "--offline", "--json").json["version"] == "0.0"
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_fetch__force_offline(pushed, dry: tuple[str, ...]) -> None:
+    """--force is refused together with --offline, which downloads nothing."""
+    pushed.ok("fetch", "nlp/bert:0.0")
+    assert pushed.error(2, "fetch", "nlp/bert:0.0", "--force", "--offline", *dry)["kind"] == "usage"
+
+
 def test_fetch__offline_needs_no_store(pushed) -> None:
     """A version that is here is answered offline where no store is set, and laid out from here; what is not is not found."""
     path = pushed.ok("fetch", "nlp/bert:0.0").out

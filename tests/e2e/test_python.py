@@ -96,3 +96,13 @@ def test_fetch__one_text(place: Place) -> None:
     assert flat(place.repository.fetch("n/a", include="*.json")) == {"b.json": b"{}"}
     place.repository.fetch("n/a", include="*.json", to=place.folder / "to")
     assert flat(place.folder / "to") == {"b.json": b"{}"}
+
+
+def test_fetch__force_offline(place: Place) -> None:
+    """Nothing can be downloaded again without asking a store: that is refused, but for a folder that is to be replaced."""
+    place.repository.push(place.source, "n/a")
+    place.repository.fetch("n/a")
+    with pytest.raises(UsageError, match="offline"):
+        place.repository.fetch("n/a", force=True, offline=True)
+    place.repository.fetch("n/a", to=place.folder / "to")
+    place.repository.fetch("n/a", to=place.folder / "to", force=True, offline=True)

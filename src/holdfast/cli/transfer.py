@@ -127,7 +127,7 @@ def _told(pushed: Pushed, *, dry: bool) -> str:
 )
 @click.option("--force", is_flag=True, help="Download again; the old copy stays until the new one is whole.")
 @click.option("--include", metavar="GLOB", multiple=True, help="Only these files; may be repeated.")
-@click.option("--offline", is_flag=True, help="Take what is here and ask no store.")
+@click.option("--offline", is_flag=True, help="Take what is here and ask no store; --force then needs --to.")
 @dry_run
 def fetch_command(session: Session, specs: tuple[str, ...], **given: Any) -> int:
     """Bring versions to this machine, verified, and print where they are.

@@ -45,9 +45,12 @@ def checked_fetch(options: Mapping[str, Any]) -> FetchOptions:
     """The options of a fetch, with every one of several texts as a tuple.
 
     Raises:
-        UsageError: there is no such option, or not with this value; it is named.
+        UsageError: there is no such option, or not with this value, or two of them contradict each other.
     """
     found = _checked("fetch", options, FetchOptions.__annotations__)
+    if found.get("offline") and found.get("force") and found.get("to") is None:
+        hint = "leave one of them out"
+        raise UsageError("force downloads again, and offline asks no store", subject="force", hint=hint)
     return cast("FetchOptions", found)
 
 

@@ -63,7 +63,8 @@ class FetchOptions(TypedDict, total=False):
     """The options of a fetch; all may be left out.
 
     ``to`` lay it out in this directory instead of the cache · ``include`` glob patterns of the files wanted, or one pattern ·
-    ``offline`` ask no store · ``force`` download again, keeping the old copy until the new one is whole.
+    ``offline`` ask no store · ``force`` download again, keeping the old copy until the new one is whole; with ``to``, which alone
+    goes together with ``offline``, replace what is there.
     """
 
     to: Path | str | None
