@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from holdfast.cache.checkouts import Checkouts
 from holdfast.cache.leases import LeasedFile
 from holdfast.catalog.base import Distant
+from holdfast.comparison import Side, compare, local_manifest
 from holdfast.errors import ConflictError, HoldfastError, UsageError, VersionNotFoundError
 from holdfast.local import Local
 from holdfast.model.options import checked_fetch, checked_push
@@ -32,7 +33,7 @@ from holdfast.selection import Selection
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from typing_extensions import Unpack
 
@@ -257,15 +258,21 @@ class Repository:
         return manifest
 
     def diff(self, one: AssetSpec | str, other: AssetSpec | str | Path) -> Difference:
-        """What changed from one version to another, or to a local file or directory (given as a Path)."""
-        first = self.manifest(_spec(one))
-        second = local_manifest(other) if isinstance(other, Path) else self.manifest(_spec(other))
-        return compare(first, second)
+        """What changed from one version to another, or to a local file or directory (given as a Path).
+
+        Sub-paths are compared from where they lie; of the same one of two versions, paths are told as :meth:`files` lists them.
+        """
+        first = self.side(_spec(one))
+        return compare(first, Side.of(local_manifest(other)) if isinstance(other, Path) else self.side(_spec(other)))
+
+    def side(self, spec: AssetSpec) -> Side:
+        """A version, or the sub-path of it that is named, as one side of a comparison."""
+        return Side.of(self.manifest(spec), spec.sub_path)
 
     def status(self, directory: Path | str) -> Difference:
         """What changed in a fetched version since it was fetched: its folder, under ``assets_dir`` or elsewhere."""
         name, version = self.identify(directory)
-        return compare(self.manifest(AssetSpec(name, version)), local_manifest(Path(directory)))
+        return compare(self.side(AssetSpec(name, version)), Side.of(local_manifest(Path(directory))))
 
     def identify(self, directory: Path | str) -> tuple[str, str]:
         """The asset and version that a folder is a copy of: under ``assets_dir``, or laid out by ``fetch --to``.
@@ -377,39 +384,6 @@ class Repository:
             raise UsageError(f"{spec} names no full version", subject=str(spec))
         self.catalog.restore(spec.name, spec.version)
         return f"{spec.name}:{spec.version}"
-
-
-def compare(one: Manifest, other: Manifest) -> Difference:
-    """The paths added, removed and changed (content, kind, executable bit or target) from one manifest to the other."""
-    before = {_label(one, entry): entry for entry in one.entries if entry.kind != "dir"}
-    after = {_label(other, entry): entry for entry in other.entries if entry.kind != "dir"}
-    added = sorted(after.keys() - before.keys())
-    removed = sorted(before.keys() - after.keys())
-    changed = sorted(path for path in before.keys() & after.keys() if _identity(before[path]) != _identity(after[path]))
-    return Difference(
-        tuple(added),
-        tuple(removed),
-        tuple(changed),
-        sum(after[path].size for path in [*added, *changed]),
-        sum(before[path].size for path in [*removed, *changed]),
-    )
-
-
-def _label(manifest: Manifest, entry: Entry) -> str:
-    return "" if manifest.single else entry.path
-
-
-def _identity(entry: Entry) -> tuple[object, ...]:
-    return entry.kind, entry.digest, entry.executable, entry.target
-
-
-def local_manifest(path: Path, exclude: Sequence[str] = ()) -> Manifest:
-    """The manifest of a local file or directory, hashed now."""
-    from holdfast.cache.tree import hash_file, scan
-    from holdfast.model.manifest import Manifest
-
-    entries = [hash_file(item) if item.entry.kind == "file" else item.entry for item in scan(path, exclude=exclude)]
-    return Manifest.of(entries, single=path.is_file())
 
 
 def _spec(spec: AssetSpec | str) -> AssetSpec:

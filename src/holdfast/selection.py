@@ -59,6 +59,19 @@ class Selection:
                 raise VersionNotFoundError(f"no file matches {' or '.join(self.include)}", subject=self.include[0])
         return Manifest.of(tree.with_targets([*chosen, *crossed]))
 
+    def at(self, manifest: Manifest) -> tuple[str, Sequence[Entry]]:
+        """Where the sub-path leads through the version's symlinks, and the entries there and below; a dangling symlink is itself.
+
+        Raises:
+            VersionNotFoundError: nowhere; the hint names the nearest paths.
+        """
+        sub_path = self.sub_path or ""
+        if manifest.single:
+            manifest.below(sub_path)  # says that a file has none
+        tree = _Tree(manifest)
+        found, crossed = tree.at(sub_path)
+        return (tree.real(sub_path), found) if found else (crossed[-1].path, crossed[-1:])
+
 
 class _LoopError(Exception):
     pass
@@ -83,6 +96,10 @@ class _Tree:
         except _LoopError:
             raise VersionNotFoundError(f"the sub-path {sub_path!r} is a loop of symlinks", subject=sub_path) from None
         raise VersionNotFoundError(f"no sub-path {sub_path!r}", subject=sub_path, hint=nearest(sub_path, self._paths))
+
+    def real(self, path: str) -> str:
+        """Where a path leads; it is none that loops."""
+        return self._follow(path)[0]
 
     def with_targets(self, chosen: Iterable[Entry]) -> Iterable[Entry]:
         """These entries and all that symlinks among them lead to, if it is there."""

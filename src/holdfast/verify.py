@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.cache.manifests import Manifests
+from holdfast.comparison import Side, compare, local_manifest
 from holdfast.errors import AccessError, HoldfastError, IntegrityError, ObjectNotFoundError
 from holdfast.formats import layout as keys
 from holdfast.formats.convention import decode_meta
@@ -18,7 +19,6 @@ from holdfast.model.digest import Hasher
 from holdfast.model.manifest import Manifest
 from holdfast.model.result import Finding
 from holdfast.model.spec import AssetSpec
-from holdfast.repository import compare, local_manifest
 from holdfast.transfer.manifests import opened
 from holdfast.transfer.plan import PART, plan_objects, ranges
 from holdfast.transfer.proving import Prover
@@ -205,13 +205,14 @@ def _changed_since(assets: AssetsDir, name: str, version: str, state: Path | Non
     """The paths that are not what was fetched, as far as it is known here what that was."""
     digests = assets.digests(name, version)
     if digests:
-        actual = {"" if found.single else entry.path: entry.digest or "" for entry in found.files}
-        paths = actual.keys() | digests.keys()
-        return sorted(p for p in paths if actual.get(p) != _digest(digests, p, single=found.single))
+        actual = {entry.path: entry.digest or "" for entry in found.files}
+        if found.single:  # its name is the version here, and its own in what was noted
+            actual = dict(zip(digests, actual.values(), strict=False))
+        return sorted(path for path in actual.keys() | digests.keys() if actual.get(path) != digests.get(path))
     manifest = _recorded(assets, name, version, state)
     if manifest is None:
         return []
-    difference = compare(manifest, found)
+    difference = compare(Side.of(manifest), Side.of(found))
     return [*difference.changed, *difference.removed, *difference.added]
 
 
@@ -225,7 +226,3 @@ def _recorded(assets: AssetsDir, name: str, version: str, state: Path | None) ->
     if local is None:
         return None
     return Manifest(tuple(placed.entry for page, stored in local.pages() for placed in opened(page, stored)))
-
-
-def _digest(digests: dict[str, str], path: str, *, single: bool) -> str | None:
-    return next(iter(digests.values()), None) if single else digests.get(path)

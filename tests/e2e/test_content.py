@@ -87,6 +87,63 @@ def test_diff__directory(pushed) -> None:
     assert pushed.ok("diff", "nlp/bert", "./model").lines == ["M config.json"]
 
 
+@pytest.fixture(params=["packs", "tree", "tar.gz"])
+def twice(request, asset):
+    """The program, with asset ``t`` in each layout: 0.1 has another config.json and sub/weights.bin, and sub/new is new."""
+    model = asset.folder / "model"
+    (model / "current").symlink_to("sub")
+    asset.ok("push", "model", "t", "--layout", request.param)
+    (model / "config.json").write_text("[1]")
+    (model / "sub/weights.bin").write_bytes(b"w")
+    (model / "sub/new").write_bytes(b"n")
+    asset.ok("push", "model", "t", "--layout", request.param)
+    return asset
+
+
+def test_diff__sub_path(twice) -> None:
+    """The same sub-path of two versions is compared in any layout, and nothing else; one that is not there is not found."""
+    diff = twice.ok("diff", "t:0.0[sub]", "t:0.1[sub]", "--json").json
+    assert diff == {
+        "added": ["sub/new"], "removed": [], "changed": ["sub/weights.bin"], "bytes_added": 2, "bytes_removed": 1000,
+    }  # fmt: skip
+    assert twice.ok("diff", "t:0.0[current]", "t:0.1[current]").lines == ["A current/new", "M current/weights.bin"]
+    assert twice.ok("diff", "t:0.0[config.json]", "t:0.1[config.json]").lines == ["M config.json"]
+    assert twice.ok("diff", "t:0.0[sub/weights.bin]", "t:0.1[sub/weights.bin]").lines == ["M sub/weights.bin"]
+    for specs in (("t:0.0[nosuch]", "t:0.1[nosuch]"), ("t:0.0", "t:0.1[nosuch]"), ("t[nosuch]", "./model")):
+        assert twice.error(3, "diff", *specs)["kind"] == "not_found"
+
+
+def test_diff__sub_path_elsewhere(twice) -> None:
+    """A sub-path lines up with a local file or directory, or another part, that holds the same; paths are told from there."""
+    (twice.folder / "cfg").write_text("[1]")
+    assert twice.ok("diff", "t:0.1[sub]", "./model/sub").lines == []
+    assert twice.ok("diff", "t:0.0[sub]", "./model/sub").lines == ["A new", "M weights.bin"]
+    assert twice.ok("diff", "t:0.0[sub]", "t:0.1[current]").lines == ["A new", "M weights.bin"]
+    assert twice.ok("diff", "t:0.1[config.json]", "./cfg").lines == []
+    assert twice.ok("diff", "t:0.0[config.json]", "./cfg").lines == ["M config.json"]
+    assert twice.ok("diff", "t:0.0[sub/weights.bin]", "./cfg").lines == ["M weights.bin"]
+
+
+def test_diff__file(asset) -> None:
+    """A file asset is told by its name; its name on the other side does not count, and a directory is something else."""
+    asset.ok("push", "model/config.json", "cfg")
+    (asset.folder / "renamed").write_text("{}")
+    assert asset.ok("diff", "cfg", "./renamed").lines == []
+    (asset.folder / "renamed").write_text("[1]")
+    assert asset.ok("diff", "cfg", "./renamed").lines == ["M config.json"]
+    asset.ok("push", "renamed", "cfg")
+    assert asset.ok("diff", "cfg:0.0", "cfg:0.1", "--json").json["changed"] == ["config.json"]
+    path = asset.ok("fetch", "cfg:0.0").lines[0]
+    assert asset.ok("status", path).lines == []
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("mine")
+    assert asset.ok("status", path).lines == ["M config.json"]
+    assert "first 'config.json'" in asset.error(5, "cache", "verify")["message"]
+    found = asset.ok("diff", "cfg:0.0", "./model", "--json").json
+    assert (found["removed"], found["changed"]) == (["config.json"], [])
+    assert asset.error(3, "diff", "cfg[zz]", "cfg")["kind"] == "not_found"
+
+
 def test_diff__exit_code(pushed) -> None:
     """The exit code is 0 either way, and with --exit-code 1 where something differs."""
     assert pushed("diff", "nlp/bert:0.0", "nlp/bert:0.1").code == 0

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.comparison import local_manifest
 from holdfast.errors import BusyError, ConflictError, HoldfastError, SourceChangedError, UsageError
 from holdfast.mount.editing import find_edits, mount_writable, push_edits, status_of, unmount_writable
 from holdfast.mount.table import stacked_at
-from holdfast.repository import local_manifest
 from tests.mount.edit_operations import OPERATIONS, TREES, apply, content, lay
 from tests.mount.edit_program import opened
 from tests.mount.overlays import needs_overlay, needs_root

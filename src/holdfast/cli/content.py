@@ -96,11 +96,13 @@ def diff_command(session: Session, one: str, other: str, *, exit_code: bool) -> 
     """Show what changed from one version to another, or to a local file or directory.
 
     The second argument is a path where it starts with / or . or exists here; write NAME:VERSION to mean an asset. Lines start
-    with A (added), D (removed) or M (changed).
+    with A (added), D (removed) or M (changed). A sub-path is compared from where it lies: its paths are told from there, or as
+    asset files lists them where both sides name the same one.
 
     Examples:
       asset diff nlp/bert:1.3 nlp/bert:1.4
       asset diff nlp/bert ./model --exit-code
+      asset diff 'nlp/bert:1.4[tokenizer]' ./model/tokenizer
     """
     second = _path_or_spec(touchable(other))
     if isinstance(second, Path) and (edits := writable_at(session, str(second))) is not None:
@@ -142,7 +144,7 @@ def _told(session: Session, difference: Difference, *, exit_code: bool) -> int:
     else:
         marked = (("D", difference.removed), ("M", difference.changed), ("A", difference.added))
         lines = sorted((path, mark) for mark, paths in marked for path in paths)
-        print_lines(f"{mark} {path or '(the file)'}" for path, mark in lines)
+        print_lines(f"{mark} {path}" for path, mark in lines)
         if lines and not session.quiet:
             added, removed = human_size(difference.bytes_added), human_size(difference.bytes_removed)
             print(f"{added} added, {removed} removed", file=sys.stderr)

@@ -173,13 +173,13 @@ def status_of(repository: Repository, edits: Edits) -> Changes:
 
 def diff_with(repository: Repository, spec: AssetSpec | str, edits: Edits) -> Difference:
     """What differs from any version to a writable mount as it is now; of the mount only what changed is read."""
-    from holdfast.repository import compare
+    from holdfast.comparison import Side, compare
 
     record = _record(edits)
     base = BaseVersion.read(repository, record.base)
     entries = repository.manifest(AssetSpec(record.base.name, record.base.version)).entries
     spec = AssetSpec.parse(spec) if isinstance(spec, str) else spec
-    return compare(repository.manifest(spec), edited_manifest(base, entries, _upper(edits, record)))
+    return compare(repository.side(spec), Side.of(edited_manifest(base, entries, _upper(edits, record))))
 
 
 def push_edits(repository: Repository, edits: Edits, options: PushOptions, versions: Versions) -> Pushed:

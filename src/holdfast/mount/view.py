@@ -309,7 +309,7 @@ class _Opening:
 
     def _as_fetched(self, copy: Path | None) -> Manifest:
         """The manifest of another program's version as it was found when it was fetched."""
-        from holdfast.repository import local_manifest
+        from holdfast.comparison import local_manifest
 
         if copy is None:
             raise IntegrityError(f"{self._name}:{self._version} is not where it was fetched to", subject=self._name)

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from holdfast.comparison import Side, compare
 from holdfast.errors import IntegrityError, UsageError, VersionNotFoundError
 from holdfast.formats import layout
 from holdfast.formats.api import (
@@ -28,7 +29,6 @@ from holdfast.model.manifest import Manifest
 from holdfast.model.name import check_readable
 from holdfast.model.spec import AssetSpec
 from holdfast.model.version import check_text
-from holdfast.repository import compare
 from holdfast.resolve import Resolver, is_pinned
 from holdfast.server.borders import checked_prefix
 from holdfast.store.base import ListsInOrder, SignsUploads
@@ -190,7 +190,7 @@ def diff(store: Store, catalog: Catalog, one: str, other: str) -> DiffReply:
     """What changed from one version to another; pages that two versions share are not read."""
     first, second = (_Side(store, *resolve(store, catalog, text)) for text in (one, other))
     shared = first.digests & second.digests
-    found = compare(first.manifest(shared), second.manifest(shared))
+    found = compare(Side.of(first.manifest(shared)), Side.of(second.manifest(shared)))
     changes = list(found.added), list(found.removed), list(found.changed)
     return DiffReply(*changes, found.bytes_added, found.bytes_removed)
 

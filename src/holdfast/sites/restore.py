@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 from holdfast.cache.tree import Exclusion
 from holdfast.cache.work import open_work_dir
+from holdfast.comparison import local_manifest
 from holdfast.disk import local_errors
 from holdfast.errors import (
     ConflictError,
@@ -32,7 +33,6 @@ from holdfast.failpoint import reach
 from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN
 from holdfast.model.spec import AssetSpec
 from holdfast.mount.table import mounted_at
-from holdfast.repository import local_manifest
 from holdfast.sites.attaching import below_root
 from holdfast.sites.backup import environment
 from holdfast.sites.commands import run_commands
