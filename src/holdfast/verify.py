@@ -171,7 +171,9 @@ def _check_bytes(repository: Repository, item: ObjectPlan) -> None:
         return
     hasher = Hasher()
     for start, length in ranges(item.size, part=PART):
-        hasher.update(memoryview(repository.store.get_range(item.key, start, length).data))
+        data = memoryview(repository.store.get_range(item.key, start, length).data)
+        repository.engine.spend(len(data))
+        hasher.update(data)
     if hasher.hexdigest() != item.entry.digest:
         raise IntegrityError(f"{item.key} does not match its digest", subject=item.key)
 

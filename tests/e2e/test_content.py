@@ -65,6 +65,11 @@ def test_cat__refused(pushed, code: int, spec: str) -> None:
     assert ended.err.startswith("error: ")
 
 
+def test_cat__limits(pushed) -> None:
+    """--jobs and --limit-rate bound what cat brings here, as with any other transfer."""
+    assert pushed.ok("cat", "nlp/bert[config.json]", "--limit-rate", "1M", "--jobs", "1").out == "{}"
+
+
 def test_cat__json(pushed) -> None:
     """--json has no meaning here and is refused."""
     assert pushed.error(2, "cat", "nlp/bert[config.json]")["kind"] == "usage"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+import pytest
+
+import holdfast
+from holdfast.maintain import verify
+from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +28,29 @@ def _pack(pushed) -> Path:
     """The one pack that holds the model's weights."""
     (pack,) = (path for path in (pushed.folder / "store/.holdfast/packs").rglob("*") if path.is_file())
     return pack
+
+
+class Metered(Engine):
+    """An engine that counts what its limit of the rate is told of."""
+
+    spent = 0
+
+    def spend(self, count: int) -> None:
+        """Count it."""
+        self.spent += count
+        super().spend(count)
+
+
+@pytest.mark.parametrize("layout", ["file", "tree", "tar.gz", "packs"])
+def test_verify__limit_rate(asset, layout: str) -> None:
+    """The limit of the rate is told of every byte that is read to be compared, in any layout."""
+    source = asset.folder / "model"
+    (source / "noise").write_bytes(os.urandom(50_000))
+    asset.ok("push", str(source / "noise" if layout == "file" else source), "a", "--layout", layout)
+    repository = holdfast.open(asset.store, assets_dir=asset.folder / "home")
+    repository.engine = engine = Metered()
+    assert [finding.state for finding in verify(repository, "a", deep=True)] == ["ok"]
+    assert engine.spent >= 50_000
 
 
 def test_verify__object_missing(pushed) -> None:

@@ -68,7 +68,7 @@ def _shown(entry: Entry) -> str:
     return f"{entry.path} -> {entry.target}" if entry.kind == "link" else entry.path + "/" * (entry.kind == "dir")
 
 
-@command("cat")
+@command("cat", transfers=True)
 @click.argument("spec", metavar="SPEC[PATH]", shell_complete=complete_spec)
 def cat_command(session: Session, spec: str) -> None:
     """Write one file of a version to stdout.
