@@ -114,6 +114,7 @@ class _Copy:
                 self._list(there)
             return self._copied(there, created=False)
         if dry_run:
+            self._target.publisher(self._meta).check_number(self._name, self._options())
             return self._copied(self._published, created=True)
         pushed = (self._direct() if self._layout == self._meta.layout else None) or self._through_here()
         return replace(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from holdfast.cache.owners import owner
 from holdfast.cache.work import leftovers
 from holdfast.disk import local_errors, sync_directory
-from holdfast.errors import AlreadyExistsError, IntegrityError, NotFoundError, UsageError
+from holdfast.errors import AlreadyExistsError, IntegrityError, LocalError, NotFoundError, UsageError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.bundle import (
@@ -70,7 +70,7 @@ def export(
         have: versions that the other side has: what they share with these is left out.
         base: bundles that the other side has imported, likewise.
         force: replace a file that exists.
-        dry_run: say what would be in it.
+        dry_run: say what would be in it, and how long it would be.
 
     Raises:
         NotFoundError: no such version.
@@ -79,20 +79,26 @@ def export(
         LocalError: it cannot be written.
     """
     begun = time.monotonic()
-    if not force and not dry_run and os.path.lexists(path):
-        raise AlreadyExistsError(f"{path} exists", subject=str(path), hint="another name, or --force")
+    _check_place(path, force=force)
     with Prover(repository.store, repository.engine, repository.state / "proofs") as prover:
         plan = _Plan(repository, prover)
         for spec in [*have, *(known for bundle in base for known in _known(repository, bundle))]:
             plan.had(*_found(repository, spec))
         for spec in specs:
             plan.add(*_found(repository, spec))
-    size = sum(item.size for item in plan.items)
-    if not dry_run:
-        size = _write(repository, plan, path)
+    size = _length(repository, plan) if dry_run else _write(repository, plan, path)
     needs = tuple(dict.fromkeys(other.of for other in plan.others if other.of is not None))
     versions = tuple(f"{each.name}:{each.version}" for each in plan.versions)
     return Exported(str(path), versions, len(plan.items), size, needs, round(time.monotonic() - begun, 3))
+
+
+def _check_place(path: Path, *, force: bool) -> None:
+    if path.is_dir():
+        raise AlreadyExistsError(f"{path} is a directory", subject=str(path), hint="FILE is the name of a file")
+    if not force and os.path.lexists(path):
+        raise AlreadyExistsError(f"{path} exists", subject=str(path), hint="another name, or --force")
+    if not path.parent.is_dir():
+        raise LocalError(f"no directory {path.parent}", subject=str(path), hint="make it, or give another name")
 
 
 def _found(repository: Repository, spec: AssetSpec | str) -> tuple[str, str, Published]:
@@ -237,6 +243,29 @@ def _write(repository: Repository, plan: _Plan, path: Path) -> int:
     return size
 
 
+def _length(repository: Repository, plan: _Plan) -> int:
+    """How long the file would be: digests, which are known once it is written, are all of one length."""
+    members = [Member(item.key, item.size, "0" * 64) for item in plan.items]
+    record = _record(repository, plan, members)
+    sizes = [(item.key, item.size) for item in plan.items] + [(RECORD, len(record))]
+    return sum(len(header(key, size)) + size + len(padding(size)) for key, size in sizes) + len(END)
+
+
+def _record(repository: Repository, plan: _Plan, members: Iterable[Member]) -> bytes:
+    """The last member of the tar, which lists the others."""
+    return encode_record(
+        BundleRecord(
+            _FORMAT,
+            stamp(repository.clock.now()),
+            repository.who,
+            repository.store.url,
+            tuple(plan.versions),
+            tuple(members),
+            tuple(plan.others),
+        )
+    )
+
+
 class _Writer:
     """Objects of a store into a tar."""
 
@@ -253,17 +282,7 @@ class _Writer:
         for item, data in ahead:
             self._add(item, [data] if data is not None else self._large(item))
             reach("export.member-written")
-        repository = self._repository
-        record = BundleRecord(
-            _FORMAT,
-            stamp(repository.clock.now()),
-            repository.who,
-            self._store.url,
-            tuple(plan.versions),
-            tuple(self._members),
-            tuple(plan.others),
-        )
-        data = encode_record(record)
+        data = _record(self._repository, plan, self._members)
         self._file.write(header(RECORD, len(data)) + data + padding(len(data)) + END)
 
     def _small(self, item: _Item) -> tuple[_Item, bytes | None]:

@@ -103,6 +103,17 @@ class Publisher:
         check_options(name, options)
         return self._push(source, name, options, opened)
 
+    def check_number(self, name: str, options: PushOptions) -> None:
+        """Refuse what a push under a number of the caller's choice refuses before it writes; a claim may be its own, of a killed try.
+
+        Raises:
+            HoldfastError: as :meth:`push`.
+        """
+        check_options(name, options)
+        situation = self._situation(name, self.catalog.listed(name), self.catalog.record(name))
+        situation.check_exists(options)
+        situation.check_explicit(str(options["version"]))
+
     def list_whole(self, name: str, version: str) -> None:
         """List a version that a killed push of ours left whole, with others like it, unless it may lack something by now."""
         situation = self._situation(name, self.catalog.listed(name), self.catalog.record(name))

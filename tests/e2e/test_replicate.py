@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 
 def other(asset) -> str:
     """An empty second store."""
     (asset.folder / "other").mkdir()
     return (asset.folder / "other").as_uri()
+
+
+@pytest.mark.parametrize("layout", [(), ("--layout", "tree"), ("--layout", "tar.gz")])
+def test_copy__dry_run_refused(pushed, layout: tuple[str, ...]) -> None:
+    """A dry run of a copy or an import refuses the store that the run refuses, with the same error, and makes nothing."""
+    missing = f"file://{pushed.folder}/missing"
+    pushed.ok("export", "nlp/bert", "one")
+    for words in (("copy", "nlp/bert", "--to", missing), ("import", "one", "--store", missing)):
+        refused = [pushed(*words, *layout, "--json", *dry) for dry in ((), ("--dry-run",))]
+        assert [ended.code for ended in refused] == [3, 3]
+        assert refused[0].out == refused[1].out
+    assert not (pushed.folder / "missing").exists()
+
+
+@pytest.mark.parametrize(("layout", "source"), [("packs", "model"), ("tree", "model"), ("file", "model/config.json")])
+def test_export__dry_run(asset, layout: str, source: str) -> None:
+    """A dry run of an export tells the length that the file then has, and refuses the places that the run refuses."""
+    asset.ok("push", source, "a", "--layout", layout)
+    dry = asset.ok("export", "a", "one", "--dry-run", "--json").json
+    real = asset.ok("export", "a", "one", "--json").json
+    assert dry | {"seconds": 0} == real | {"seconds": 0}
+    assert real["bytes"] == (asset.folder / "one").stat().st_size
+    for code, words in ((4, ["one"]), (4, ["model"]), (4, ["model", "--force"]), (1, ["missing/one"])):
+        refused = [asset.error(code, "export", "a", *words, *dry) for dry in ((), ("--dry-run",))]
+        assert refused[0] == refused[1]
 
 
 def test_copy__all(pushed) -> None:
