@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.copied import StoredFiles, StoredPacks, hashed, listed_source, unremembered_scan, work_dir
-from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, UsageError, VersionNotFoundError
+from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, VersionNotFoundError
 from holdfast.freshness import is_doubtful, needs_of
 from holdfast.model.digest import digest_of
 from holdfast.model.result import Copied
@@ -75,9 +75,7 @@ def copy(
         UsageError: a layout that does not fit.
     """
     begun = time.monotonic()
-    parsed = AssetSpec.parse(spec) if isinstance(spec, str) else spec
-    if parsed.sub_path is not None:
-        raise UsageError(f"whole versions are copied, not {parsed}", subject=str(parsed))
+    parsed = (AssetSpec.parse(spec) if isinstance(spec, str) else spec).whole("copied")
     version = source.resolve(parsed)
     published = source.resolver.published(parsed.name, version)
     copied = _Copy(source, target, parsed.name, version, published, layout).run(dry_run=dry_run)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from holdfast.cache.owners import owner
 from holdfast.cache.work import leftovers
 from holdfast.disk import local_errors, sync_directory
-from holdfast.errors import AlreadyExistsError, IntegrityError, LocalError, NotFoundError, UsageError
+from holdfast.errors import AlreadyExistsError, IntegrityError, LocalError, NotFoundError
 from holdfast.failpoint import reach
 from holdfast.formats import layout as keys
 from holdfast.formats.bundle import (
@@ -102,9 +102,7 @@ def _check_place(path: Path, *, force: bool) -> None:
 
 
 def _found(repository: Repository, spec: AssetSpec | str) -> tuple[str, str, Published]:
-    parsed = AssetSpec.parse(spec) if isinstance(spec, str) else spec
-    if parsed.sub_path is not None:
-        raise UsageError(f"whole versions are exported, not {parsed}", subject=str(parsed))
+    parsed = (AssetSpec.parse(spec) if isinstance(spec, str) else spec).whole("exported")
     version = repository.resolve(parsed)
     return parsed.name, version, repository.resolver.published(parsed.name, version)
 

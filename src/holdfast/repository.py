@@ -215,8 +215,12 @@ class Repository:
         return AssetVersions(name, alive, dict(record.aliases), listed.unknown)
 
     def show(self, spec: AssetSpec | str) -> Shown:
-        """Everything known of one version."""
-        spec = _spec(spec)
+        """Everything known of one version.
+
+        Raises:
+            UsageError: a sub-path is named; :meth:`files` knows what is in it.
+        """
+        spec = _spec(spec).whole("shown")
         version = self.resolve(spec)
         published = self.resolver.published(spec.name, version)
         meta = published.meta
@@ -377,12 +381,21 @@ class Repository:
         """Whether a removal was killed between its tombstone and the list."""
         return self.catalog.is_removed(name, version, record) and version in self.catalog.listed(name).versions
 
-    def restore(self, spec: AssetSpec | str) -> str:
-        """Bring a removed version back; returns its spec."""
-        spec = _spec(spec)
+    def restore(self, spec: AssetSpec | str, *, dry_run: bool = False) -> str:
+        """Bring a removed version back; returns its spec.
+
+        Raises:
+            UsageError: a spec without a full version, or with a sub-path.
+            NotFoundError: there is no such version, or its bytes are gone.
+            ConflictError: the undo window is over, which a dry run does not ask.
+        """
+        spec = _spec(spec).whole("restored")
         if spec.version is None or not is_pinned(spec.version):
             raise UsageError(f"{spec} names no full version", subject=str(spec))
-        self.catalog.restore(spec.name, spec.version)
+        if dry_run:
+            self.catalog.published(spec.name, spec.version)
+        else:
+            self.catalog.restore(spec.name, spec.version)
         return f"{spec.name}:{spec.version}"
 
 

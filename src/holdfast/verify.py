@@ -43,10 +43,13 @@ def verify(repository: Repository, spec: str | None = None, *, deep: bool = Fals
         repository: whose store.
         spec: a version, or a name for all its versions; None for every asset.
         deep: read the bytes.
+
+    Raises:
+        UsageError: a sub-path is named.
     """
+    parsed = AssetSpec.parse(spec).whole("verified") if spec is not None else None
     with Prover(repository.store, repository.engine, repository.state / "proofs", deep=deep) as prover:
         verifier = Verifier(repository, prover, deep=deep)
-        parsed = AssetSpec.parse(spec) if spec is not None else None
         if parsed is not None and parsed.version is not None:
             yield verifier.version(parsed.name, repository.resolve(parsed))
             return

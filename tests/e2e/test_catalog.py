@@ -160,6 +160,20 @@ def test_remove__refused(pushed, code: int, args: tuple[str, ...]) -> None:
     assert len(pushed.ok("versions", "nlp/bert").lines) == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("show",), ("restore",), ("restore", "--dry-run"), ("verify",), ("verify", "--deep"), ("remove", "--yes")],
+)
+def test_sub_path__refused(pushed, words: tuple[str, ...]) -> None:
+    """What is done to whole versions alone refuses a sub-path, whether it is there or not."""
+    for sub_path in ("sub", "zz"):
+        assert pushed.error(2, *words, f"nlp/bert:0.0[{sub_path}]")["kind"] == "usage"
+    assert pushed.ok("versions", "nlp/bert", "--json").json["versions"] == ["0.1", "0.0"]
+    pushed.ok("remove", "nlp/bert:0.0", "--yes")
+    assert pushed.error(2, *words, "nlp/bert:0.0[sub]")["kind"] == "usage"
+    assert pushed.ok("versions", "nlp/bert", "--json").json["versions"] == ["0.1"]
+
+
 def test_restore__refused(pushed) -> None:
     """Full versions only, and those that there were."""
     assert pushed.error(2, "restore", "nlp/bert")["kind"] == "usage"

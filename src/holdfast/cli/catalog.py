@@ -194,18 +194,11 @@ def restore_command(session: Session, spec: str, *, dry_run: bool) -> None:
     Examples:
       asset restore nlp/bert:1.3
     """
-    restored = _would_restore(session, spec) if dry_run else session.repository.restore(spec)
+    restored = session.repository.restore(spec, dry_run=dry_run)
     if session.json:
         print_json({"restored": restored, "dry_run": dry_run})
     else:
         print_lines([f"{restored} {'would be restored' if dry_run else 'restored'}"])
-
-
-def _would_restore(session: Session, spec: str) -> str:
-    parsed = AssetSpec.parse(spec)
-    if parsed.version not in session.repository.catalog.record(parsed.name).tombstones:
-        return session.repository.show(parsed).spec  # there as it is, or not found
-    return str(parsed)
 
 
 def _whole(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.errors import InvalidSpecError, InvalidVersionError
+from holdfast.errors import InvalidSpecError, InvalidVersionError, UsageError
 from holdfast.model.name import check_readable
 from holdfast.model.version import check_text
 
@@ -46,6 +46,17 @@ class AssetSpec:
             except InvalidVersionError as error:
                 raise InvalidVersionError(f"{error.message} (in spec {text!r})", subject=text) from None
         return cls(name, version or None, sub_path)
+
+    def whole(self, done: str) -> AssetSpec:
+        """Itself, where it names no sub-path; ``done`` is what is done to whole versions alone.
+
+        Raises:
+            UsageError: it does.
+        """
+        if self.sub_path is not None:
+            hint = f"leave the brackets out: {self.name}{f':{self.version}' if self.version else ''}"
+            raise UsageError(f"whole versions are {done}, not {self}", subject=str(self), hint=hint)
+        return self
 
     def __str__(self) -> str:
         version = f":{self.version}" if self.version else ""
