@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from holdfast.model.spec import AssetSpec
     from holdfast.modelkit.manager import AssetsManager
-    from holdfast.repository import Repository
+    from holdfast.upkeep import Repository
     from holdfast.wiring import open  # noqa: A004 - interface.md names it
 
 __version__ = "0.1.0"
@@ -60,7 +60,7 @@ __all__ = [
 _HOME: Final = {
     "AssetSpec": "holdfast.model.spec",
     "AssetsManager": "holdfast.modelkit.manager",
-    "Repository": "holdfast.repository",
+    "Repository": "holdfast.upkeep",
     "activate": "holdfast.config.active",
     "deactivate": "holdfast.config.active",
     "open": "holdfast.wiring",

@@ -52,7 +52,7 @@ __all__ = ["Repository"]
 
 
 class Repository:
-    """Assets in one store. Made by :func:`holdfast.open`; one transfer at a time, any number of repositories."""
+    """Assets in one store, without its upkeep, which :class:`holdfast.upkeep.Repository` adds."""
 
     def __init__(
         self,

@@ -14,8 +14,8 @@ from holdfast.clock import SystemClock
 from holdfast.config import Settings, load
 from holdfast.errors import HoldfastError, UnreachableError, UsageError
 from holdfast.model.version import scheme_named
-from holdfast.repository import Repository
 from holdfast.store.absent import absent_store, none_set
+from holdfast.upkeep import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

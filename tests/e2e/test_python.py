@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 import holdfast
 from holdfast.errors import UsageError
+from holdfast.model.spec import AssetSpec
 from tests.e2e.driver import flat, lay
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from holdfast.repository import Repository
 
 CONTENT = {"a.txt": b"a", "b.json": b"{}", "sub/t.tmp": b"t"}
 
@@ -26,7 +27,7 @@ class Place:
         for name in ("store", "assets"):
             (folder / name).mkdir()
         self.source = lay(folder / "source", CONTENT)
-        self.repository: Repository = holdfast.open((folder / "store").as_uri(), assets_dir=folder / "assets")
+        self.repository = holdfast.open((folder / "store").as_uri(), assets_dir=folder / "assets")
 
 
 @pytest.fixture
@@ -106,3 +107,58 @@ def test_fetch__force_offline(place: Place) -> None:
         place.repository.fetch("n/a", force=True, offline=True)
     place.repository.fetch("n/a", to=place.folder / "to")
     place.repository.fetch("n/a", to=place.folder / "to", force=True, offline=True)
+
+
+def test_upkeep(place: Place) -> None:
+    """From Python a store is verified, repaired and collected by methods that return what the commands print."""
+    repository = place.repository
+    repository.push(place.source, "n/a")
+    assert isinstance(repository, holdfast.Repository)
+    for spec in (None, "n/a", AssetSpec("n/a", "0.0")):
+        assert [(found.subject, found.ok) for found in repository.verify(spec, deep=True)] == [("n/a:0.0", True)]
+    with pytest.raises(UsageError):
+        repository.verify("n/a:0.0[sub]")
+    assert repository.repair(dry_run=True) == repository.repair("n/a") == []
+    repository.remove("n/a:0.0")
+    would, did = repository.collect(dry_run=True), repository.collect()
+    assert (would.dry_run, did.dry_run, would.versions, bool(did.deleted)) == (True, False, 1, False)
+    (pages,) = (path.name for path in (place.folder / "store/.holdfast/pages").rglob("*") if path.is_file())
+    assert repository.explain(pages[:12]).hash == pages
+    assert repository.restore("n/a:0.0", dry_run=True) == "n/a:0.0"
+    assert repository.list()[0].latest is None
+    assert repository.restore("n/a:0.0") == "n/a:0.0"
+    assert repository.list()[0].latest == "0.0"
+
+
+def test_copy__export__import(place: Place) -> None:
+    """From Python versions go to another store directly or in a file; each call answers once it is done."""
+    repository, bundle = place.repository, place.folder / "bundle"
+    repository.push(place.source, "n/a", alias="good")
+    others = []
+    for name in ("one", "two"):
+        (place.folder / name).mkdir()
+        others.append(holdfast.open((place.folder / name).as_uri(), assets_dir=place.folder / "assets"))
+    one, two = others
+    assert repository.copy("n/a", to=one, dry_run=True).created
+    assert repository.copy("n/a", to=one, aliases=True).aliases == ("good",)
+    assert not repository.copy("n/a:0.0", to=one).created
+    with pytest.raises(UsageError, match="to= takes a repository"):
+        repository.copy("n/a", to=(place.folder / "two").as_uri())  # type: ignore[arg-type]
+    expected = repository.export("n/a", bundle, dry_run=True).bytes
+    assert repository.export("n/a", bundle).bytes == expected == bundle.stat().st_size
+    assert [copied.spec for copied in two.import_(bundle, dry_run=True)] == ["n/a:0.0"]
+    assert two.list() == []
+    assert [copied.created for copied in two.import_(str(bundle), aliases=True)] == [True]
+    assert two.versions("n/a").aliases == one.versions("n/a").aliases == {"good": "0.0"}
+    lay(place.source, {"new": b"new"})
+    repository.push(place.source, "n/a")
+    (more,) = two.import_(repository.export(["n/a"], place.folder / "more", base=bundle, have="n/a:0.0").file)
+    assert (more.spec, two.show("n/a").hash) == ("n/a:0.1", repository.show("n/a").hash)
+
+
+def test_import__stays_light() -> None:
+    """What looks after stores is loaded when it is first called, and not with the client API."""
+    program = "import sys, holdfast; holdfast.open; print([m for m in sys.modules if m in sys.argv[1:]])"
+    heavy = [f"holdfast.{name}" for name in ("verify", "maintain", "collect", "replicate", "copying", "exporting")]
+    done = subprocess.run([sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
