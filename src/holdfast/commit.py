@@ -1,6 +1,6 @@
 """One push from its claim to its list, in the order of design §3; or what is left of one that a killed run made whole.
 
-Killed before the meta, it leaves a claim, under which the same push, run again on this machine, goes on; after the meta, a whole
+Killed or interrupted before the meta, it leaves a claim, under which the same push, run again on this machine, goes on; after the meta, a whole
 version, which the same push, the next push or ``repair`` lists.
 """
 
@@ -23,6 +23,7 @@ from holdfast.store.base import Settles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from holdfast.cache.journal import Journal
     from holdfast.catalog.base import Catalog, Clock
@@ -93,6 +94,8 @@ class Commit:
         self._options = options
         self._opened = opened
         self._withdrawn: set[str] = set()
+        #: Records to close should this one not come to its end: none once its meta is on the way, which may arrive whatever is said.
+        self.pushes = [] if opened is None else [opened]
 
     def run(self) -> Pushed:
         """Say what cannot be before anything is written; then finish what is whole already, or push."""
@@ -185,6 +188,7 @@ class Commit:
             catalog.check_claim(push, version)
             reach("push.claim-reread")
             catalog.renew(push)
+            self.pushes.clear()
             self._publish(push, version)
             reach("push.meta-written")
             packs, pages = source.needs
@@ -199,7 +203,7 @@ class Commit:
                     hint="push again",
                 )
             self._close(push)  # it is beyond its limit, in which it could not be renewed
-            push = catalog.open_push(self._name, secrets.token_hex(16), self._desk.clock.now())
+            push = self._opening(secrets.token_hex(16), self._desk.clock.now())
             fresh = self._desk.freshness(push)
 
     def _settle(self, push: OpenPush) -> None:
@@ -217,11 +221,16 @@ class Commit:
         """The record of this push: of the earlier run that it goes on with, unless that is too old to end within the limit."""
         now = self._desk.clock.now()
         if self._earlier is not None:
-            push = self._catalog.open_push(self._name, self._earlier.push, self._earlier.started)
+            push = self._opening(self._earlier.push, self._earlier.started)
             if now - self._earlier.started <= timedelta(seconds=push.limit * _RESUME_WITHIN):
                 return push
             self._earlier = None
-        return self._opened or self._catalog.open_push(self._name, secrets.token_hex(16), now)
+        return self._opened or self._opening(secrets.token_hex(16), now)
+
+    def _opening(self, push_id: str, started: datetime) -> OpenPush:
+        push = self._catalog.open_push(self._name, push_id, started)
+        self.pushes.append(push)
+        return push
 
     def _claim(self, push: OpenPush) -> str:
         """Take a number: the one claimed by an earlier, killed run; the one asked for; or the next that is free."""
@@ -294,7 +303,7 @@ def held(catalog: Catalog, name: str, version: str) -> AlreadyExistsError:
     return AlreadyExistsError(
         f"{name}:{version} is claimed by {who}, and not finished",
         subject=f"{name}:{version}",
-        hint=f"wait for it; once its push has expired, free the number with: asset repair {name}",
+        hint=f"wait for it; if it was interrupted, or once it has expired, free the number with: asset repair {name}",
     )
 
 

@@ -39,6 +39,8 @@ __all__ = ["check_store", "repair", "verify", "verify_cached"]
 
 #: A push that was not heard of for this long, and for the store's push limit, has expired.
 _SLACK: Final = timedelta(hours=1)
+#: What a push sent before it said that it has ended has arrived after this long.
+_ARRIVED: Final = timedelta(minutes=1)
 
 
 def repair(repository: Repository, name: str | None = None, *, dry_run: bool = False) -> Iterator[Finding]:
@@ -156,15 +158,14 @@ def _repair_claim(repository: Repository, name: str, version: str, *, dry_run: b
         return Finding(
             spec, "conflict", f"claimed by {claim.who} since {claim.at}, and its push counts as alive {when}"
         )
-    if not dry_run and not _free(repository, name, version, claim):
-        return Finding(spec, "ok", "its push has just made it whole")
-    return Finding(
+    kept = None if dry_run else _free(repository, name, version, claim)
+    return kept or Finding(
         spec, "repaired", f"claimed by {claim.who} since {claim.at} and never finished: the number is free again"
     )
 
 
 def _expiry(repository: Repository, claim: Claim) -> datetime:
-    """When the push counts as dead: at once where it closed, else its limit, and a little, after it was last heard of.
+    """When the push counts as dead: a minute after it closed, else its limit, and a little, after it was last heard of.
 
     A push stops itself at the limit that it read when it began, which its record tells; the store's may be another by now.
     """
@@ -176,26 +177,32 @@ def _expiry(repository: Repository, claim: Claim) -> datetime:
     except ObjectNotFoundError:
         return moment(claim.at, keys.claim_key(claim.name, claim.version)) + timedelta(seconds=limit) + _SLACK
     push = decode(memoryview(found.data), PushRecord, key)
+    heard = datetime.fromtimestamp(found.info.modified, UTC)
     if push.closed is not None:
-        return datetime.fromtimestamp(0, UTC)
-    return datetime.fromtimestamp(found.info.modified, UTC) + 1.1 * timedelta(seconds=max(limit, push.limit or 0))
+        return heard + _ARRIVED
+    return heard + 1.1 * timedelta(seconds=max(limit, push.limit or 0))
 
 
-def _free(repository: Repository, name: str, version: str, claim: Claim) -> bool:
-    """Take the claim from the push, and only then look for a meta; leftovers go, then the claim. False where it is whole.
+def _free(repository: Repository, name: str, version: str, claim: Claim) -> Finding | None:
+    """Take the claim from the push, and only then look at its record and for a meta; leftovers go, then the claim. Why not, where it is needed.
 
-    A push that wakes up late looks at its claim after its meta is there: one of the two sees the other.
+    A push that wakes up late looks at its claim after its meta is there: one of the two sees the other. So does an interrupted
+    one that is run again: it opens its record before it looks at its claim, and the record is read here once the claim is taken; before
+    the meta, for a push that has published closes its record.
     """
-    store, key = repository.store, keys.claim_key(name, version)
+    store, key, spec = repository.store, keys.claim_key(name, version), f"{name}:{version}"
     store.put(key, encode(changed(claim, push=f"freed-{claim.push}")))
+    if _expiry(repository, claim) > repository.catalog.store_now():
+        store.put(key, encode(claim))
+        return Finding(spec, "conflict", "its push goes on again at this moment")
     if version in repository.catalog.taken(name).metas:
         store.put(key, encode(claim))
-        return False
+        return Finding(spec, "ok", "its push has just made it whole")
     for info in store.list(keys.data_key(name, version)):
         store.delete(info.key)
     store.delete(keys.data_key(name, version))
     store.delete(key)
-    return True
+    return None
 
 
 def check_store(repository: Repository) -> Iterator[Finding]:

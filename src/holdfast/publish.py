@@ -23,6 +23,7 @@ from holdfast.numbering import Situation, check_options, is_judged
 from holdfast.packed import KnownSource, Packer
 from holdfast.source import ListedSource
 from holdfast.transfer.plan import check_tree_names, choose_layout
+from holdfast.unfinished import closed_if_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +165,8 @@ class Publisher:
         self.catalog.store_record(create=True)
         opened = self.catalog.open_push(name, secrets.token_hex(16), self.clock.now())
         reach("push.opened")
-        packed = self.packer.pack(scan, name, newest, alive=lambda: self.catalog.renew(opened))
+        with closed_if_unfinished(self.catalog, self.engine, [opened]):
+            packed = self.packer.pack(scan, name, newest, alive=lambda: self.catalog.renew(opened))
         reach("push.packed")
         if not packed.files and not scan.walked.tables[""].names:
             self.engine.progress.warn(f"{scan.walked.root} holds nothing that is pushed: the version will be empty")
@@ -274,4 +276,6 @@ class Publisher:
         wish = "\0".join(str(options.get(key)) for key in ("version", "major", "new_major", "initial", "only"))
         identity = (self._place, name, source.layout, source.identity, wish)
         with Journal(self.state / "journal", *identity) as journal:
-            return Commit(self.desk, source, self._situation(name, listed, record), journal, options, opened).run()
+            commit = Commit(self.desk, source, self._situation(name, listed, record), journal, options, opened)
+            with closed_if_unfinished(self.catalog, self.engine, commit.pushes):
+                return commit.run()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from holdfast.model.result import NoProgress
 from tests.conformance.conftest import SITES
 from tests.e2e.driver import content_of, flat
 
@@ -43,6 +44,37 @@ def test_one_store(site, site_of):
                 fetched = repository.fetch_info(f"nlp/x:{version}")
                 assert (flat(Path(fetched.path)), fetched.meta["hash"]) == (content_of(kind), digest)
                 assert repository.show(f"nlp/x:{version}").message == kind
+
+
+class Interrupting(NoProgress):
+    """Ctrl-C as soon as bytes were sent."""
+
+    sending = False
+
+    def start(self, what: str, total: int | None, files: int) -> None:
+        """Remember whether files are sent, or read before."""
+        self.sending = what == "push"
+
+    def advance(self, count: int) -> None:
+        """Interrupt."""
+        if self.sending:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("direct", "door"), [("folder", "streamed"), ("bucket", "signed"), ("bucket", "s3fs")])
+def test_interrupted_through_a_server(direct, door, site_of):
+    """A push through a server that is interrupted says that it has ended, and goes on under its number when it is run again."""
+    doors = site_of(direct, door).doors
+    source, far = doors[door].lay(content_of("one")), doors[door]
+    with far.entered(), pytest.raises(KeyboardInterrupt):
+        far.open(progress=Interrupting()).push(source, "n/a", layout="tree")
+    with doors[direct].entered():
+        store = doors[direct].open().store
+        records = [json.loads(bytes(store.get(info.key).data)) for info in store.list(".holdfast/pushes")]
+        assert [bool(each.get("closed")) for each in records] == [True]
+    with far.entered():
+        assert far.open().push(source, "n/a", layout="tree").version == "0.0"
+        assert flat(far.open("other").fetch("n/a")) == content_of("one")
 
 
 def test_no_request_leaves_for_the_bucket(site_of, ceph, tmp_path):

@@ -193,13 +193,17 @@ def restorer(world: World, version: str) -> Actor:
 
 
 def repairer(world: World, version: str) -> Actor:
-    """Frees a number whose push has expired: the claim is taken from it, no meta has come, leftovers go, then the claim."""
+    """Frees a number whose push has ended or expired: the claim is taken from it, it was not run again, no meta has come, leftovers go, then the claim."""
     yield "read claim, push, meta"
     push = world.pushes.get(world.claims.get(version, ""))
     if push is None or collecting.is_alive(push, world.now, world.limits) or version in world.metas:
         return
     yield "take the claim"
     world.claims[version] = f"freed-{push.id}"
+    yield "read push again"
+    if world.rules.repair_reads_record_again and collecting.is_alive(world.pushes[push.id], world.now, world.limits):
+        world.claims[version] = push.id
+        return
     yield "read meta"
     if version in world.metas and world.rules.repair_takes_claim_first:
         world.claims[version] = push.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.collecting import PushSeen
 from tests.protocol.actors import (
     collector,
     foreign_push,
@@ -120,6 +121,34 @@ def freed(rules: Rules) -> Cast:
     )
 
 
+def _interrupted(rules: Rules) -> World:
+    """A push had sent all that it needs, claimed a number and written its root, was interrupted, and said so."""
+    world = World(rules)
+    world.create_object("a0")
+    world.create_claim("0", "p")
+    world.create_root("0", "p")
+    world.pushes["p"] = PushSeen("p", "n", "p", world.now, 0.0, world.limits.push_limit, closed=True)
+    return world
+
+
+def interrupted(rules: Rules) -> Cast:
+    """It is run again while its number is freed."""
+    world = _interrupted(rules)
+    return Cast(world, [("push", pusher(world, "p", "a", (), resumes="0")), ("repair", repairer(world, "0"))])
+
+
+def collected(rules: Rules) -> Cast:
+    """It is run again at some time while collectors run, to which what it sent is garbage once it is old."""
+    world = _interrupted(rules)
+    others = [
+        ("collector", collector(world)),
+        ("collector", collector(world)),
+        ("time", passing(world, 50)),
+        ("time", passing(world, 50)),
+    ]
+    return Cast(world, [("push", pusher(world, "p", "a", ("a0",), resumes="0")), *others])
+
+
 def everybody(rules: Rules) -> Cast:
     """All of them at once: for random schedules only."""
     world = _removed_long_ago(rules)
@@ -158,6 +187,8 @@ SMALL = {
     two_pushes: (1, 2),
     pushed_anew: (1, 2),
     repaired: (1, 2),
+    interrupted: (3, 4),
+    collected: (1, 2),
     freed: (2, 3),
     reuse: (2, 3),
     soon: (1, 2),

@@ -33,6 +33,7 @@ class Rules:
     meta_before_data: bool = True
     root_create_only: bool = True
     repair_takes_claim_first: bool = True
+    repair_reads_record_again: bool = True
     check_lateness: bool = True
     late_check_reads_lists: bool = True
     late_check_reads_claim: bool = True

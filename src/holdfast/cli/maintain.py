@@ -49,9 +49,9 @@ def verify_command(session: Session, spec: str | None, *, everything: bool, deep
 def repair_command(session: Session, name: str | None, *, dry_run: bool) -> int:
     """Put right what a killed push or another program left: claims, unlisted versions.
 
-    Whole versions that are not listed are listed; a number whose push is dead for longer than the store's limit is freed. Of a
-    version in packs, its root and pages are put back where they are known on this machine. No version is ever deleted. Without
-    NAME every asset is looked at.
+    Whole versions that are not listed are listed; a number is freed whose push is dead for longer than the store's limit, or
+    was interrupted or failed more than a minute ago. Of a version in packs, its root and pages are put back where they are known
+    on this machine. No version is ever deleted. Without NAME every asset is looked at.
 
     Examples:
       asset repair --dry-run

@@ -41,7 +41,9 @@ class Engine:
         self._asked = jobs
         self.jobs = jobs or JOBS
         self.progress: Progress = progress or NoProgress()
-        self._rate = _Rate(limit_rate) if limit_rate else None
+        self._stopping = threading.Event()
+        self._left: list[threading.Thread] = []
+        self._rate = _Rate(limit_rate, self._stopping) if limit_rate else None
 
     def run(self, work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int | None = None) -> list[Result]:
         """``[work(item) for item in items]``, ``jobs`` at a time or as many as the plan allows, results in order.
@@ -120,6 +122,8 @@ class Engine:
             if not failed or isinstance(failed[0], Exception):  # Ctrl-C waits for nobody
                 for thread in threads:
                     thread.join()
+            else:
+                self._left += threads
 
     def _in_threads(self, worker: Callable[[], None], count: int, errors: list[BaseException]) -> None:
         threads = [threading.Thread(target=worker, daemon=True) for _ in range(count)]
@@ -130,9 +134,22 @@ class Engine:
                 thread.join()
         except BaseException as error:
             errors.append(error)  # Ctrl-C: nobody begins anything new
+            self._left += threads
             raise
         if errors:
             raise errors[0]
+
+    def stop(self, patience: float) -> bool:
+        """Break off the transfers that Ctrl-C waited for no longer; whether all of them have ended within so many seconds."""
+        until = time.monotonic() + patience
+        self._stopping.set()
+        try:
+            for thread in self._left:
+                thread.join(max(0.0, until - time.monotonic()))
+        finally:
+            self._stopping.clear()
+        self._left = [thread for thread in self._left if thread.is_alive()]
+        return not self._left
 
     def both(self, one: Callable[[], Item], other: Callable[[], Result]) -> tuple[Item, Result]:
         """Two questions at once. The first one's error is raised before the second one's."""
@@ -239,9 +256,11 @@ class Engine:
         self.progress.advance(count)
 
     def spend(self, count: int) -> None:
-        """Bytes go over the wire: wait where the rate asks for it."""
+        """Bytes go over the wire: wait where the rate asks for it. Once :meth:`stop` was called they do not."""
         if self._rate is not None:
             self._rate.spend(count)
+        if self._stopping.is_set():
+            raise KeyboardInterrupt
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
@@ -260,10 +279,11 @@ class _Failed:
 
 
 class _Rate:
-    """A token bucket over all threads, in bytes a second."""
+    """A token bucket over all threads, in bytes a second; nobody waits any more once ``stopping`` is set."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, stopping: threading.Event) -> None:
         self._rate = rate
+        self._stopping = stopping
         self._free_at = time.monotonic()
         self._lock = threading.Lock()
 
@@ -274,4 +294,4 @@ class _Rate:
             self._free_at = max(self._free_at, now) + count / self._rate
             wait = self._free_at - now
         if wait > 0:
-            time.sleep(wait)
+            self._stopping.wait(wait)
