@@ -115,3 +115,12 @@ def test_file__broken(pushed) -> None:
     pushed.config.parent.mkdir(parents=True)
     pushed.config.write_text("stroe\n")
     assert "config.toml is not TOML" in pushed.error(2, "list")["message"]
+
+
+def test_config_set__masks_what_it_prints(asset) -> None:
+    """Credentials within a URL are masked where it is set, too, and kept in the file as they are."""
+    for words in ((), ("--json",), ("--dry-run",)):
+        told = asset.ok("config", "set", "server", "http://user:secret-word@h/x", *words).out
+        assert "********@h/x" in told
+        assert "secret-word" not in told
+    assert "secret-word" in asset.config.read_text()

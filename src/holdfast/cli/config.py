@@ -8,7 +8,7 @@ import click
 
 from holdfast.cli.options import Session, command, dry_run, group
 from holdfast.cli.output import human_size, print_json, print_lines, print_table
-from holdfast.config import config_file, file, key_named
+from holdfast.config import config_file, file, key_named, masked
 
 __all__ = ["config_command"]
 
@@ -78,7 +78,7 @@ def set_command(session: Session, key: str, value: str, *, store_wide: bool, dry
         return
     now = file.set_value(config_file(), key, value, profile=session.profile, write=not dry_run)
     known = key_named(key)
-    _told(session, {known.name: _MASK if known.secret else now}, dry_run=dry_run)
+    _told(session, {known.name: _MASK if known.secret else masked(now)}, dry_run=dry_run)
 
 
 def _set_store_wide(session: Session, key: str, value: str, *, dry_run: bool) -> None:

@@ -7,6 +7,6 @@ be, and ``file`` writes. No object is built from a setting here; that is ``wirin
 from __future__ import annotations
 
 from holdfast.config.keys import ALIASES, KEYS, Key, key_named, parse_size
-from holdfast.config.settings import Settings, config_file, load
+from holdfast.config.settings import Settings, config_file, load, masked
 
-__all__ = ["ALIASES", "KEYS", "Key", "Settings", "config_file", "key_named", "load", "parse_size"]
+__all__ = ["ALIASES", "KEYS", "Key", "Settings", "config_file", "key_named", "load", "masked", "parse_size"]

@@ -26,7 +26,7 @@ from holdfast.errors import LocalError, UsageError, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["DEFAULT_PREFIX", "Settings", "config_file", "load"]
+__all__ = ["DEFAULT_PREFIX", "Settings", "config_file", "load", "masked"]
 
 #: The prefix that modelkit gives every store that is made from its variables.
 DEFAULT_PREFIX: Final = "modelkit-assets"
@@ -106,7 +106,7 @@ class Settings:
         for key in KEYS.values():
             value = getattr(self, key.attribute)
             if value is not None:
-                value = _MASK if key.secret else _masked(value)
+                value = _MASK if key.secret else masked(value)
             yield key.name, value, self.origins[key.name]
 
 
@@ -297,7 +297,7 @@ def _flat(table: Mapping[str, object]) -> dict[str, object]:
     return flat
 
 
-def _masked(value: object) -> object:
+def masked(value: object) -> object:
     """A URL without the credentials that somebody wrote into it."""
     if not isinstance(value, str) or "://" not in value:
         return value
