@@ -160,6 +160,13 @@ def test_push__version_taken(pushed) -> None:
     assert pushed.error(4, "push", "model", "nlp/bert", "--version", "0.0")["kind"] == "already_exists"
 
 
+def test_push__new_or_update(asset) -> None:
+    """Both --new and --update are a usage error, in either order, and nothing is pushed."""
+    for words in (("--new", "--update"), ("--update", "--new")):
+        assert asset.error(2, "push", "model", "a", *words)["kind"] == "usage"
+    assert asset.ok("list", "--json").json == []
+
+
 def test_push__limits(asset) -> None:
     """--jobs and --limit-rate are taken before and after the command."""
     asset.ok("--jobs", "1", "push", "model", "a", "--limit-rate", "100M")

@@ -44,8 +44,8 @@ def _push_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--layout", type=click.Choice(_LAYOUTS), help="How the bytes lie in the store."),
             click.option("--exclude", metavar="GLOB", multiple=True, help="Leave these paths out; may be repeated. /PATH: from the top only."),
             click.option("--follow-links", is_flag=True, help="Push what symlinks point to, not the links."),
-            click.option("--new", "only", flag_value="new", help="Refuse where the asset exists."),
-            click.option("--update", "only", flag_value="update", help="Refuse where the asset does not exist."),
+            click.option("--new", is_flag=True, help="Refuse where the asset exists."),
+            click.option("--update", is_flag=True, help="Refuse where the asset does not exist."),
         )
     ):  # fmt: skip
         function = option(function)
@@ -57,7 +57,9 @@ def _push_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("name", required=False, metavar="[NAME[:MAJOR]]", shell_complete=complete_name)
 @_push_options
 @dry_run
-def push_command(session: Session, path: str, name: str | None, label: tuple[str, ...], **given: Any) -> None:
+def push_command(
+    session: Session, path: str, name: str | None, label: tuple[str, ...], *, new: bool, update: bool, **given: Any
+) -> None:
     """Push a file or directory as the next version of an asset.
 
     A push of what the newest version holds already makes no version. With NAME:MAJOR the version follows the newest of that
@@ -72,7 +74,10 @@ def push_command(session: Session, path: str, name: str | None, label: tuple[str
     """
     if not os.path.lexists(touchable(path)):
         raise UsageError(f"no file or directory {path!r}", subject=path, hint="PATH comes first, then NAME")
-    options: PushOptions = {**given, "labels": labels(label)}  # type: ignore[typeddict-item]
+    if new and update:
+        raise UsageError("--new or --update, not both: an asset exists, or it does not")
+    only = "new" if new else "update" if update else None
+    options: PushOptions = {**given, "labels": labels(label), "only": only}  # type: ignore[typeddict-item]
     pushed = _push_mounted(session, path, options) if name is None else None
     if pushed is None:
         target = _target(session, path, name, options)
