@@ -125,6 +125,21 @@ def test_broken_pipe(pushed) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_closed_streams(pushed, closed: str) -> None:
+    """Where stdout is closed the work is done all the same, without a word; so where stdin and stderr are."""
+    for words in ("push model/config.json n/closed --new", "list", "list --json", "--version", "config"):
+        line = f"{sys.executable} -m holdfast.cli {words} {closed}"
+        done = subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, check=False, env=pushed.environ(), cwd=pushed.folder
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert pushed.ok("versions", "n/closed").lines == ["0.0"]
+    line = f"{sys.executable} -m holdfast.cli fetch n/none >&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=pushed.environ())
+    assert (done.returncode, done.stderr.splitlines()[0]) == (3, "error: no asset 'n/none'")
+
+
 def test_full_disk_behind_stdout(pushed) -> None:
     """Output that cannot be written is exit 1 with one line."""
     if not Path("/dev/full").exists():

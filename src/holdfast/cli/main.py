@@ -7,6 +7,7 @@ here alone (interface.md §1): text on stderr, or with ``--json`` one document o
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def main() -> None:
 
 def run(args: list[str]) -> int:
     """Run a command line; the exit code. Nothing but an exit by a signal gets past here."""
+    _open_closed_streams()
     if args == ["--version"]:
         print(version_line())
         return 0
@@ -49,6 +51,14 @@ def run(args: list[str]) -> int:
         _discard_output()
         return code or _failed(_local(error), verbose=False, as_json=False)
     return code
+
+
+def _open_closed_streams() -> None:
+    """A stream that the caller closed is an empty one: what it would show is for nobody, and no file of ours gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(nowhere, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the process ends
 
 
 def _allow_any_path() -> None:
@@ -158,6 +168,4 @@ def _interrupted(*, as_json: bool) -> int:
 
 def _discard_output() -> None:
     """Stdout cannot be written: what is left of it must not fail once more when the interpreter ends."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
