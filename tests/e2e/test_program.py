@@ -140,6 +140,18 @@ def test_closed_streams(pushed, closed: str) -> None:
     assert (done.returncode, done.stderr.splitlines()[0]) == (3, "error: no asset 'n/none'")
 
 
+GROUPS = ("server", "server user", "server group", "server project", "server invite", "site")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_group_without_a_command(asset, group: str) -> None:
+    """A group of which no command is named prints its help; with `--json` that is a usage error, as for the program itself."""
+    assert "Usage: " in asset.ok(*group.split()).out
+    error, own = asset.error(2, *group.split()), asset.error(2)
+    assert (error["kind"], error["message"]) == (own["kind"], own["message"]) == ("usage", "Missing command")
+    assert error["hint"].endswith(f"{group} --help'")
+
+
 def test_full_disk_behind_stdout(pushed) -> None:
     """Output that cannot be written is exit 1 with one line."""
     if not Path("/dev/full").exists():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from holdfast.cli.administration import reached, reaching, told
-from holdfast.cli.options import Session, command, group
+from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import print_json, print_lines
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def group_command(context: click.Context) -> None:
       asset server group add vision ann bob --data /srv/holdfast
       asset server group members vision --add eve --remove bob --server https://assets.example.com
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    print_help(context)
 
 
 @command("add")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.administration import reached, reaching, told
-from holdfast.cli.options import Session, command, group
+from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import print_json, print_table
 from holdfast.errors import LocalError, UsageError
 
@@ -31,8 +31,7 @@ def project_command(context: click.Context) -> None:
       asset server project add models s3://bucket/models --credentials-file keys.env --data /srv/holdfast
       asset server project list --server https://assets.example.com
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    print_help(context)
 
 
 @command("add")

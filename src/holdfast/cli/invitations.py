@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.administration import reached, reaching, told
-from holdfast.cli.options import Session, command, group
+from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def invite_command(context: click.Context) -> None:
       asset server user add bob --invite bob@example.com --data /srv/holdfast
       asset server invite list --data /srv/holdfast
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    print_help(context)
 
 
 @command("list")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     _ParamType = _TimeType = click.ParamType
 
-__all__ = ["SIZE", "TIME", "Session", "command", "common", "described", "dry_run", "group", "labels"]
+__all__ = ["SIZE", "TIME", "Session", "command", "common", "described", "dry_run", "group", "labels", "print_help"]
 
 _MOST_JOBS = 1024
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -172,6 +172,20 @@ def group(name: str) -> Callable[[Callable[..., Any]], click.Group]:
         return made(click.pass_context(function))
 
     return decorate
+
+
+def print_help(context: click.Context) -> None:
+    """What a group says where none of its commands is named: its help, which is no JSON.
+
+    Raises:
+        UsageError: with ``--json``.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    session = context.find_object(Session)
+    if session is not None and session.json:
+        raise UsageError("Missing command", hint=f"see '{context.command_path} --help'")
+    click.echo(context.get_help())
 
 
 def described(function: Callable[..., Any]) -> dict[str, Any]:

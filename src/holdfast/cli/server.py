@@ -17,7 +17,7 @@ from holdfast.cli.administration import administration, placed
 from holdfast.cli.groups import group_command, role_command
 from holdfast.cli.hosting import project_command
 from holdfast.cli.invitations import invite_command
-from holdfast.cli.options import Session, command, group
+from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import print_json, print_lines, print_table
 from holdfast.cli.users import user_command
 
@@ -40,8 +40,7 @@ def server_command(context: click.Context) -> None:
       asset server project add models s3://bucket/models --credentials-file keys.env --data /srv/holdfast
       asset server role models bob writer --data /srv/holdfast
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    print_help(context)
 
 
 @command("start")

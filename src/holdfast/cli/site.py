@@ -17,7 +17,7 @@ from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
 from holdfast.cli.deployments import deploy_command
 from holdfast.cli.examining import doctor_command
-from holdfast.cli.options import Session, command, group
+from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.replicating import replicate_command
 from holdfast.cli.restores import restore_command
@@ -56,8 +56,7 @@ def site_command(context: click.Context) -> None:
       asset site status
       asset site run
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    print_help(context)
 
 
 @command("init")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.administration import reached, reaching, told
-from holdfast.cli.options import Session, command, group
+from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import print_json, print_lines, print_table
 from holdfast.errors import UsageError
 
@@ -27,8 +27,7 @@ def user_command(context: click.Context) -> None:
       asset server user list --data /srv/holdfast
       asset server user disable bob --server https://assets.example.com
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    print_help(context)
 
 
 @command("add")
