@@ -157,6 +157,61 @@ def test_backup_and_restore(machine):
     machine.server("restore", secret, "--secret-file", secret, code=2)
 
 
+READING = (
+    "user list", "user disable ann", "user enable ann", "user passwd ann --password-stdin", "group members g", "group remove g", "role p ann reader",
+    "project list", "project remove p", "invite list", "invite withdraw a@b.c", "backup FILE", "rotate-secret", "rebuild",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", READING)
+def test_mistyped_path(machine, words):
+    """What needs a server that there is makes none: a path at which there is none is exit 2, and nothing is made there."""
+    file = str(machine.folder / "backup")
+    for place in ("--data", "--config"):
+        (machine.folder / "server.toml").write_text(f"data = '{machine.folder}/none/a'\n")
+        where = str(machine.folder / ("none/a" if place == "--data" else "server.toml"))
+        line = [file if word == "FILE" else word for word in words.split()]
+        error = machine.asset("server", *line, place, where, stdin=PASSWORD, code=2)["error"]
+        assert "no server's database" in error["message"]
+        assert not (machine.folder / "none").exists()
+    assert not Path(file).exists()
+
+
+def test_lost_secret(machine):
+    """A secret that is gone is said, and no other is made in its place."""
+    people(machine)
+    (machine.data / "secret").unlink()
+    assert "no secret file" in machine.server("user", "list", code=1)["error"]["message"]
+    assert not (machine.data / "secret").exists()
+
+
+def test_restore__needs_the_secret(machine):
+    """A backup with sealed credentials is restored with a secret only, and where that does not open them the projects are named."""
+    machine.server("project", "add", "p")
+    keys = "AWS_ACCESS_KEY_ID=AK\nAWS_SECRET_ACCESS_KEY=SK\n"
+    bare, full = str(machine.folder / "bare"), str(machine.folder / "full")
+    machine.server("backup", bare)
+    machine.server("project", "add", "m", "s3://bucket/m", "--credentials-stdin", stdin=keys)
+    machine.server("backup", full)
+    old, other = machine.data / "secret", machine.folder / "other-secret"
+    machine.data = machine.folder / "new"
+    assert "no secret file" in machine.server("restore", full, code=1)["error"]["message"]
+    assert not machine.data.exists()
+    assert machine.server("restore", bare)["projects"] == 1
+    other.write_bytes((machine.data / "secret").read_bytes())
+    other.chmod(0o600)
+    machine.data = machine.folder / "newer"
+    words = ["server", "restore", full, "--data", str(machine.data), "--secret-file"]
+    assert run([*words, str(other), "--json"]) == 0
+    out, err = machine.capsys.readouterr()
+    assert json.loads(out)["projects"] == 2
+    assert "credentials of m" in err
+    machine.data = machine.folder / "newest"
+    words[4] = str(machine.data)
+    assert run([*words, str(old), "--json"]) == 0
+    assert machine.capsys.readouterr().err == ""
+
+
 def test_rotate_secret__credentials_stay_usable(machine):
     """After another secret the sealed credentials open with it, and not with the old one; they are told nowhere."""
     machine.server("user", "add", "ann", "--admin", "--password-stdin", stdin=PASSWORD)
@@ -185,7 +240,7 @@ def test_start__refusals(machine):
         "data"
         in machine.asset("server", "start", "--config", str(machine.folder / "server.toml"), code=2)["error"]["hint"]
     )
-    machine.server("user", "list")
+    machine.server("user", "add", "ann", "--password-stdin", stdin=PASSWORD)
     (machine.data / "secret").chmod(0o644)
     assert "chmod 600" in machine.server("user", "list", code=2)["error"]["hint"]
 

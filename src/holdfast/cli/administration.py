@@ -161,8 +161,10 @@ def _with(wanted: dict[str, Any], function: Callable[..., Any]) -> Callable[...,
 
 
 @contextmanager
-def reached(session: Session, place: Place) -> Iterator[Deeds]:
+def reached(session: Session, place: Place, *, make: bool = False) -> Iterator[Deeds]:
     """What an admin does: on the database where the options say where it is, else at the server that runs.
+
+    With ``make`` a new server may begin with it.
 
     Raises:
         UsageError: the options say both, or neither they nor the settings name a server.
@@ -171,7 +173,7 @@ def reached(session: Session, place: Place) -> Iterator[Deeds]:
     if place.database_given:
         if place.server is not None:
             raise UsageError("a database, or a server that runs", hint="--data DIR, or --server URL, not both")
-        with administration(session, place) as deeds:
+        with administration(session, place, make=make) as deeds:
             yield deeds
         return
     from holdfast.cli.remotely import RemoteAdministration
@@ -194,10 +196,15 @@ def told(session: Session, value: dict[str, Any], text: str) -> None:
 
 
 @contextmanager
-def administration(session: Session, place: Place, *, current: bool = True) -> Iterator[Administration]:
-    """What an admin does, on the server's own database; a new SQLite database and a secret are made where there are none.
+def administration(
+    session: Session, place: Place, *, current: bool = True, make: bool = False
+) -> Iterator[Administration]:
+    """What an admin does, on the server's own database; with ``make`` a new SQLite database and a secret are made where there are none.
 
     With ``current`` the database is at this release's state; else it is as it is, and a new one is empty.
+
+    Raises:
+        UsageError, LocalError: there is no database, or no secret, and ``make`` is not set.
     """
     settings = place.settings(session)
     from holdfast.clock import SystemClock
@@ -206,9 +213,9 @@ def administration(session: Session, place: Place, *, current: bool = True) -> I
     from holdfast.server.migrate import open_database
     from holdfast.server.secret import Vault, read_secret
 
-    database = open_database(settings, current=current)
+    database = open_database(settings, current=current, make=make)
     try:
-        read_secret(settings.secret, make=True)
+        read_secret(settings.secret, make=make)
         vault = Vault(lambda: read_secret(settings.secret))
         yield Administration(database, settings, vault, SystemClock(), Actor(None))
     finally:

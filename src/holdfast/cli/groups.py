@@ -37,7 +37,7 @@ def group_add_command(session: Session, name: str, members: tuple[str, ...], *, 
     Examples:
       asset server group add vision ann bob --data /srv/holdfast
     """
-    with reached(session, place) as deeds:
+    with reached(session, place, make=True) as deeds:
         deeds.add_group(name, list(members))
     told(session, {"name": name, "members": sorted(members)}, f"the group {name} has {len(members)} members")
 

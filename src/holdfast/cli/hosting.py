@@ -68,7 +68,7 @@ def project_add_command(
         raise UsageError("credentials come from a file or from stdin", subject="credentials")
     text = _read(credentials_file) if credentials_file is not None else sys.stdin.read() if credentials_stdin else None
     credentials = None if text is None else _variables(text)
-    with reached(session, place) as deeds:
+    with reached(session, place, make=True) as deeds:
         from holdfast.formats.people import ProjectRequest
 
         row = deeds.add_project(ProjectRequest(name, store_url, endpoint, region, credentials, server_credentials))

@@ -146,14 +146,22 @@ def backup_command(session: Session, file: str, *, place: Place) -> None:
 def restore_command(session: Session, file: str, *, place: Place) -> None:
     """Put a backup into a database in which nobody is yet.
 
-    The secret file of the old server must be in its place, or projects cannot be opened. Then: asset server rebuild.
+    The secret file of the old server must be in its place if the backup holds credentials of projects: without one nothing is
+    restored, and with another one the projects that it cannot open are named. Then: asset server rebuild.
 
     Examples:
       asset server restore holdfast.backup --data /srv/new
     """
-    with administration(session, place, current=False) as deeds:
-        from holdfast.server.backup import restore
+    settings = place.settings(session)
+    from holdfast.server.backup import restore, unopened
 
+    locked = unopened(Path(file), settings.secret)
+    with administration(session, place, current=False, make=True) as deeds:
+        if locked:
+            names = ", ".join(locked)
+            session.progress.warn(
+                f"{settings.secret} does not open the credentials of {names}: put the old secret there"
+            )
         _counted(session, restore(deeds.database, Path(file)))
 
 
@@ -191,7 +199,7 @@ def rebuild_command(session: Session, *, place: Place) -> None:
     from holdfast.server.scanning import rebuild
     from holdfast.server.start import prepare
 
-    service = prepare(settings)
+    service = prepare(settings, make=False)
     try:
         made = rebuild(service)
     finally:

@@ -65,7 +65,7 @@ def user_add_command(
         _invite(session, name, invite, admin=admin, place=place)
         return
     password = None if service else _password(session, stdin=password_stdin)
-    with reached(session, place) as deeds:
+    with reached(session, place, make=True) as deeds:
         from holdfast.formats.people import UserRequest
 
         deeds.add_user(UserRequest(name, password, admin, service))
@@ -84,7 +84,7 @@ def _tell_token(session: Session, value: dict[str, object], text: str) -> None:
 
 
 def _invite(session: Session, name: str, email: str, *, admin: bool, place: Place) -> None:
-    with reached(session, place) as deeds:
+    with reached(session, place, make=True) as deeds:
         from holdfast.formats.people import InvitationRequest
 
         row = deeds.invite(InvitationRequest(email, name, admin))

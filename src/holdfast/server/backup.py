@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import LargeBinary, MetaData, Table, func, insert, select, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from holdfast.errors import ConflictError, LocalError, UsageError
+from holdfast.errors import ConflictError, IntegrityError, LocalError, UsageError
 from holdfast.formats.api import decode_request, encode
 from holdfast.server import migrate, projects
 from holdfast.server.audit import Actor, note
 from holdfast.server.secret import Vault, new_key, read_secret, write_secret
+from holdfast.server.stores import purpose_of
 from holdfast.server.tables import KEPT
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from holdfast.server.database import Database
 
-__all__ = ["backup", "restore", "rotate_secret"]
+__all__ = ["backup", "restore", "rotate_secret", "unopened"]
 
 _FORMAT: Final = "holdfast-server-backup-1"
 
@@ -46,6 +47,36 @@ def backup(database: Database, file: Path, now: float) -> dict[str, int]:
     document = {"format": _FORMAT, "revision": migrate.revision(database), "made": now, "tables": tables}
     _write(file, encode(document))
     return {name: len(rows) for name, rows in tables.items()}
+
+
+def unopened(file: Path, secret: Path) -> list[str]:
+    """The projects of a backup whose credentials this secret does not open.
+
+    Raises:
+        LocalError: it holds credentials, and there is no such secret file: a new one would open none of them.
+        UsageError: the file is no backup, or one of a newer release.
+    """
+    rows = _read(file)["tables"].get("projects", [])
+    sealed = {row["name"]: row["sealed"] for row in rows if isinstance(row, dict) and row.get("sealed")}
+    if not sealed:
+        return []
+    try:
+        read_secret(secret)
+    except LocalError as error:
+        hint = "put the old server's secret there, or name it with --secret-file"
+        raise LocalError(
+            f"{file} holds credentials of projects, and {error.message}", subject=str(secret), hint=hint
+        ) from error
+    vault = Vault(lambda: read_secret(secret))
+    return sorted(name for name, data in sealed.items() if not _opens(vault, name, data))
+
+
+def _opens(vault: Vault, name: str, sealed: str) -> bool:
+    try:
+        vault.open(base64.b64decode(sealed), purpose_of(name))
+    except (IntegrityError, ValueError, TypeError):
+        return False
+    return True
 
 
 def restore(database: Database, file: Path) -> dict[str, int]:

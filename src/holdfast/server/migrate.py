@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import OperationalError
 
-from holdfast.errors import ConflictError, LocalError, UnreachableError
+from holdfast.errors import ConflictError, LocalError, UnreachableError, UsageError
 from holdfast.server.database import Database
 
 if TYPE_CHECKING:
@@ -41,16 +41,20 @@ _FOLDER: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 4_844_020_126
 
 
-def open_database(settings: ServerSettings, *, current: bool = True) -> Database:
+def open_database(settings: ServerSettings, *, current: bool = True, make: bool = True) -> Database:
     """The database of a server. With ``current`` at this release's state, to which a new SQLite database is brought at once.
 
     Raises:
         ConflictError: ``current`` is asked for, and it is older or newer.
         LocalError: it cannot be made.
+        UsageError: there is none, and ``make`` is not set.
     """
-    if settings.data is not None:
-        _make_folder(settings.data)
-    _make_file(settings.database)
+    if make:
+        if settings.data is not None:
+            _make_folder(settings.data)
+        _make_file(settings.database)
+    else:
+        _require_file(settings.database)
     database = Database(settings.database)
     try:
         if current and database.local and is_empty(database):
@@ -140,9 +144,22 @@ def _make_folder(folder: Path) -> None:
         raise LocalError(f"cannot make {folder}: {error.strerror}", subject=str(folder)) from error
 
 
+def _require_file(database: str) -> None:
+    """A path that was mistyped is no new server."""
+    path = _file_of(database)
+    if path and not os.path.lexists(path):
+        hint = "--data, --database or --config names a server that there is; asset server start makes one"
+        raise UsageError(f"no server's database at {path}", subject=path, hint=hint)
+
+
+def _file_of(database: str) -> str:
+    """The path of a database in a file; of any other nothing."""
+    return database.removeprefix("sqlite:///") if database.startswith("sqlite:///") else ""
+
+
 def _make_file(database: str) -> None:
     """A database in a file is its owner's alone, from its first byte on (SQLite gives its other files the same rights)."""
-    path = database.removeprefix("sqlite:///") if database.startswith("sqlite:///") else ""
+    path = _file_of(database)
     if path and not os.path.lexists(path):
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -61,14 +61,15 @@ class Listen:
         return f"{'https' if self.certificate else 'http'}://{host}:{port}"
 
 
-def prepare(settings: ServerSettings) -> Service:
-    """The parts of a server, over a database that is at this release's state; a new SQLite database is made.
+def prepare(settings: ServerSettings, *, make: bool = True) -> Service:
+    """The parts of a server, over a database that is at this release's state; a new SQLite database and a secret are made unless told.
 
     Raises:
         ConflictError: the database is older or newer.
+        UsageError, LocalError: there is no database, or no secret, and ``make`` is not set.
     """
-    open_database(settings).close()
-    return Service(settings, make=True)
+    open_database(settings, make=make).close()
+    return Service(settings, make=make)
 
 
 def serve(service: Service, listen: Listen, ready: Callable[[str], None]) -> None:
