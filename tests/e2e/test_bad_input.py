@@ -524,3 +524,20 @@ def test_fetch__waits_no_longer_than_told(place, tmp_path):
         assert answer["error"] == BusyError.kind
         holder.stdin.close()
     assert flat(place.repository.fetch("s:0.0")) == content
+
+
+READING = (
+    "diff nlp/bert ./nope", "import nope", "push nope a", "push dangling a", "server restore nope --data d", "server start --config nope",
+    "server project add p s3://b/p --credentials-file nope --data d", "server user list --config nope", "site check --file nope",
+    "site check --template nope", "site show --template nope", "status nope",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", READING)
+def test_input_that_is_not_there(pushed, words: str) -> None:
+    """A file or directory that a command is to read and that is not there is bad input, exit 2, and the message names it."""
+    (pushed.folder / "dangling").symlink_to("nowhere")
+    error = pushed.error(2, *words.split())
+    assert error["kind"] == "usage"
+    assert any(name in error["message"] for name in ("nope", "dangling"))
+    assert not (pushed.folder / "d").exists()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.completion import complete_directory, complete_spec
-from holdfast.cli.mounted import touchable, writable_at
+from holdfast.cli.mounted import existing, touchable, writable_at
 from holdfast.cli.options import Session, command
 from holdfast.cli.output import human_size, print_json, print_lines, print_table
 from holdfast.errors import UsageError
@@ -105,6 +105,8 @@ def diff_command(session: Session, one: str, other: str, *, exit_code: bool) -> 
       asset diff 'nlp/bert:1.4[tokenizer]' ./model/tokenizer
     """
     second = _path_or_spec(touchable(other))
+    if isinstance(second, Path):
+        existing(other)
     if isinstance(second, Path) and (edits := writable_at(session, str(second))) is not None:
         from holdfast.mount.editing import diff_with
 

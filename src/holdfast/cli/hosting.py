@@ -115,6 +115,8 @@ for _each in (project_add_command, project_list_command, project_remove_command)
 def _read(file: str) -> str:
     try:
         return Path(file).read_text("utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"there is no {file}", subject=file) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise LocalError(f"cannot read {file}: {reason}", subject=file) from error

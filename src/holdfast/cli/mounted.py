@@ -6,13 +6,13 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import UnreachableError
+from holdfast.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.cli.options import Session
     from holdfast.mount.edits import Edits
 
-__all__ = ["touchable", "writable_at"]
+__all__ = ["existing", "touchable", "writable_at"]
 
 #: Seconds for a mount to answer.
 _PATIENCE: Final = 10.0
@@ -35,6 +35,19 @@ def touchable(path: str) -> str:
         except LateError:
             message = f"{path} cannot be looked at: the mount that it lies in has not answered for {_PATIENCE:g} s"
             raise UnreachableError(message, subject=path, hint="asset mounts shows how it is") from None
+    return path
+
+
+def existing(path: str) -> str:
+    """A path from the command line from which something is read.
+
+    Raises:
+        UsageError: nothing is there, or a link that leads to nothing.
+        UnreachableError: the mount that it lies in does not answer.
+    """
+    if not os.path.exists(os.path.expanduser(touchable(path))):
+        what = "is a link to nothing" if os.path.islink(path) else None
+        raise UsageError(f"{path} {what}" if what else f"no file or directory {path!r}", subject=path)
     return path
 
 

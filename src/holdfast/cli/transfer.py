@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli.completion import complete_name, complete_path, complete_spec
-from holdfast.cli.mounted import touchable, writable_at
+from holdfast.cli.mounted import existing, touchable, writable_at
 from holdfast.cli.options import Session, command, dry_run, labels
 from holdfast.cli.output import error_value, human_size, plain, print_error, print_json, print_lines
 from holdfast.errors import HoldfastError, UsageError
@@ -72,7 +72,9 @@ def push_command(
       asset push weights.bin nlp/weights --new --label team=nlp
       asset push ./model nlp/bert --exclude '*.tmp' --dry-run
     """
-    if not os.path.lexists(touchable(path)):
+    if os.path.islink(touchable(path)):
+        existing(path)
+    if not os.path.lexists(path):
         raise UsageError(f"no file or directory {path!r}", subject=path, hint="PATH comes first, then NAME")
     if new and update:
         raise UsageError("--new or --update, not both: an asset exists, or it does not")

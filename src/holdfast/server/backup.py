@@ -153,6 +153,8 @@ def _row(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 def _read(file: Path) -> dict[str, Any]:
     try:
         data = file.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"there is no {file}", subject=str(file)) from None
     except OSError as error:
         raise LocalError(f"cannot read {file}: {error.strerror}", subject=str(file)) from error
     try:

@@ -77,7 +77,7 @@ def load_settings(given: Mapping[str, Any], file: Path | None = None) -> ServerS
     """The settings; values of ``given`` that are None, or empty, count as not given.
 
     Raises:
-        UsageError: a name or value that is none, or neither ``data`` nor ``database``.
+        UsageError: there is no such file, a name or value that is none, or neither ``data`` nor ``database``.
         LocalError: the file cannot be read.
     """
     table = {} if file is None else _read(file)
@@ -104,6 +104,8 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}", subject=str(file)) from None
+    except FileNotFoundError:
+        raise UsageError(f"there is no {file}", subject=str(file)) from None
     except OSError as error:
         raise LocalError(f"cannot read {file}: {error.strerror}", subject=str(file)) from error
 

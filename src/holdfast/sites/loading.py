@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,11 +55,15 @@ def load_site(file: str | None, template: str | None) -> Site:
     """The site of a ``site.toml`` (in the current folder, where nothing is named), or of a template with the seed's names.
 
     Raises:
-        UsageError: both are named; it cannot be understood at all.
-        LocalError: it cannot be read.
+        UsageError: both are named; what is named is not there; it cannot be understood at all.
+        LocalError: there is no site.toml in the current folder, or it cannot be read.
     """
     if file is not None and template is not None:
         raise UsageError("--file and --template are two ways to say the same", subject=file, hint="give one of them")
+    for named in filter(None, (file, template)):
+        if not os.path.exists(named):
+            hint = "asset site init writes one, --file and --template name another"
+            raise UsageError(f"there is no {named}", subject=named, hint=hint)
     if template is not None:
         path = Path(template)
         settings, problems, warnings = read_template(path)

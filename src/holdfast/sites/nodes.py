@@ -69,9 +69,11 @@ def read_nodes(path: str) -> list[str]:
     """The names in a file, one a line; what follows ``#`` is none.
 
     Raises:
-        UsageError: there is none in it, or a line is no name.
+        UsageError: there is no such file, no name in it, or a line is none.
         LocalError: it cannot be read.
     """
+    if not os.path.exists(path):
+        raise UsageError(f"there is no {path}", subject=path)
     with local_errors(Path(path)):
         lines = Path(os.fspath(path)).read_text("utf-8", errors="replace").splitlines()
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
