@@ -35,6 +35,7 @@ __all__ = [
     "RemoteAssetsStore",
     "StorageProvider",
     "UnknownDriverError",
+    "local_settings",
 ]
 
 DEFAULT_PREFIX: Final = "modelkit-assets"
@@ -99,11 +100,20 @@ class StorageProvider:
 
     @classmethod
     def of_store(cls, url: str, prefix: str | None = None) -> StorageProvider:
-        """The provider for a Holdfast store's URL, which is complete: only a prefix given here takes the place of its own."""
+        """The provider for a Holdfast store's URL, which is complete: only a prefix given here takes the place of its own.
+
+        Raises:
+            StorageConfigurationError: no built-in driver reads such stores, or a prefix is given for a server's project.
+        """
         scheme, _, rest = url.partition("://")
+        if scheme in ("http", "https"):
+            from holdfast.modelkit.project import ProjectProvider
+
+            return ProjectProvider(url, prefix)
         names = {"file": "local", "s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "az"}
         if scheme not in names:
-            raise errors.StorageConfigurationError(f"no driver for stores like {url!r}", subject=url)
+            hint = "a store under file://, s3://, gs:// or az://, or a project on a server; holdfast.open() takes any store"
+            raise errors.StorageConfigurationError(f"no driver for stores like {url!r}", subject=url, hint=hint)
         bucket, _, own = (str(_folder(rest)), "", "") if scheme == "file" else rest.partition("/")
         made = cls(provider=names[scheme], bucket=bucket)
         made.prefix = _checked_prefix(own if prefix is None else prefix)
@@ -191,7 +201,7 @@ class StorageProvider:
         with errors.translated():
             if not version:
                 raise errors.InvalidVersionError("no version is given")
-            if not isinstance(self.driver, StoreDriver):
+            if not self._is_protected:
                 self._push_unprotected(source, name, version, layout, options)
                 return
             folder = self._missing_folder()
@@ -199,6 +209,11 @@ class StorageProvider:
                 folder.mkdir(parents=True, exist_ok=True)
             options |= {"version": version, "layout": layout, "unchanged": False}
             self.repository().push(source, name, **options)
+
+    @property
+    def _is_protected(self) -> bool:
+        """Whether Holdfast pushes by its own order, which a driver of somebody's own gives no means for."""
+        return isinstance(self.driver, StoreDriver)
 
     def _push_unprotected(self, source: Path, name: str, version: str, layout: str, options: PushOptions) -> None:
         from holdfast.modelkit import unprotected
@@ -233,11 +248,13 @@ class StorageProvider:
         with errors.translated(usage=errors.StorageConfigurationError):
             if isinstance(self.driver, StoreDriver):
                 settings = self.driver.settings(self.prefix)
-                return open_on(open_store(settings.store or "", settings), _local(settings, assets_dir, timeout))
+                return open_on(
+                    open_store(settings.store or "", settings), local_settings(settings, assets_dir, timeout)
+                )
             settings = load({}, environ=load_modelkit().without_storage())
             store = DriverStore(self.driver, self.prefix)
             settings = replace(settings, store=store.url, endpoint=None)
-            return open_on(store, _local(settings, assets_dir, timeout), jobs=1)
+            return open_on(store, local_settings(settings, assets_dir, timeout), jobs=1)
 
     def _missing_folder(self) -> Path | None:
         """The folder of a prefix in a local bucket that nothing was pushed to yet."""
@@ -270,7 +287,7 @@ def dated(meta: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _local(settings: Settings, assets_dir: str | os.PathLike[str] | None, timeout: float | None) -> Settings:
+def local_settings(settings: Settings, assets_dir: str | os.PathLike[str] | None, timeout: float | None) -> Settings:
     """The settings with the caller's folder and patience; a provider alone fetches nothing."""
     folder = Path(assets_dir) if assets_dir is not None else settings.cache_dir / "assets"
     patience = settings.cache_timeout if timeout is None else timeout
