@@ -135,6 +135,34 @@ def test_both_ways(tmp_path, server, asset, admin):
         assert not any(secret in json.dumps(here) for secret in ("secret+key", "hush", PASSWORD)), words
 
 
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("words", ["group remove g", "project remove g"])
+def test_remove__asks_on_a_terminal(asset, monkeypatch, capsys, tmp_path, words):
+    """On a terminal a group and a project are removed once that was confirmed, by an answer or by `--yes`; elsewhere nobody is asked."""
+    data = ("--data", str(tmp_path / "data"))
+    kind = words.split()[0]
+
+    def typed(answer, *more):
+        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        code = run(["server", *words.split(), *data, *more])
+        return code, capsys.readouterr().err
+
+    assert asset(kind, "add", "g", *data)[0] == 0
+    code, told = typed("n\n")
+    assert (code, f"the {kind} g" in told) == (130, True)
+    assert typed("y\n")[0] == 0
+    assert typed("", "--yes")[0] == 3
+    for more in ((), ("--yes",)):
+        assert asset(kind, "add", "g", *data)[0] == 0
+        assert asset(*words.split(), *data, *more)[0] == 0
+
+
 def test_text(server, asset, admin):
     """For people, too, it says the same."""
     assert "root" in asset("user", "list", text=True)[1]

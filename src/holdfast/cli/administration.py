@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from holdfast.server.admin import Administration
     from holdfast.server.settings import ServerSettings
 
-__all__ = ["Deeds", "Place", "administration", "placed", "reached", "reaching", "told"]
+__all__ = ["Deeds", "Place", "administration", "confirmed", "placed", "reached", "reaching", "told"]
 
 
 class Deeds(Protocol):
@@ -193,6 +193,16 @@ def told(session: Session, value: dict[str, Any], text: str) -> None:
         print_json(value)
     elif not session.quiet:
         print_lines([text])
+
+
+def confirmed(session: Session, question: str, *, yes: bool) -> None:
+    """Ask on a terminal before something is lost; a program that runs the command has said it by that.
+
+    Raises:
+        Abort: no.
+    """
+    if session.interactive and not yes and not click.confirm(question, err=True):
+        raise click.Abort
 
 
 @contextmanager

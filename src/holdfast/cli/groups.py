@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from holdfast.cli.administration import reached, reaching, told
+from holdfast.cli.administration import confirmed, reached, reaching, told
 from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import print_json, print_lines
 
@@ -44,13 +44,15 @@ def group_add_command(session: Session, name: str, members: tuple[str, ...], *, 
 
 @command("remove")
 @click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @reaching
-def group_remove_command(session: Session, name: str, *, place: Place) -> None:
+def group_remove_command(session: Session, name: str, *, yes: bool, place: Place) -> None:
     """Take a group away, and the roles that it gave.
 
     Examples:
       asset server group remove vision --data /srv/holdfast
     """
+    confirmed(session, f"Remove the group {name}, and the roles that it gives?", yes=yes)
     with reached(session, place) as deeds:
         deeds.remove_group(name)
     told(session, {"name": name}, f"the group {name} is gone")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.administration import reached, reaching, told
+from holdfast.cli.administration import confirmed, reached, reaching, told
 from holdfast.cli.options import Session, command, group, print_help
 from holdfast.cli.output import print_json, print_table
 from holdfast.errors import LocalError, UsageError
@@ -96,13 +96,15 @@ def project_list_command(session: Session, *, place: Place) -> None:
 
 @command("remove")
 @click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @reaching
-def project_remove_command(session: Session, name: str, *, place: Place) -> None:
+def project_remove_command(session: Session, name: str, *, yes: bool, place: Place) -> None:
     """Forget a project, its roles and the tokens for it alone; its store stays as it is.
 
     Examples:
       asset server project remove scratch --data /srv/holdfast
     """
+    confirmed(session, f"Forget the project {name}, its roles, its tokens and its credentials?", yes=yes)
     with reached(session, place) as deeds:
         deeds.remove_project(name)
     told(session, {"name": name}, f"{name} is no project any more; its store stays as it is")
