@@ -35,6 +35,43 @@ def test_init__never_over_another(site):
     assert (site.folder / "site.toml").read_bytes() == before
 
 
+def test_init__from_a_template(site):
+    """The file that init writes from a template says what the template says, in our names, and none of its keys."""
+    from dataclasses import replace
+
+    from holdfast.sites.settings import read_file, read_template
+
+    template = site.folder / "t.tmpl"
+    template.write_text(
+        'export WEBSITE_URL="www.example.com"\nexport WEBSITE_DISPLAY_NAME="The_\\"Site\\""\nexport APPLICATION="joomla"\n'
+        'export BUILD_ARCHIVE_CHOICE="hourly"\nexport PERSIST_ASSETS_TO_CLOUD="1"\nexport SYNC_WEBROOTS="1"\n'
+        'export DIRECTORIES_TO_MOUNT="images:media/videos"\nexport DATASTOREMOUNTTOOL="goof"\nexport HOLDFAST_STATE="/srv/state"\n'
+        'export S3_HOST_BASE="s3.one.com|s3.two.com"\nexport S3_ACCESS_KEY="AK|BK"\nexport S3_SECRET_KEY="very/secret+|other/secret+"\n'
+    )
+    ended = site.ok("site", "init", "--template", "t.tmpl", "--file", "new.toml", "--json")
+    assert "credentials" in ended.err
+    written, problems = read_file(site.folder / "new.toml")
+    assert problems == []
+    said, wrong, _ = read_template(template)
+    assert wrong == []
+    stores = tuple(replace(store, keys={}) for store in said.stores)
+    assert replace(written, names={}, keep={}) == replace(said, names={}, stores=stores)
+    assert len(written.stores) == 2
+    text = (site.folder / "new.toml").read_text()
+    assert "secret+" not in text + ended.out + ended.err
+    assert stat.S_IMODE((site.folder / "new.toml").stat().st_mode) == 0o600
+    assert site.fails(4, "init", "--template", "t.tmpl")["kind"] == "already_exists"
+    assert site.ok("site", "init", "--template", "t.tmpl", "--policies").out
+    template.write_text('export APPLICATION="joomla"\n')
+    assert "--site-url" in site.fails(2, "init", "--template", "t.tmpl", "--file", "x.toml")["message"]
+    site.ok("site", "init", "--template", "t.tmpl", "--file", "x.toml", "--site-url", "a.b", "--store", "file:///b")
+    other, _ = read_file(site.folder / "x.toml")
+    assert (other.site_url, other.application, other.stores[0].url) == ("a.b", "joomla", "file:///b")
+    template.write_text('export SYNC_WEBROOTS="2"\n')
+    assert "SYNC_WEBROOTS" in site.fails(2, "init", "--template", "t.tmpl", "--file", "y.toml")["message"]
+    assert not (site.folder / "y.toml").exists()
+
+
 def test_check__explains_each_rule(site):
     """check tells each rule and which refuse, exits with 2 where one does, and touches nothing."""
     from holdfast.sites.plan import RULES

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from holdfast.sites.loading import Site
     from holdfast.sites.plan import Plan, Resolved
     from holdfast.sites.strategies import Advice
-    from holdfast.sites.values import CopySettings
+    from holdfast.sites.values import CopySettings, SiteSettings
 
 __all__ = ["shown_plan", "site_command"]
 
@@ -61,58 +61,86 @@ def site_command(context: click.Context) -> None:
 
 @command("init")
 @click.option("--file", metavar="FILE", help="The file to write; else site.toml in the current folder.")
+@click.option("--template", metavar="FILE", help="A template with the seed's names, whose settings are written.")
 @click.option("--site-url", metavar="HOST", help="The site's address, without https://.")
-@click.option("--webroot", metavar="DIR", default="/var/www/html", help="Where the application lies.")
-@click.option("--application", type=click.Choice(_APPLICATIONS), default="none", help="Which application it is.")
+@click.option("--webroot", metavar="DIR", help="Where the application lies; /var/www/html unless told.")
+@click.option("--application", type=click.Choice(_APPLICATIONS), help="Which application it is; none unless told.")
 @click.option("--systemd", metavar="DIR", help="Write systemd's units for a site.toml that is there into DIR instead.")
 @click.option("--policies", is_flag=True, help="Print S3 policies for a site.toml that is there, one for each role.")
 def init_command(
     session: Session,
     *,
     file: str | None,
+    template: str | None,
     site_url: str | None,
-    webroot: str,
-    application: str,
+    webroot: str | None,
+    application: str | None,
     systemd: str | None,
     policies: bool,
 ) -> None:
     """Write a site.toml with every setting explained.
 
-    It is readable by its owner only, and never written over another. --store names the first store. With --systemd, a service that
+    It is readable by its owner only, and never written over another. --store names the first store. With --template it has what the
+    template says, but for keys: they go into a file that credentials names. With --systemd, a service that
     runs asset site run is written, and a timer for each of its jobs: enable the one or the others. With --policies nothing is written:
     each policy is for a key pair of its own, so that a web server that is broken into cannot harm the backups.
 
     Examples:
       asset site init --site-url www.example.com --store s3://example-holdfast/site
+      asset site init --template joomla.tmpl --file /etc/holdfast/site.toml
       asset site init --systemd /etc/systemd/system --file /etc/holdfast/site.toml
       asset site init --policies
       asset site init --site-url www.example.com --application joomla --webroot /srv/joomla --store file:///backup
     """
-    from holdfast.sites.initial import initial_text, write_private
+    from holdfast.sites.initial import adopted_text, write_private
     from holdfast.sites.loading import DEFAULT_FILE
 
     if policies:
-        _print_policies(session, file)
+        _print_policies(session, file, template)
         return
     if systemd is not None:
+        if template is not None:
+            raise UsageError(
+                "units are for a site.toml", subject=template, hint="write it first, with --template alone"
+            )
         _write_units(session, file, Path(systemd))
         return
-    if site_url is None:
+    settings = _template(session, template)
+    given: dict[str, Any] = {"site_url": site_url, "webroot": webroot, "application": application}
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    if not settings.site_url:
         raise UsageError("--site-url is missing", subject="--site-url", hint="the address that visitors type")
     path = Path(file or DEFAULT_FILE)
-    store = session.store or session.settings.store or ""
-    write_private(path, initial_text(site_url=site_url, webroot=webroot, application=application, store=store))
+    write_private(path, adopted_text(settings, store=session.store or session.settings.store or ""))
     if session.json:
         print_json({"file": str(path)})
     else:
         print_lines([f"{path} is written; asset site check --file {path} judges it"])
 
 
-def _print_policies(session: Session, file: str | None) -> None:
+def _template(session: Session, template: str | None) -> SiteSettings:
+    """What a template says, once nothing of it is wrong; without one every setting is as it is unless told."""
+    from holdfast.sites.loading import load_site
+    from holdfast.sites.values import SiteSettings
+
+    if template is None:
+        return SiteSettings()
+    site = load_site(None, template)
+    if site.problems:
+        first = site.problems[0]
+        raise UsageError(f"{template}: {first.setting}: {first.message}", subject=first.setting)
+    for warning in site.warnings:
+        session.progress.warn(f"{warning.setting}: {warning.message}")
+    if any(store.keys for store in site.settings.stores):
+        session.progress.warn("the template's keys are not in it: write them into a file, and name that as credentials")
+    return site.settings
+
+
+def _print_policies(session: Session, file: str | None, template: str | None) -> None:
     from holdfast.sites.loading import load_site
     from holdfast.sites.policies import ROLES, policies
 
-    found = policies(load_site(file, None).plan)
+    found = policies(load_site(file, template).plan)
     if session.json:
         print_json(found)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import local_errors
@@ -12,7 +13,9 @@ from holdfast.errors import AlreadyExistsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["initial_text", "write_private"]
+    from holdfast.sites.values import SiteSettings, StoreSettings
+
+__all__ = ["adopted_text", "initial_text", "write_private"]
 
 _TEXT: Final = """\
 # A site of Holdfast: a webroot whose media may live in buckets. `asset site check` judges what stands here and touches nothing.
@@ -125,6 +128,40 @@ def initial_text(*, site_url: str, webroot: str, application: str, store: str) -
     """The file's text with these values."""
     values = {"site_url": site_url, "webroot": webroot, "application": application, "store": store}
     return _TEXT.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()})
+
+
+def adopted_text(settings: SiteSettings, *, store: str) -> str:
+    """The file's text with the settings that a template has; ``store`` is the first store where it names none.
+
+    Keys are in no site.toml: a store's place for them stays to be filled in.
+    """
+    text = initial_text(
+        site_url=settings.site_url, webroot=settings.webroot, application=settings.application, store=store
+    )
+    values: dict[str, object] = {
+        "display_name": settings.display_name,
+        "build": settings.build,
+        "persist_assets_to_cloud": int(settings.persist),
+        "directories_to_mount": ":".join(settings.directories),
+        "mounter": settings.mounter,
+        "sync_webroots": int(settings.sync_webroots),
+    }
+    if settings.state is not None:
+        values["state"] = settings.state
+    for key, value in values.items():
+        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        text = re.sub(rf"^(# )?{key} = .*$", lambda _, line=line: line, text, count=1, flags=re.MULTILINE)  # type: ignore[misc]
+    if settings.stores:
+        stores = "\n".join(_store_text(each) for each in settings.stores)
+        text = re.sub(r"^\[\[stores\]\]\n(.+\n)+", lambda _: stores, text, count=1, flags=re.MULTILINE)
+    return text
+
+
+def _store_text(store: StoreSettings) -> str:
+    lines = ["[[stores]]", f"url = {json.dumps(store.url)}"]
+    for name, value in (("endpoint", store.endpoint), ("region", store.region)):
+        lines.append(f'# {name} = "..."' if value is None else f"{name} = {json.dumps(value)}")
+    return "\n".join([*lines, '# credentials = "/etc/holdfast/site.keys"', ""])
 
 
 def write_private(path: Path, text: str) -> None:
