@@ -1,7 +1,7 @@
 """What a push that does not come to its end says before it goes: that it has ended, so that nobody waits for it.
 
 Its claim and what it sent stay. The same push, run again, opens its record anew and goes on; until then ``repair`` frees the
-number within a minute instead of once the push has expired (decision 0029). Killed, a push says nothing, and is waited for.
+number within a minute instead of once the push has expired (decision 0030). Killed, a push says nothing, and is waited for.
 """
 
 from __future__ import annotations
