@@ -52,11 +52,14 @@ def repair(repository: Repository, name: str | None = None, *, dry_run: bool = F
         repository: whose store.
         name: one asset; None for all, those too that have claims only.
         dry_run: say what would be done.
+
+    Raises:
+        UsageError: ``name`` has a version, or a sub-path.
     """
     beside_the_bucket(repository.catalog, repository.store.url, "repair")
     with Prover(repository.store, repository.engine, repository.state / "proofs") as prover:
         verifier = Verifier(repository, prover, deep=False)
-        for asset in [AssetSpec.parse(name).name] if name else sorted(_all_names(repository)):
+        for asset in [AssetSpec.name_in(name)] if name else sorted(_all_names(repository)):
             try:
                 yield from _repair_asset(verifier, asset, dry_run=dry_run)
             except HoldfastError as error:

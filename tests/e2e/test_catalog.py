@@ -162,8 +162,11 @@ def test_remove__refused(pushed, code: int, args: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("show",), ("restore",), ("restore", "--dry-run"), ("verify",), ("verify", "--deep"), ("remove", "--yes")],
-)
+    [
+        ("show",), ("restore",), ("restore", "--dry-run"), ("verify",), ("verify", "--deep"), ("remove", "--yes"), ("repair",),
+        ("cache", "pin"), ("cache", "unpin"),
+    ],
+)  # fmt: skip
 def test_sub_path__refused(pushed, words: tuple[str, ...]) -> None:
     """What is done to whole versions alone refuses a sub-path, whether it is there or not."""
     for sub_path in ("sub", "zz"):

@@ -282,7 +282,8 @@ def unpin_command(session: Session, specs: tuple[str, ...], *, dry_run: bool) ->
 
 def _pin(session: Session, specs: Iterable[str], *, on: bool, dry_run: bool) -> None:
     folder = _folder(session)
-    chosen = [entry for spec in specs for entry in _matching(folder, spec)]
+    whole = [str(AssetSpec.parse(spec).whole("pinned" if on else "unpinned")) for spec in specs]
+    chosen = [entry for spec in whole for entry in _matching(folder, spec)]
     for entry in () if dry_run else chosen:
         folder.pin(entry.name, entry.version, on=on)
     if session.json:

@@ -58,7 +58,7 @@ def versions_command(session: Session, name: str) -> None:
     Examples:
       asset versions nlp/bert
     """
-    known = session.repository.versions(_whole(name))
+    known = session.repository.versions(AssetSpec.name_in(name))
     if session.json:
         print_json(known)
         return
@@ -125,7 +125,7 @@ def alias_command(session: Session, name: str, alias: str, version: str | None, 
     """
     if remove == (version is not None):
         raise UsageError("give either a VERSION or --remove", subject=name, hint="see 'asset alias --help'")
-    name = _whole(name)
+    name = AssetSpec.name_in(name)
     full = _would_alias(session, name, alias, version) if dry_run else session.repository.alias(name, alias, version)
     if session.json:
         print_json({"name": name, "alias": alias, "version": full})
@@ -199,11 +199,3 @@ def restore_command(session: Session, spec: str, *, dry_run: bool) -> None:
         print_json({"restored": restored, "dry_run": dry_run})
     else:
         print_lines([f"{restored} {'would be restored' if dry_run else 'restored'}"])
-
-
-def _whole(name: str) -> str:
-    """The name of an asset, given without version and sub-path."""
-    spec = AssetSpec.parse(name)
-    if spec.version is not None or spec.sub_path is not None:
-        raise UsageError(f"{name!r} is not an asset's name", subject=name, hint=f"without version: {spec.name}")
-    return spec.name

@@ -47,6 +47,18 @@ class AssetSpec:
                 raise InvalidVersionError(f"{error.message} (in spec {text!r})", subject=text) from None
         return cls(name, version or None, sub_path)
 
+    @classmethod
+    def name_in(cls, text: str) -> str:
+        """The name of an asset, which the text is.
+
+        Raises:
+            UsageError: it names a version, or a sub-path.
+        """
+        spec = cls.parse(text)
+        if spec.version is not None or spec.sub_path is not None:
+            raise UsageError(f"{text!r} is not an asset's name", subject=text, hint=f"without version: {spec.name}")
+        return spec.name
+
     def whole(self, done: str) -> AssetSpec:
         """Itself, where it names no sub-path; ``done`` is what is done to whole versions alone.
 
