@@ -408,6 +408,47 @@ def test_mount__directory_turned_elsewhere(bucket: Bucket, way: str) -> None:
     assert os.listdir(other / "images") == os.listdir(f"{above}.real/images") == []
 
 
+ORDINARY = """
+import os, signal
+from pathlib import Path
+from tests.mount.live import Bucket, until
+from tests.services import Service
+
+bucket = Bucket(Service("ceph", {store!r}, {env!r}), Path({folder!r}), {url!r})
+record = bucket.mount({mounter!r})
+assert (bucket.directory / "hello.txt").read_text() == "hello"
+assert bucket.directory.stat().st_uid == os.getuid() == 65534
+os.kill(record.state.worker.pid, signal.SIGKILL)
+until(lambda: record.state.restarts == 1 and record.state.state == "mounted", 20, "the mount")
+(bucket.directory / "new.txt").write_text("new")
+bucket.unmount()
+assert bucket.store.get("new.txt").data == b"new"
+print(bucket.left)
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("mounter", MOUNTERS)
+def test_mount__by_an_ordinary_user(bucket: Bucket, mounter: str) -> None:
+    """An ordinary user mounts a bucket by fusermount3, has it again when its mounter is killed, and unmounts it, all with his own rights."""
+    for path in (bucket.folder, bucket.directory):
+        os.chown(path, 65534, 65534)
+    for path in [path for path in bucket.folder.parents if path.name.startswith(("pytest-", "popen-"))]:
+        path.chmod(0o711)
+    script, node, root = bucket.folder / "script.py", bucket.folder / "fuse", Path(__file__).parents[2]
+    given = {"store": bucket.service.store_url, "env": dict(bucket.service.env), "url": bucket.url}
+    script.write_text(ORDINARY.format(**given, folder=str(bucket.folder), mounter=mounter))
+    # In a mount namespace of its own, whose device others than root may open; Python may lie where only root can read.
+    words = f"mknod {node} c 10 229 && chmod 666 {node} && mount --bind {node} /dev/fuse && "
+    words += "exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=+dac_read_search "
+    words += f"--ambient-caps=+dac_read_search {sys.executable} {script}"
+    environ = {**os.environ, "PYTHONPATH": f"{root}:{root / 'src'}", "HOME": str(bucket.folder)}
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", words], env=environ, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout == "{}\n", done.stdout + done.stderr
+
+
 @needs_root
 def test_mount__nobody_comes_before_it_is_shown(bucket: Bucket) -> None:
     """Where root's mounter mounts first, no other user can come."""
