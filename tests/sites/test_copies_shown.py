@@ -13,6 +13,7 @@ import pytest
 from tests.mount.live import PROGRAMS, require_fuse
 from tests.services.base import wait_until
 from tests.sites.test_attach import ICONS
+from tests.sites.test_merged import ALL, lay_more, together
 from tests.sites.two_stores import UNREACHABLE, look, on_a_copy, shown, two_stores
 
 if TYPE_CHECKING:
@@ -189,3 +190,39 @@ def test_copies__no_copy_that_was_whole(ceph, tmp_path):
         forwarder.silent = False
         server.site("attach")
         assert shown(server) == (0, "MOUNTED", None)
+
+
+@pytest.mark.parametrize("two_way", [True, False])
+def test_copies__of_a_merged_directory(ceph, tmp_path, two_way):
+    """A merged directory shows copies of all its buckets while their store is away, after kills at its steps, too, and goes back to them with what was written."""
+    require_fuse()
+    with two_stores(ceph, tmp_path, two_way=two_way, directories="merge=images2") as (fleet, forwarder):
+        lay_more(fleet)
+        fleet.deploy()
+        server = fleet.server("web1", empty=True)
+        server.site("attach", "--from", "hourly")
+        server.site("replicate")
+        forwarder.silent = True
+        for _ in range(2):  # once the first branch is mounted, and once both are
+            assert server.fake("attach", HOLDFAST_FAILPOINT="site.step").code == -signal.SIGKILL
+        ended = server("site", "attach", "--json")
+        assert (ended.code, ended.json["directories"][0]["store"].count("+")) == (UNREACHABLE, 1)
+        assert server.images() == ALL
+        code, state, store = shown(server)
+        assert (code, state, store) == (1, "MOUNTED from a copy", ended.json["directories"][0]["store"])
+        if two_way:
+            (server.webroot / "images/upload.jpg").write_bytes(b"upload")
+        else:
+            with pytest.raises(OSError, match=r"Read-only|not permitted|denied"):
+                (server.webroot / "images/upload.jpg").write_bytes(b"upload")
+        after = {**ALL, "upload.jpg": b"upload"} if two_way else ALL
+        wait_until(lambda: not any(each.get("unsent") for each in server.ok("mounts", "--json").json), 60, "the upload")
+        forwarder.silent = False
+        time.sleep(2)  # the clocks of stores tell seconds
+        server.site("replicate")
+        assert server.site("attach")["directories"][0]["state"] == "mounted"
+        assert shown(server) == (0, "MOUNTED", None)
+        assert server.images() == after
+        assert together(fleet) == after
+        server.site("detach")
+        assert server.mounted() == []

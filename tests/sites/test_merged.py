@@ -46,14 +46,19 @@ def deployed(ceph, folder: Path, text: str = TWO, mounter: str = "rclone") -> It
     require_fuse()
     fleet = Fleet(ceph, folder, mounter=mounter, text=text)
     try:
-        for path, data in MORE.items():
-            place = fleet.build.webroot / "images" / path
-            place.parent.mkdir(exist_ok=True)
-            place.write_bytes(data)
+        lay_more(fleet)
         fleet.deploy()
         yield fleet
     finally:
         fleet.end()
+
+
+def lay_more(fleet: Fleet) -> None:
+    """More images for the build machine."""
+    for path, data in MORE.items():
+        place = fleet.build.webroot / "images" / path
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(data)
 
 
 def branches(fleet: Fleet, count: int = 2) -> list[dict[str, bytes]]:

@@ -32,6 +32,7 @@ from holdfast.sites.loading import load_site
 from holdfast.sites.notices import FAILED, OK, Observation
 from holdfast.sites.places import keep, look, shown
 from holdfast.sites.running import Runner
+from holdfast.sites.showing import chosen
 from holdfast.sites.stores import Stores
 from tests.services.base import wait_until
 
@@ -352,7 +353,7 @@ def test_place__of_a_mount(copied):
 
 
 def test_place__of_a_merged_directory(site):
-    """Copies of the branches of a merged directory are never said to be shown, for none is: that the store fails is told as it is."""
+    """Where the bucket of one branch of a merged directory fails, its copy is to be shown, and all branches are shown from that store."""
     site.write(
         'persist_assets_to_cloud = 1\ndirectories_to_mount = "merge=images2"\n',
         after=f'[[copies]]\nurl = "{(site.folder / "elsewhere").as_uri()}"\n',
@@ -370,8 +371,11 @@ def test_place__of_a_merged_directory(site):
         at = now + later
         outcome = jobs_of(plan)["stores"].work(Context(plan, settings, folder, lambda: None, lambda at=at: at))
     assert ("store", FAILED) in {(each.kind, each.state) for each in outcome.observations}
-    assert {each.state for each in outcome.observations if each.kind == "bucket"} == {OK}
-    assert shown(plan, f"{BUCKET}2", folder).place == 0
+    told = {each.name: each.state for each in outcome.observations if each.kind == "bucket"}
+    assert told == {f"{BUCKET}1": OK, f"{BUCKET}2": FAILED}
+    assert [shown(plan, f"{BUCKET}{number}", folder).place for number in (1, 2)] == [0, 1]
+    parts = [SimpleNamespace(bucket=f"{BUCKET}{number}") for number in (1, 2)]
+    assert chosen(plan, SimpleNamespace(parts=parts)) == 1
 
 
 def test_place__asks_no_store(copied):

@@ -29,7 +29,6 @@ from holdfast.sites.ground import (
     aside,
     emptiness,
     gather_parts,
-    make_branch,
     make_room,
     owner_of,
     refuse_branch,
@@ -45,6 +44,7 @@ from holdfast.sites.nodes import nodes_of, publish
 from holdfast.sites.offload import Wanted
 from holdfast.sites.showing import showing
 from holdfast.sites.trial import end_trial, try_out
+from holdfast.sites.uniting import mount_branches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +170,7 @@ class _Attach:
             refuse_others_laid(place)
         refuse_parts(place, self.plan.config_file, stands=place.is_ours)
         for branch in place.branches:
-            if not branch.is_ours:
+            if not branch.is_ours and not showing(self.plan, branch).is_copy:
                 refuse_branch(branch)
         judged = [self._judged_part(part, served=served, accept=accept) for part in place.parts]
         self.doubled[place.directory] = tuple(doubled([objects for objects, _ in judged]))
@@ -221,8 +221,8 @@ class _Attach:
     def try_out(self) -> None:
         """See that what is to take the place of a copy can be mounted, before that is taken away."""
         for place in self.places:
-            if showing(self.plan, place).is_copy:
-                try_out(place, self.plan, self.owner, [self._media(part) for part in place.parts])
+            for part in place.parts if showing(self.plan, place).is_copy else ():
+                try_out(part, self.plan, self.owner, [self._media(part)])
 
     def announce(self) -> None:
         """Say that this server mounts, before it does: no deployment is over while it may write to a bucket, though it be killed.
@@ -257,7 +257,9 @@ class _Attach:
         fresh: list[Place] = []
         # What served visitors before goes on to do so, whatever is wrong with it.
         with nullcontext() if stands else undone(place, self.journal, fresh):
-            self._mount_branches(place, fresh)
+            mount_branches(place, self.plan, self.journal, self.owner, fresh)
+            if place.branches and place.is_ours:
+                _until_united(place)
             if not place.is_ours:
                 make_room(place, self.journal, self.owner)
                 gather_parts(place, self.plan.config_file, self.journal, self.owner)
@@ -266,17 +268,6 @@ class _Attach:
             compare(place, [self._media(part) for part in place.parts], stands=stands)
         self.journal.did(proven)
         return self._report(place, "was mounted" if stands else "mounted")
-
-    def _mount_branches(self, place: Place, fresh: list[Place]) -> None:
-        """Mount those branches of a merged directory that are not; each is added to ``fresh`` before that."""
-        for branch in place.branches:
-            if not branch.is_ours:
-                fresh.append(branch)
-                make_branch(branch, self.journal)
-                mount(branch, self.plan, self.owner)
-                self.journal.did(f"mount {branch.spot.place}")
-        if place.branches and place.is_ours:
-            _until_united(place)
 
     def _report(self, place: Place, state: str) -> AttachedReport:
         checked = self.checked[place.directory]

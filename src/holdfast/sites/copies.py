@@ -28,7 +28,7 @@ from holdfast.errors import (
     UnsupportedError,
     UsageError,
 )
-from holdfast.formats.layout import SITE_MARK, copied_key, copied_trash
+from holdfast.formats.layout import SITE_MARK, branch_mark, copied_key, copied_trash
 from holdfast.formats.sites import BucketMark, decode_record
 from holdfast.sites.asking import PATIENCE, within
 from holdfast.sites.buckets import bucket_settings, buckets_of_media, open_bucket, settings_of
@@ -179,30 +179,43 @@ class Copies:
 
     def _one(self, copy: CopySettings, bucket: str, orders: Orders, alive: Callable[[], None]) -> Replicated:
         try:
-            mark = self._mark(bucket)
-            if mark is not None and not orders.dry_run:
-                self._put_mark(copy, bucket, mark)
+            marks = self._marks(bucket)
+            if not orders.dry_run:
+                self._put_marks(copy, bucket, marks)
             return self._replica(copy, bucket, alive).run(replace(orders, two_way=copy.two_way))
         except HoldfastError as error:
             return _failed(copy, bucket, error)
 
-    def _mark(self, bucket: str) -> bytes | None:
-        """The mark of the bucket. One that a deployment marked as another site's is none of ours, whatever the settings say."""
-        found = read_or_none(self._first(bucket), SITE_MARK)
+    def _marks(self, bucket: str) -> dict[str, bytes]:
+        """The marks of the bucket, by key: the site's, and where it is a branch of a merged directory, that of the branch.
+
+        One that a deployment marked as another site's is none of ours, whatever the settings say.
+        """
+        store = self._first(bucket)
+        found = read_or_none(store, SITE_MARK)
         if found is None:
-            return None
+            return {}
         mark = decode_record(found.data, BucketMark, SITE_MARK)
         if mark.site != self._plan.site:
             hint = "name the bucket of this site in [buckets]"
             raise ConflictError(f"{bucket} belongs to the site {mark.site}", subject=bucket, hint=hint)
-        return bytes(found.data)
+        marks = {SITE_MARK: bytes(found.data)}
+        for key in self._branch_marks(bucket):
+            if (branch := read_or_none(store, key)) is not None:
+                marks[key] = bytes(branch.data)
+        return marks
 
-    def _put_mark(self, copy: CopySettings, bucket: str, mark: bytes) -> None:
+    def _branch_marks(self, bucket: str) -> list[str]:
+        mounts = [mount.buckets for mount in self._plan.mounts if mount.branches and bucket in mount.buckets]
+        return [branch_mark(buckets.index(bucket) + 1) for buckets in mounts]
+
+    def _put_marks(self, copy: CopySettings, bucket: str, marks: dict[str, bytes]) -> None:
         """Have the copy say whose it is, as its bucket does: a mount of the copy is known by that."""
-        store, key = open_bucket(copy.store), copied_key(bucket, SITE_MARK)
-        there = read_or_none(store, key)
-        if there is None or bytes(there.data) != mark:
-            store.put(key, mark)
+        store = open_bucket(copy.store)
+        for key, mark in marks.items():
+            there = read_or_none(store, copied_key(bucket, key))
+            if there is None or bytes(there.data) != mark:
+                store.put(copied_key(bucket, key), mark)
 
     def _now(self, copy: CopySettings) -> float:
         """The time by the clock of a copy's store, which is the same for every server. Who may not write there has his own.

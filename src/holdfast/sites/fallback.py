@@ -38,6 +38,7 @@ from holdfast.sites.places import ask, keep, shown
 from holdfast.sites.showing import copied, is_mountable, showing, shows_copies
 from holdfast.sites.sides import Half
 from holdfast.sites.trial import end_trial
+from holdfast.sites.uniting import mount_branches, take_away
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from holdfast.sites.plan import Plan
     from holdfast.sites.showing import Showing
     from holdfast.sites.stores import Stores
-    from holdfast.sites.values import SiteSettings
+    from holdfast.sites.values import CopySettings, SiteSettings
 
 __all__ = ["attach_copies", "leave_copy", "why_copies"]
 
@@ -58,11 +59,11 @@ _AWAY: Final = (UnreachableError, BucketNotFoundError)
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A copy that may be shown: its number and place, its side of the pair, the seconds since it was whole, and how many objects it has."""
+    """A copy that may be shown: its number and place, its side of the pair of each bucket, the seconds since it was whole, and how many objects it has."""
 
     number: int
     place: Place
-    half: Half
+    halves: tuple[Half, ...]
     two_way: bool
     lag: float
     objects: int
@@ -76,44 +77,45 @@ def why_copies(plan: Plan, stores: Stores, places: Sequence[Place], *, accept: b
     if not shows_copies(plan):
         return None
     questions = [Question(lambda: deployment_of(stores.all[0].repository, plan.site), stores.all[0].url)]
-    questions += [Question(lambda place=place: ask(plan, place.bucket, FIRST), place.source) for place in places]  # type: ignore[misc]
+    parts = [part for place in places for part in place.parts]
+    questions += [Question(lambda part=part: ask(plan, part.bucket, FIRST), part.source) for part in parts]  # type: ignore[misc]
     deadline = time.monotonic() + PATIENCE
     for question in questions:
         problem = question.problem(max(0.0, deadline - time.monotonic()))
         if isinstance(problem, _AWAY):
             return problem.message
-    return None if accept else _what_is_unsent(plan, places) or _what_is_lacking(plan, places)
+    return None if accept else _what_is_unsent(plan, parts) or _what_is_lacking(plan, parts)
 
 
-def _what_is_unsent(plan: Plan, places: Sequence[Place]) -> str | None:
+def _what_is_unsent(plan: Plan, parts: Sequence[Place]) -> str | None:
     """Which copy has not got yet what was written to it before the machine went down: a mount of the same sends it."""
-    for place in places:
-        if (now := _left(plan, place)) is not None:
+    for part in parts:
+        if (now := _left(plan, part)) is not None:
             return f"what was written to the copy {now.place.source} before its mount ended is not sent yet"
     return None
 
 
-def _left(plan: Plan, place: Place) -> Showing | None:
-    """The copy that was shown in a directory when its mount came to its end, with writes that it has not sent."""
-    now = showing(plan, place)
+def _left(plan: Plan, part: Place) -> Showing | None:
+    """The copy of a bucket that was shown when its mount came to its end, with writes that it has not sent."""
+    now = showing(plan, part)
     record = now.place.record if now.is_copy else None
     return now if record is not None and not record.is_served and waiting(record) else None
 
 
-def _what_is_lacking(plan: Plan, places: Sequence[Place]) -> str | None:
+def _what_is_lacking(plan: Plan, parts: Sequence[Place]) -> str | None:
     """Which bucket has not got back yet what was written to its copy while that was shown."""
-    kept = [shown(plan, place.bucket, Path(plan.state)) for place in places]
+    kept = [shown(plan, part.bucket, Path(plan.state)) for part in parts]
     two_way = [each for each in kept if each.place != FIRST and plan.copies[each.place - 1].two_way]
     if not two_way:
         return None
     now = time.time()
     whole = {(each.bucket, each.copy): now - each.lag for each in _copies(plan).status() if each.lag is not None}
-    for place, each in zip(places, kept, strict=True):
+    for part, each in zip(parts, kept, strict=True):
         if each in two_way:
-            last = whole.get((place.bucket, plan.copies[each.place - 1].store.url), 0.0)
+            last = whole.get((part.bucket, plan.copies[each.place - 1].store.url), 0.0)
             if last < each.since:
                 return (
-                    f"the bucket {place.bucket} lacks what was written to its copy (--accept-changes takes it as it is)"
+                    f"the bucket {part.bucket} lacks what was written to its copy (--accept-changes takes it as it is)"
                 )
     return None
 
@@ -155,11 +157,17 @@ def leave_copy(plan: Plan, place: Place) -> None:
     """
     if not shows_copies(plan):
         return
-    if (now := showing(plan, place)).is_copy:
-        # A site that is visited is read at every moment: who waited for nobody to read would never go back.
-        live.unmount(place.spot.place, settings=now.place.settings, closed=True, cut_off=True)
-    choice = Choice(FIRST, read_only=False, why="the bucket answers")
-    keep(plan, place.bucket, Path(plan.state), choice, time.time())
+    for part in (place, *place.branches):  # a union before what it stands on
+        if (now := showing(plan, part)).is_copy:
+            # A site that is visited is read at every moment: who waited for nobody to read would never go back.
+            live.unmount(part.spot.place, settings=now.place.settings, closed=True, cut_off=True)
+    _keep(plan, place, Choice(FIRST, read_only=False, why="the bucket answers"))
+
+
+def _keep(plan: Plan, place: Place, choice: Choice) -> None:
+    """Have it known what is shown there."""
+    for part in place.parts:
+        keep(plan, part.bucket, Path(plan.state), choice, time.time())
 
 
 class _Fallback:
@@ -187,7 +195,7 @@ class _Fallback:
 
     def _choose(self, place: Place) -> _Copy:
         reasons = []
-        left = _left(self.plan, place)
+        left = next((each for part in place.parts if (each := _left(self.plan, part)) is not None), None)
         for number in range(1, len(self.plan.copies) + 1) if left is None else (left.number,):
             try:
                 return self._judged(place, number)
@@ -209,16 +217,24 @@ class _Fallback:
         if not is_mountable(there):
             raise IntegrityError(f"{there.source} cannot be mounted: mounters know buckets on S3")
         found(live.MOUNTERS[self.plan.mounter], there.settings.mount_path, there.settings.environ)
+        if there.branches:
+            found(live.MERGERFS, there.settings.mount_path, there.settings.environ)
+        parts = [self._judged_part(copy, part) for part in there.parts]
+        halves = tuple(half for half, _, _ in parts)
+        return _Copy(number, there, halves, copy.two_way, max(lag for _, lag, _ in parts), sum(n for _, _, n in parts))
+
+    def _judged_part(self, copy: CopySettings, there: Place) -> tuple[Half, float, int]:
+        """The copy of one bucket, if it may be shown: its side, the seconds since it was whole, and how many objects it has."""
         store = open_bucket(copy.store)
-        known = _copies(self.plan).pairs(copy, place.bucket)
+        known = _copies(self.plan).pairs(copy, there.bucket)
         if known is None or known[1] is None:
             raise IntegrityError(f"{there.source} was never whole")
         rows, lag = known
-        if _marked(store, place.bucket) != self.plan.site:
+        if _marked(store, there.bucket) != self.plan.site:
             raise IntegrityError(
                 f"{there.source} carries no mark of {self.plan.site}: asset site replicate puts one there"
             )
-        half = Half(store, Engine(), copied_key(place.bucket, ""), shared=copy.two_way)
+        half = Half(store, Engine(), copied_key(there.bucket, ""), shared=copy.two_way)
         listed = half.listed()
         checked = judge_bucket(
             {key: Wanted(size, "") for key, size in rows.items()},
@@ -229,7 +245,7 @@ class _Fallback:
         if checked.problem is not None:
             raise IntegrityError(f"{there.source} {checked.problem.replace('deployed', 'copied')}")
         assert lag is not None  # noqa: S101 - it was looked at above
-        return _Copy(number, there, half, copy.two_way, lag, len(listed))
+        return half, lag, len(listed)
 
     def one(self, place: Place) -> AttachedReport:
         """Have one directory show something, whatever was there before."""
@@ -238,19 +254,19 @@ class _Fallback:
             now = showing(self.plan, place)
             state = "was mounted from a copy" if now.is_copy else "was mounted"
             if now.is_copy:  # a run that was killed may not have said so
-                self._keep(place, now.number)
+                _keep(self.plan, place, self._choice(now.number))
             return AttachedReport(place.directory, place.spot.place, place.bucket, state, store=now.place.source)
         there = copy.place
-        broken = showing(self.plan, place).place
-        if broken.record is not None and broken.record.is_served:
-            live.unmount(place.spot.place, settings=broken.settings, closed=True)
-        with undone(there, self.journal):
+        take_away(showing(self.plan, place).place)
+        fresh: list[Place] = []
+        with undone(there, self.journal, fresh):
+            mount_branches(there, self.plan, self.journal, self.owner, fresh, read_only=not copy.two_way)
             make_room(there, self.journal, self.owner)
             gather_parts(there, self.plan.config_file, self.journal, self.owner)
             bits = bits_of(there, self.journal)
             mount(there, self.plan, self.owner, read_only=not copy.two_way, bits=bits)
             _compare(copy)
-        self._keep(place, copy.number)
+        _keep(self.plan, place, self._choice(copy.number))
         return AttachedReport(
             place.directory,
             place.spot.place,
@@ -264,10 +280,8 @@ class _Fallback:
             local=place.local,
         )
 
-    def _keep(self, place: Place, number: int) -> None:
-        """Have it known which copy is shown."""
-        choice = Choice(number, read_only=not self.plan.copies[number - 1].two_way, why="the bucket fails")
-        keep(self.plan, place.bucket, Path(self.plan.state), choice, time.time())
+    def _choice(self, number: int) -> Choice:
+        return Choice(number, read_only=not self.plan.copies[number - 1].two_way, why="the bucket fails")
 
 
 def _copies(plan: Plan) -> Copies:
@@ -290,10 +304,10 @@ def _compare(copy: _Copy) -> None:
     """
     wrong: list[str] = []
     for _ in range(2):
-        listed = copy.half.listed()
+        listed = {key: (half, info) for half in reversed(copy.halves) for key, info in half.listed().items()}
         objects = {
-            key: Found(listed[key].size, copy.half.digest(key, listed[key]) if listed[key].size <= READ_WHOLE else None)
-            for key in sample(listed, LOOKED_AT)
+            key: Found(info.size, half.digest(key, info) if info.size <= READ_WHOLE else None)
+            for key, (half, info) in ((key, listed[key]) for key in sample(listed, LOOKED_AT))
         }
         wrong = differing(copy.place, objects)
         if not wrong:

@@ -36,7 +36,7 @@ def mount(
         HoldfastError: as :func:`holdfast.mount.live.mount`.
     """
     if place.branches:
-        _unite(place, plan, owner, bits)
+        _unite(place, plan, owner, bits, read_only=read_only)
     else:
         _mount(place, plan, owner, bits, read_only=read_only)
     if mounted_at(place.spot.place) is None:
@@ -69,15 +69,20 @@ def _mount(place: Place, plan: Plan, owner: tuple[int, int] | None, bits: int | 
     )
 
 
-def _unite(place: Place, plan: Plan, owner: tuple[int, int] | None, bits: int | None) -> None:
+def _unite(place: Place, plan: Plan, owner: tuple[int, int] | None, bits: int | None, *, read_only: bool) -> None:
     marks = [dict(values) for key, values in place.marks.items() if key != SITE_MARK]
     branches = [
         live.Branch(part.spot.place, part.source, branch_mark(part.number), {"site": plan.site, **values})
         for part, values in zip(place.branches, marks, strict=True)
     ]
-    options = _options(plan, owner)
     live.unite(
-        branches, place.spot.place, settings=place.settings, options=options, needs=_NEEDS, bits=bits, follow=False
+        branches,
+        place.spot.place,
+        settings=place.settings,
+        options=[*_options(plan, owner), *["ro"] * read_only],
+        needs=() if read_only else _NEEDS,
+        bits=bits,
+        follow=False,
     )
 
 

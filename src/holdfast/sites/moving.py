@@ -7,7 +7,6 @@ written to a copy up to the last moment is brought to the bucket right after the
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError
@@ -17,8 +16,7 @@ from holdfast.sites.attaching import MOUNTED
 from holdfast.sites.copies import Copies, orders_of
 from holdfast.sites.failover import FIRST, is_to_move
 from holdfast.sites.journal import Journal
-from holdfast.sites.places import shown
-from holdfast.sites.showing import showing
+from holdfast.sites.showing import chosen, showing
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ def _wanting(plan: Plan, settings: SiteSettings) -> list[Showing]:
     """The directories that show something else than they should."""
     now = [showing(plan, place) for place in places_of(plan, settings)]
     known = [each for each in now if each.place.record is not None]
-    wanted = {each.place.directory: shown(plan, each.place.bucket, Path(plan.state)).place for each in known}
+    wanted = {each.place.directory: chosen(plan, each.place) for each in known}
     others = [each for each in known if each.number != wanted[each.place.directory]]
     told = states([each.place for each in others if each.number == FIRST], plan.site)
     return [

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.sites.buckets import settings_of
 from holdfast.sites.failover import FIRST
-from holdfast.sites.places import place_settings
+from holdfast.sites.places import place_settings, shown
 
 if TYPE_CHECKING:
     from holdfast.sites.attached import Place
     from holdfast.sites.plan import Plan
 
-__all__ = ["Showing", "copied", "is_mountable", "showing", "shows_copies"]
+__all__ = ["Showing", "chosen", "copied", "is_mountable", "showing", "shows_copies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +31,22 @@ class Showing:
 
 
 def copied(plan: Plan, place: Place, number: int) -> Place:
-    """A directory as it would be mounted from a copy of its bucket. Pure."""
+    """A directory as it would be mounted from a copy of its bucket, a merged one from copies of all of them. Pure."""
+    if place.branches:
+        branches = tuple(copied(plan, branch, number) for branch in place.branches)
+        return replace(place, source="+".join(branch.source for branch in branches), branches=branches)
     store = place_settings(plan, place.bucket, number)
     return replace(place, source=store.url.rstrip("/"), settings=settings_of(store))
 
 
 def is_mountable(place: Place) -> bool:
     """Whether mounters know such a store."""
-    return place.source.startswith("s3:")
+    return all(part.source.startswith("s3:") for part in place.parts)
 
 
 def shows_copies(plan: Plan) -> bool:
-    """Whether copies can stand in for the buckets of a site: not for the branches of merged directories. Pure."""
-    return bool(plan.copies) and not any(mount.branches for mount in plan.mounts)
+    """Whether copies can stand in for the buckets of a site. Pure."""
+    return bool(plan.copies)
 
 
 def showing(plan: Plan, place: Place) -> Showing:
@@ -52,6 +56,12 @@ def showing(plan: Plan, place: Place) -> Showing:
     record = place.record
     if record is not None and record.settings.source != place.source:
         for number in range(1, len(plan.copies) + 1):
-            if place_settings(plan, place.bucket, number).url.rstrip("/") == record.settings.source:
-                return Showing(number, copied(plan, place, number))
+            if (there := copied(plan, place, number)).source == record.settings.source:
+                return Showing(number, there)
     return Showing(FIRST, place)
+
+
+def chosen(plan: Plan, place: Place) -> int:
+    """What is to be shown there, by what is known of its buckets: all branches of a merged directory are from one store."""
+    numbers = [shown(plan, part.bucket, Path(plan.state)).place for part in place.parts]
+    return next((number for number in numbers if number != FIRST), FIRST)

@@ -130,7 +130,7 @@ def _directory(plan: Plan, stores: Stores, now: Showing, told: str) -> Directory
         sum(each.size()[1] for each in held),
         None if copy is None else place.source,
         copy is not None and not copy.two_way,
-        None if copy is None else _lag(plan, copy, place.bucket),
+        None if copy is None else _lag(plan, copy, [part.bucket for part in place.parts]),
         tuple(twice),
         place.local,
     )
@@ -141,16 +141,18 @@ def _listed(plan: Plan, stores: Stores, now: Showing) -> list[dict[str, ObjectIn
     place = now.place
     if now.is_copy:
         store = open_bucket(plan.copies[now.number - 1].store)
-        return [Half(store, Engine(), copied_key(place.bucket, ""), shared=False).listed()]
+        return [Half(store, Engine(), copied_key(part.bucket, ""), shared=False).listed() for part in place.parts]
     return [Media(stores.all[0], plan.site, part.bucket, place.directory).half.listed() for part in place.parts]
 
 
-def _lag(plan: Plan, copy: CopySettings, bucket: str) -> float | None:
+def _lag(plan: Plan, copy: CopySettings, buckets: Sequence[str]) -> float | None:
+    """Seconds since the copies were equal to their buckets; None where that is not known of one."""
+    copies = Copies(plan, engine=Engine())
     try:
-        known = Copies(plan, engine=Engine()).pairs(copy, bucket)
+        lags = [None if (known := copies.pairs(copy, bucket)) is None else known[1] for bucket in buckets]
     except HoldfastError:
         return None
-    return None if known is None else known[1]
+    return None if None in lags else max(lag for lag in lags if lag is not None)
 
 
 def here(plan: Plan, settings: SiteSettings, stores: Stores, node: str, *, seconds: float) -> SiteStatus:

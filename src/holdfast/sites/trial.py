@@ -61,4 +61,6 @@ def end_trial(place: Place, plan: Plan) -> None:
 
 def _trial(place: Place, plan: Plan) -> Place:
     """The directory as it would be mounted in the state folder, without what lies over it on this machine."""
-    return replace(place, spot=Spot(os.path.realpath(plan.state), _NAME, place.spot.held), local=())
+    return replace(
+        place, spot=Spot(os.path.realpath(plan.state), _NAME, place.spot.held), local=(), branches=(), above=""
+    )
