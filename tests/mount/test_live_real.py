@@ -421,6 +421,11 @@ assert bucket.directory.stat().st_uid == os.getuid() == 65534
 os.kill(record.state.worker.pid, signal.SIGKILL)
 until(lambda: record.state.restarts == 1 and record.state.state == "mounted", 20, "the mount")
 (bucket.directory / "new.txt").write_text("new")
+state = record.state
+for process in (state.supervisor, state.worker):
+    os.kill(process.pid, signal.SIGKILL)
+record = bucket.mount({mounter!r})
+assert (bucket.directory / "new.txt").read_text() == "new"
 bucket.unmount()
 assert bucket.store.get("new.txt").data == b"new"
 print(bucket.left)
@@ -430,7 +435,7 @@ print(bucket.left)
 @needs_root
 @pytest.mark.parametrize("mounter", MOUNTERS)
 def test_mount__by_an_ordinary_user(bucket: Bucket, mounter: str) -> None:
-    """An ordinary user mounts a bucket by fusermount3, has it again when its mounter is killed, and unmounts it, all with his own rights."""
+    """An ordinary user mounts a bucket by fusermount3, has it again when its mounter is killed, or all of its processes were, and unmounts it, all with his own rights."""
     for path in (bucket.folder, bucket.directory):
         os.chown(path, 65534, 65534)
     for path in [path for path in bucket.folder.parents if path.name.startswith(("pytest-", "popen-"))]:
@@ -447,6 +452,31 @@ def test_mount__by_an_ordinary_user(bucket: Bucket, mounter: str) -> None:
         ["unshare", "-m", "sh", "-c", words], env=environ, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.stdout == "{}\n", done.stdout + done.stderr
+
+
+@needs_root
+def test_mounts__whose_directories_change_places(bucket: Bucket) -> None:
+    """Of two mounts whose directories changed places neither serves the other's bucket, and each comes back with its directory."""
+    places = [bucket.folder / name / "images" for name in ("x", "y")]
+    records = []
+    for number, place in enumerate(places):
+        place.mkdir(parents=True)
+        bucket.store.put(f"{number}/only.txt", b"%d" % number)
+        records.append(live.mount(f"{bucket.url}/{number}", place, mounter="rclone", settings=bucket.settings))
+
+    def change_places() -> None:
+        for one, other in (("x", "t"), ("y", "x"), ("t", "y")):
+            (bucket.folder / one).rename(bucket.folder / other)
+
+    change_places()
+    until(lambda: {each.state.state for each in records} == {"remounting"}, 10, "both to be taken away")
+    until(lambda: [mounted_at(str(place)) for place in places] == [None, None], 10, "both to be gone")
+    change_places()
+    until(lambda: {each.state.state for each in records} == {"mounted"}, 30, "both to be back")
+    assert [(place / "only.txt").read_text() for place in places] == ["0", "1"]
+    for place in places:
+        live.unmount(place, settings=bucket.settings)
+    assert bucket.left == {}
 
 
 @needs_root

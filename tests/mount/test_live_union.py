@@ -6,14 +6,24 @@ import dataclasses
 import json
 import os
 import signal
+import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast.errors import BusyError, ConflictError, LocalError, UnreachableError, UnsupportedError
+from holdfast.errors import (
+    BusyError,
+    ConflictError,
+    HoldfastError,
+    LocalError,
+    NotFoundError,
+    UnreachableError,
+    UnsupportedError,
+)
 from holdfast.mount import live
 from holdfast.mount.live.holding import Connection
 from holdfast.mount.table import mounted_at
@@ -275,6 +285,43 @@ def test_union__branch_that_is_none(united: United) -> None:
         live.unite(other, united.directory, settings=united.one.settings)
     assert mounted_at(str(united.directory)) is None
     united.one.unmount()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's mergerfs mounts apart before it is shown")
+def test_union__branch_that_dies_before_it_is_shown(united: United) -> None:
+    """A branch whose mounter is killed while the union is mounted and not shown yet has nobody see the files of the others alone."""
+    name = live.mounting.registry_of(united.one.settings).folder_of(str(united.directory)).name
+    place, seen, is_over = f"/run/holdfast/{name}", set(), threading.Event()
+    two = [each.mount("rclone", above=str(united.directory)) for each in (united.one, united.two)][1]
+    worker = two.state.worker
+    assert worker is not None
+
+    def kill() -> None:
+        while mounted_at(place) is None and not is_over.is_set():
+            time.sleep(0.001)
+        os.kill(worker.pid, signal.SIGKILL)
+
+    def look() -> None:
+        while not is_over.is_set():
+            with suppress(OSError):
+                seen.add(" ".join(sorted(name for name in os.listdir(united.directory) if name in NAMES)))
+
+    watchers = [threading.Thread(target=target) for target in (kill, look)]
+    for each in watchers:
+        each.start()
+    try:
+        with suppress(HoldfastError):
+            united.unite()
+        time.sleep(1)
+    finally:
+        is_over.set()
+        for each in watchers:
+            each.join()
+    assert seen <= {"", WHOLE}
+    with suppress(NotFoundError):
+        live.unmount(united.directory, settings=united.one.settings)
+    for each in (united.one, united.two):
+        each.unmount()
 
 
 def test_union__mergerfs_missing_or_old(united: United, tmp_path: Path) -> None:

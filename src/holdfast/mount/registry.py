@@ -42,7 +42,7 @@ from holdfast.mount.process import Process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Event", "MountSettings", "Record", "Registry", "State", "record_at"]
+__all__ = ["Event", "MountSettings", "Record", "Registry", "State", "name_of", "record_at"]
 
 #: An event log that is longer is put aside, in the place of the one before it.
 _LONGEST: Final = 1 << 20
@@ -234,7 +234,7 @@ class Registry:
 
     def folder_of(self, directory: str) -> Path:
         """Where the record of a mount at this directory lies, whether or not there is one."""
-        return self.folder / _name_of(directory)
+        return self.folder / name_of(directory)
 
     @contextmanager
     def turn(self, directory: str) -> Iterator[None]:
@@ -295,7 +295,7 @@ def _lies_more_in(folder: Path) -> bool:
     return True
 
 
-def _name_of(directory: str) -> str:
+def name_of(directory: str) -> str:
     """A folder's name for a directory: readable, and another one for each."""
     last = re.sub(r"[^A-Za-z0-9._-]", "_", directory.rpartition("/")[2])[:40].lstrip(".")
     return f"{last or 'mount'}-{digest_of(os.fsencode(directory))[:16]}"

@@ -40,7 +40,7 @@ _MNT_DETACH = 2
 class Mounted:
     """A line of the table. ``flags`` are those of the mount and of its file system; ``device`` is the minor number.
 
-    ``number`` is the mount's own, ``parent`` that of the mount that it lies on.
+    ``number`` is the mount's own, ``parent`` that of the mount that it lies on. ``major`` is 0 where no disk is behind it.
     """
 
     dir: str
@@ -50,6 +50,7 @@ class Mounted:
     flags: frozenset[str]
     number: int = 0
     parent: int = 0
+    major: int = 0
 
     @property
     def is_fuse(self) -> bool:
@@ -68,9 +69,9 @@ def mounts(table: str | None = None) -> list[Mounted]:
         if len(places) < 6 or len(kinds) < 3:
             continue
         flags = frozenset((*places[5].split(","), *kinds[2].split(",")))
-        device = int(places[2].partition(":")[2])
-        numbers = int(places[0]), int(places[1])
-        found.append(Mounted(_unescaped(places[4]), kinds[0], _unescaped(kinds[1]), device, flags, *numbers))
+        major, _, device = places[2].partition(":")
+        numbers = int(places[0]), int(places[1]), int(major)
+        found.append(Mounted(_unescaped(places[4]), kinds[0], _unescaped(kinds[1]), int(device), flags, *numbers))
     return found
 
 

@@ -17,6 +17,7 @@ from holdfast.errors import ConflictError
 from holdfast.mount.live.parts import bind, make_own
 from holdfast.mount.live.worker import START, Worker, take_away
 from holdfast.mount.reaching import opened
+from holdfast.mount.registry import name_of
 from holdfast.mount.table import detach, mounted_at, mounts
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ __all__ = ["Apart", "place_for", "remove_place"]
 _PLACES: Final = "/run/holdfast"
 
 
-def place_for(name: str) -> str:
-    """Where the mounter of the mount with this name mounts. Pure."""
-    return f"{_PLACES}/{name}"
+def place_for(directory: str) -> str:
+    """Where the mounter mounts what is shown at this directory. Pure."""
+    return f"{_PLACES}/{name_of(directory)}"
 
 
 def remove_place(place: str) -> None:
@@ -52,6 +53,10 @@ class Apart(Worker):
             make_own(_PLACES)
             make_own(plan.apart)
         super().__init__(name, [plan.program, *plan.arguments], plan.environment(), plan.apart, log)
+
+    def is_own(self, mounted: Mounted) -> bool:
+        """Whether this is its mount: directories above two mounts may have changed places."""
+        return mounted.is_fuse and (mounted.major, mounted.device) == (0, self._device)
 
     @property
     def reached(self) -> str:
@@ -85,7 +90,7 @@ class Apart(Worker):
         with suppress(OSError):
             os.rmdir(self.directory)
         there = mounted_at(self._below.directory)
-        if there is None or there.device != self._device:
+        if there is None or not self.is_own(there):
             raise ConflictError(
                 f"{self._below.directory} was moved, or a link put in its path, while it was mounted",
                 subject=self._below.directory,
@@ -95,14 +100,13 @@ class Apart(Worker):
     def _own(self) -> Mounted | None:
         if self._device < 0:
             return mounted_at(self.directory)
-        return next((each for each in mounts() if each.device == self._device and each.is_fuse), None)
+        return next(filter(self.is_own, mounts()), None)
 
     def _take_away(self) -> None:
         """Take the mount away wherever it is, and let go of it, so that the mounter sees its end."""
         if self._device >= 0:
-            for each in reversed(mounts()):
-                if each.device == self._device and each.is_fuse:
-                    detach(each.dir)
+            for each in filter(self.is_own, reversed(mounts())):
+                detach(each.dir)
         if self._root >= 0:
             os.close(self._root)
         self._root = self._device = -1

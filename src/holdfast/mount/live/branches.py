@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import ConflictError, UnreachableError
 from holdfast.mount.children import Child, LateError
+from holdfast.mount.live.apart import place_for
 from holdfast.mount.live.union import UNION, Branch
 from holdfast.mount.registry import Registry
 from holdfast.mount.table import abort, mounted_at, mounts
@@ -124,9 +125,10 @@ def marked(text: bytes | str, says: dict[str, object]) -> bool:
 
 def cut_off(directory: str) -> None:
     """End the union at this directory, if one is there: who reads gets an error, instead of what the other branches have alone."""
-    mounted = mounted_at(directory) if directory else None
-    if mounted is not None and mounted.type == f"fuse.{UNION}":
-        abort(mounted)
+    for place in (place_for(directory), directory) if directory else ():  # it is shown before it goes from the first
+        mounted = mounted_at(place)
+        if mounted is not None and mounted.type == f"fuse.{UNION}":
+            abort(mounted)
 
 
 def _opener(path: str, flags: int) -> int:

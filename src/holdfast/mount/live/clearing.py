@@ -17,7 +17,7 @@ from holdfast.mount.registry import State
 if TYPE_CHECKING:
     from holdfast.mount.registry import Record
 
-__all__ = ["WAYS", "clear", "free", "taken_over", "undo"]
+__all__ = ["WAYS", "clear", "free", "loosen", "taken_over", "undo"]
 
 
 def taken_over(before: Record) -> int | None:
@@ -54,6 +54,15 @@ def free(before: Record) -> int | None:
     return below.mode
 
 
+def loosen(before: Record) -> None:
+    """Take away what a mount left at its directory, which keeps no permission bits, but may be moved and given some."""
+    clear(before)
+    with suppress(OSError):
+        below = Underneath(before.settings.dir, 0)
+        below.free()
+        below.release()
+
+
 def clear(before: Record) -> None:
     """Take away what a mount that is over left mounted, what is seen first; its directory stays as it is."""
     take_away(before.settings.dir)
@@ -77,21 +86,25 @@ def _laid(record: Record) -> list[str]:
 WAYS: Final = unmounting.Ways(waiting, free, laid=_laid)
 
 
-def undo(before: Record | None, mode: int | None, record: Record | None) -> None:
-    """After an attempt that came to nothing: what was known of a mount there is known again, and its directory is closed again."""
+def undo(before: Record | None, mode: int | None, record: Record | None, *, opens: bool) -> None:
+    """After an attempt that came to nothing: what was known of a mount there is known again, and its directory is closed again.
+
+    Where nothing was known, it is as before; unless it ``opens``, whoever closed it gives it permission bits.
+    """
     if record is not None and record.is_served:
         return  # it does not end: whoever unmounts has to know of it
     if before is None:
         if record is not None:
-            free(record)
+            (free if opens else loosen)(record)
             if not waiting(record):
                 record.remove()
         return
     if record is not None:
         clear(record)
-        before.reinstate(State("unmounted"))
     if mode is not None:
         with suppress(OSError):
             below = Underneath(before.settings.dir, mode)
             below.close_it()
             below.release()
+    if record is not None:
+        before.reinstate(State("unmounted"))

@@ -30,7 +30,7 @@ from holdfast.errors import (
 from holdfast.mount import unmounting
 from holdfast.mount.live.apart import place_for
 from holdfast.mount.live.bucket import ask, bucket_of
-from holdfast.mount.live.clearing import WAYS, clear, taken_over, undo
+from holdfast.mount.live.clearing import WAYS, clear, free, loosen, taken_over, undo
 from holdfast.mount.live.finding import environment, found
 from holdfast.mount.live.options import Choices
 from holdfast.mount.live.parts import layer_call
@@ -192,16 +192,17 @@ def _supervised(
         _refuse_other(before, wanted.source, wanted.kind)
     ready()
     mode = taken_over(before) if before is not None else None
+    keeps_closed = os.geteuid() == 0 and (bits is not None or mode is not None)
     is_claimed = False
     try:
         path = checked(path)
         _refuse_inside(registry, path)
         folder = str(registry.folder_of(path))
-        apart = place_for(registry.folder_of(path).name) if os.geteuid() == 0 and wanted.layer is None else ""
+        apart = place_for(path) if os.geteuid() == 0 and wanted.layer is None else ""
         at = apart or (path if wanted.layer is None else wanted.layer.bucket)
         place = Place(at, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
         call = wanted.call(place)
-        plan = _plan(wanted, call, place, choices, mode or bits or _mode_of(path), apart)
+        plan = _plan(wanted, call, place, choices, mode or bits or _mode_of(path), apart, keeps_closed=keeps_closed)
         is_claimed = True
         with registry.claimed(MountSettings(path, wanted.source, wanted.kind, plan.options())) as record:
             os.makedirs(place.cache, mode=0o700, exist_ok=True)
@@ -211,13 +212,15 @@ def _supervised(
     except BaseException:
         if before is not None or is_claimed:
             with suppress(BusyError, LocalError), registry.turn(path):  # whoever has it takes away what is left here
-                undo(before, mode, registry.find(path) if is_claimed else None)
+                undo(before, mode, registry.find(path) if is_claimed else None, opens=not keeps_closed)
         raise
     if stay is not None:
         with handing_on(started):
             stay(record)
-        if record.requested("unmount") and not waiting(record):
-            record.remove()
+        if record.requested("unmount"):
+            free(record)
+            if not waiting(record):
+                record.remove()
     return record
 
 
@@ -233,14 +236,22 @@ def _path_of(directory: str | os.PathLike[str], *, follow: bool) -> str:
     return path
 
 
-def status(directory: str | os.PathLike[str], *, settings: Settings) -> Record | None:
-    """The mount at a directory, for its ``state``, ``events()`` and ``value()``; None where none is known. The mount is not touched."""
-    return registry_of(settings).find(resolved(os.fspath(directory)))
+def _named(directory: str | os.PathLike[str], *, follow: bool) -> str:
+    """The path by which a mount is known."""
+    return resolved(os.fspath(directory)) if follow else os.path.abspath(directory)
 
 
-def branches_of(directory: str | os.PathLike[str], *, settings: Settings) -> list[Record]:
+def status(directory: str | os.PathLike[str], *, settings: Settings, follow: bool = True) -> Record | None:
+    """The mount at a directory, for its ``state``, ``events()`` and ``value()``; None where none is known. The mount is not touched.
+
+    Unless links in the path are to be ``follow``-ed, what is mounted where one leads is not the mount at this path.
+    """
+    return registry_of(settings).find(_named(directory, follow=follow))
+
+
+def branches_of(directory: str | os.PathLike[str], *, settings: Settings, follow: bool = True) -> list[Record]:
     """The mounts that are branches of a union at this directory, whether or not that is mounted."""
-    path = resolved(os.fspath(directory))
+    path = _named(directory, follow=follow)
     records = registry_of(settings).records()
     return [each for each in records if each.settings.kind in KINDS and Plan.of(each).above == path]
 
@@ -253,24 +264,28 @@ def unmount(
     discard: bool = False,
     closed: bool = False,
     cut_off: bool = False,
+    opens: bool = True,
+    follow: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Take the live mount at a directory away (see :func:`holdfast.mount.unmounting.unmount`).
 
-    Where it is ``closed`` nobody can write into the directory until another mount has come there.
+    Where it is ``closed`` nobody can write into the directory until another mount has come there. Unless it ``opens``, a directory of root's
+    mounts keeps no permission bits, and whoever calls gives it some. ``follow`` as for :func:`status`.
 
     Raises:
         NotFoundError: there is none.
         BusyError, ConflictError: it is in use, or has not sent everything.
     """
     registry = registry_of(settings)
-    path = resolved(os.fspath(directory))
+    path = _named(directory, follow=follow)
     record = registry.find(path)
     if record is None or record.settings.kind not in KINDS:
         raise NotFoundError(f"no live bucket is mounted at {path}", subject=path, hint="asset mounts lists what is")
     if not discard:
         refuse_branch(registry, record)
-    ways = replace(WAYS, free=clear) if closed else WAYS
+    opens = opens or os.geteuid() != 0
+    ways = replace(WAYS, free=clear) if closed else WAYS if opens else replace(WAYS, free=loosen)
     unmounting.unmount(registry, record, ways, wait=wait, discard=discard, closed=closed, cut_off=cut_off, say=say)
     if closed:
         shutil.rmtree(Plan.of(record).cache, ignore_errors=True)  # of this source alone, and all of it is sent
@@ -301,7 +316,9 @@ def _mounter_named(name: str) -> Mounter:
     return MOUNTERS[name]
 
 
-def _plan(wanted: _Wanted, call: Call, place: Place, choices: Choices, mode: int, apart: str) -> Plan:
+def _plan(
+    wanted: _Wanted, call: Call, place: Place, choices: Choices, mode: int, apart: str, *, keeps_closed: bool
+) -> Plan:
     flags = ["nosuid", "nodev", "default_permissions"]
     flags += [] if choices.executable else ["noexec"]
     flags += ["ro"] if choices.read_only else []
@@ -319,6 +336,7 @@ def _plan(wanted: _Wanted, call: Call, place: Place, choices: Choices, mode: int
         wanted.above,
         None if wanted.layer is None else asdict(wanted.layer),
         apart,
+        keeps_closed,
     )
 
 

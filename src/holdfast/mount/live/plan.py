@@ -32,6 +32,7 @@ class Plan:
     What holds credentials stands in files below ``private``, its environment among them, and never here. ``branches`` are those of a union, as
     values; ``above`` is the directory of the union that this mount is a branch of, or empty. ``laid`` is what lies over the mount
     on this machine. ``apart`` is where the mounter of root mounts (:mod:`.apart`), or empty.
+    Where the supervisor ``keeps_closed`` the directory, whoever started it, or unmounts, opens that.
     """
 
     program: str
@@ -47,6 +48,7 @@ class Plan:
     above: str = ""
     laid: dict[str, Any] | None = None
     apart: str = ""
+    keeps_closed: bool = False
 
     @classmethod
     def of(cls, record: Record) -> Plan:

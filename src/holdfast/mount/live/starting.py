@@ -112,6 +112,10 @@ def _wait_until_mounted(record: Record, process: subprocess.Popen[bytes] | None)
         state = record.state
         if state.state == "mounted":
             return
+        if state.state == "remounting":
+            raise UnreachableError(
+                f"{record.settings.dir} was mounted, and is not any more: {state.health}", subject=record.settings.dir
+            )
         has_died = process is not None and process.poll() is not None
         if state.state in ("failed", "dead") or has_died:
             if state.supervisor is not None:

@@ -141,6 +141,7 @@ class Supervisor:
             self._restrict()
             self._first_answer()
             self._become_branch(worker)
+            self._branches.check()  # what fails from here on is cut off where this is mounted
             worker.show()
         except BaseException as error:
             late = isinstance(error, HoldfastError) and error.kind == "unreachable"
@@ -216,7 +217,7 @@ class Supervisor:
         self._look.tick()
         mounted = mounted_at(self.directory)
         answers = self._pulse.answer, self._look.answer
-        is_mounted = mounted is not None and mounted.is_fuse
+        is_mounted = mounted is not None and self._running.is_own(mounted)
         facts = Facts(self._running.ended, is_mounted, *answers, self._look.failures)
         fault = judge(facts, self.plan.deadline, *[1] * bool(self.plan.above)) or self._fault_of_branch()
         if fault is None and (fallen := self._running.fallen):
@@ -340,7 +341,7 @@ class Supervisor:
         left = waiting(self.record)
         if left:
             self._tell("unsent", f"not sent yet, and kept for the next mount: {told(left)}")
-        if self.record.requested("unmount"):
+        if self.record.requested("unmount") and not self.plan.keeps_closed:
             self._below.free()
         self._tell("unmounted", "as asked" if self.record.requested("unmount") else "by a signal")
         more = self._state.more | {"unsent": left}
@@ -349,7 +350,8 @@ class Supervisor:
     def _fail(self, error: Exception) -> None:
         """The first mount failed: all is as it was, and whoever waits is told why."""
         self._end(hung=True)
-        self._below.free()
+        if not self.plan.keeps_closed:
+            self._below.free()
         ours = error if isinstance(error, HoldfastError) else LocalError(str(error))
         self._tell("failed", ours.message)
         told = {"kind": ours.kind, "message": ours.message, "hint": ours.hint}

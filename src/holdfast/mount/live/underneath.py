@@ -73,6 +73,19 @@ def resolved(directory: str) -> str:
     return path if _is_covered(path) else os.path.realpath(path)
 
 
+def _opened_in(folder: int, name: str) -> int:
+    """A directory, open; one that is closed to its owner, who is not root, is opened to him first."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(PermissionError):
+        return os.open(name, os.O_RDONLY | flags, dir_fd=folder)
+    held = os.open(name, os.O_PATH | flags, dir_fd=folder)
+    try:
+        os.chmod(f"/proc/self/fd/{held}", 0o700)
+    finally:
+        os.close(held)
+    return os.open(name, os.O_RDONLY | flags, dir_fd=folder)
+
+
 def _is_covered(path: str) -> bool:
     return any(each.is_fuse and f"{path}/".startswith(each.dir.rstrip("/") + "/") for each in mounts())
 
@@ -86,8 +99,7 @@ class Underneath:
         with opened(
             above or "/"
         ) as folder:  # a link that was planted above since the path was looked at is not followed
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(name, flags, dir_fd=folder)
+            self._descriptor = _opened_in(folder, name)
         self.mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode) if mode is None else mode
 
     @property

@@ -53,6 +53,10 @@ class Worker:
         """Its line in the kernel's table; None where it is not mounted."""
         return self._own()
 
+    def is_own(self, mounted: Mounted) -> bool:
+        """Whether this is its mount, and not one that came to its place."""
+        return mounted.is_fuse
+
     @property
     def reached(self) -> str:
         """The path by which we look at what visitors see."""
