@@ -77,7 +77,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def move_new(one: str, other: str, source: int, target: int) -> None:
-    """Rename, between two open directories, and never over what has that name.
+    """Rename, between two open directories, and never over what has that name; where no file system call can promise that, what has it now.
 
     Raises:
         FileExistsError: something has it; nothing was moved.
@@ -92,9 +92,17 @@ def move_new(one: str, other: str, source: int, target: int) -> None:
     if stat.S_ISDIR(os.stat(one, dir_fd=source, follow_symlinks=False).st_mode):
         os.mkdir(other, dir_fd=target)  # a directory takes the place of an empty one alone
         os.rename(one, other, src_dir_fd=source, dst_dir_fd=target)
-    else:
+        return
+    try:
         os.link(one, other, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-        os.unlink(one, dir_fd=source)
+    except OSError as error:
+        if error.errno not in (*_CANNOT, errno.EPERM):
+            raise
+        if other in os.listdir(target):  # no way to have both at once here: to look first is the best there is
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), other) from error
+        os.rename(one, other, src_dir_fd=source, dst_dir_fd=target)
+        return
+    os.unlink(one, dir_fd=source)
 
 
 @contextmanager

@@ -473,6 +473,61 @@ def test_attach__while_visitors_upload(shared):
     assert stat.S_IMODE(os.stat(web.webroot / "images").st_mode) == 0o2777
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can keep others out of their directory")
+def test_attach__that_fails_while_visitors_upload(shared):
+    """An attach that fails opens no directory for a moment in which what visitors upload would land on the disk: the first one brings back what lay there, and one after a reboot leaves it closed."""
+    web = shared.server(shared.fresh())
+    before = local(web)
+    (web.webroot / "images").chmod(0o2777)
+    cannot = f"{broken_rclone(web)}:/usr/bin"
+    with uploads(web, "first") as first:
+        assert "did not mount" in web.fails(1, "attach", HOLDFAST_MOUNT_PATH=cannot)["message"]
+    there = {f"images/{path}" for path in web.images()}
+    assert there == {*before, *(f"images/{name}" for name in first)}
+    assert web.aside() == {}
+    assert stat.S_IMODE(os.stat(web.webroot / "images").st_mode) == 0o2777
+    web.site("attach")
+    (mount,) = web.ok("mounts", "--json").json
+    for process in (mount["supervisor_pid"], mount["worker_pid"]):
+        os.kill(process, signal.SIGKILL)
+    detach(mount["dir"])
+    for name in ("second", "third"):
+        with uploads(web, name) as later:
+            assert "did not mount" in web.fails(1, "attach", HOLDFAST_MOUNT_PATH=cannot)["message"]
+        assert later == []
+        assert stat.S_IMODE(os.stat(web.webroot / "images").st_mode) == 0
+    web.site("attach")
+    with uploads(web, "fourth"):
+        assert web.site("detach")["directories"][0]["state"] == "brought back"
+    assert {f"images/{path}" for path in web.images()} >= there
+    assert stat.S_IMODE(os.stat(web.webroot / "images").st_mode) == 0o2777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what others turn elsewhere is unmounted by root")
+def test_attach__link_to_another_mount(ceph, tmp_path):
+    """A link that is put in a directory's path while that is mounted, and leads to another mount, has nobody take that one away."""
+    require_fuse()
+    with fleet_of(ceph, tmp_path, text=f'directories_to_mount = "images:{ICONS}"') as fleet:
+        web = fleet.server("web1")
+        web.site("attach")
+        mounts = {each["dir"]: each for each in web.ok("mounts", "--json").json}
+        icons, images = mounts[f"{web.webroot}/{ICONS}"], mounts[f"{web.webroot}/images"]
+        for process in (icons["supervisor_pid"], icons["worker_pid"]):
+            os.kill(process, signal.SIGKILL)
+        turn = f"mv {web.webroot}/media/system {web.webroot}/media/away; ln -s {web.webroot} {web.webroot}/media/system"
+        script = rclone_that(web, f'case "$1" in mount) {turn}; exit 1;; *) exec {RCLONE} "$@";; esac')
+        web.fails(1, "attach", HOLDFAST_MOUNT_PATH=f"{script}:/usr/bin")
+        assert os.path.samefile(web.webroot / ICONS, web.webroot / "images")
+        assert web.images() == IMAGES
+        after = {each["dir"]: each for each in web.ok("mounts", "--json").json}
+        assert after[images["dir"]]["worker_pid"] == images["worker_pid"]
+        web.fails(1, "attach")
+        web.fake("detach")
+        (web.webroot / "media/system").unlink()
+        (web.webroot / "media/away").rename(web.webroot / "media/system")
+        assert web.site("attach")["directories"][1]["state"] == "mounted"
+
+
 def test_attach__killed_before_its_mount_came(shared):
     """A directory that was closed for a mount which a killed attach never made is opened again by detach, with the permission bits that it had."""
     web = shared.server(shared.fresh())

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import IntegrityError
+from holdfast.errors import ConflictError, IntegrityError
+from holdfast.sites.attached import in_turn
 from holdfast.sites.journal import Journal
 from holdfast.sites.offload import Agreed, BucketSeen, Found, Wanted, branch_of, decide_bucket
 
@@ -129,3 +130,24 @@ def test_journal__goes_on_with_the_same_work(tmp_path):
     again.path.write_text("{")
     with pytest.raises(IntegrityError, match="damaged"):
         Journal(tmp_path / "state", "deploy")
+
+
+def test_journal__what_is_true_of_the_disk_outlives_the_work(tmp_path):
+    """Another piece of work begins anew, but knows where an earlier one that was killed moved a directory, and its permission bits."""
+    journal = Journal(tmp_path / "state", "attach")
+    first = journal.begin({"deployment": "one"})
+    for name in ("aside images", "bits images", "consent"):
+        journal.note(name, "value")
+    journal.did("mount images")
+    other = Journal(tmp_path / "state", "attach")
+    assert other.begin({"deployment": "two"}) != first
+    assert [other.fact(name) for name in ("aside images", "bits images", "consent")] == ["value", "value", None]
+    assert not other.is_done("mount images")
+
+
+def test_turn__that_is_not_wanted_any_more(tmp_path):
+    """Whoever waited for others learns in his turn that it is not wanted any more, and does nothing."""
+    with pytest.raises(ConflictError, match="detached"), in_turn(str(tmp_path), "site", lambda: False):
+        pytest.fail("it was done all the same")
+    with in_turn(str(tmp_path), "site"):
+        pass

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
+from holdfast import disk
 from holdfast.errors import LocalError
 from holdfast.model.digest import digest_of
 from holdfast.sites.paths import Below
@@ -103,3 +105,30 @@ def test_mount__is_never_entered(folders):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "a/b is mounted" in done.stdout
+
+
+@pytest.mark.parametrize("knows", ["renames", "links", "neither"])
+def test_move__never_over_what_is_there(folders, monkeypatch, knows):
+    """What has a name already keeps it, whatever the file system knows of renaming; what has none gets it."""
+    if knows != "renames":
+        monkeypatch.setattr(disk, "_system_call", lambda _: None)
+    if knows == "neither":
+        monkeypatch.setattr(os, "link", refuse)
+    (folders / "other/taken").write_text("taken")
+    with Below(folders / "www") as root, Below(folders / "other") as other:
+        with pytest.raises(LocalError) as refused:
+            root.move("a/b/file", other, "taken")
+        assert isinstance(refused.value.__cause__, FileExistsError)
+        root.move("a/b/file", other, "free")
+        root.move("a", other, "folder")
+    assert {path.name: path.read_text() for path in (folders / "other").iterdir() if path.is_file()} == {
+        "taken": "taken",
+        "free": "file",
+    }
+    assert os.listdir(folders / "www") == []
+    assert os.listdir(folders / "other/folder") == ["b"]
+
+
+def refuse(*_args, **_options):
+    """What a file system without hard links says."""
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))

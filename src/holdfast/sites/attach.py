@@ -47,7 +47,7 @@ from holdfast.sites.trial import end_trial, try_out
 from holdfast.sites.uniting import mount_branches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from holdfast.formats.sites import DeploymentRecord, NodeRecord
@@ -74,6 +74,7 @@ def attach(
     spec: str | None = None,
     at: datetime | None = None,
     accept: bool = False,
+    still: Callable[[], bool] = lambda: True,
 ) -> AttachReport:
     """Mount the media of this web server: from copies where their store is away, which the report's ``why`` tells.
 
@@ -85,6 +86,8 @@ def attach(
         spec: the backup that an empty webroot is filled from.
         at: the newest backup made by then.
         accept: take buckets that lost what was deployed, or lack what was written to a copy while that was shown.
+
+        still: asked once nobody else mounts or unmounts here: whether this is wanted yet.
 
     Raises:
         UsageError: the settings mount nothing, or nothing that can be mounted; an empty webroot and no backup named.
@@ -98,8 +101,8 @@ def attach(
     places = places_of(plan, settings)
     why = why_copies(plan, stores, places, accept=accept)
     if why is not None:
-        return attach_copies(plan, settings, stores, node, places, why, spec=spec, at=at)
-    with in_turn(plan.state, plan.site):
+        return attach_copies(plan, settings, stores, node, places, why, spec=spec, at=at, still=still)
+    with in_turn(plan.state, plan.site, still):
         end_trial(places[0], plan)
         run = _Attach(plan, settings, stores, node, places)
         run.judge(accept=accept)

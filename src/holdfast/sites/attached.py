@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from holdfast.disk import local_errors
 from holdfast.errors import BusyError, ConflictError, HoldfastError, UnsupportedError, UsageError
@@ -25,6 +25,7 @@ from holdfast.sites.probing import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Unpack
 
     from holdfast.config import Settings
     from holdfast.mount.registry import Record
@@ -35,6 +36,16 @@ __all__ = ["AttachReport", "AttachedReport", "Place", "each_of", "in_turn", "pla
 
 #: Seconds within which a mount must answer a read.
 DEADLINE: Final = 10.0
+
+
+class How(TypedDict, total=False):
+    """Options of :func:`holdfast.mount.live.unmount`."""
+
+    wait: bool
+    discard: bool
+    closed: bool
+    cut_off: bool
+    opens: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,11 @@ class Place:
     @property
     def record(self) -> Record | None:
         """What is known of a mount there, of whatever bucket."""
-        return live.status(self.spot.place, settings=self.settings)
+        return live.status(self.spot.place, settings=self.settings, follow=False)
+
+    def unmount(self, **how: Unpack[How]) -> None:
+        """Take the mount at this very path away: a link in it leads to another's, which is left alone. As :func:`holdfast.mount.live.unmount`."""
+        live.unmount(self.spot.place, settings=self.settings, follow=False, **how)
 
     @property
     def is_ours(self) -> bool:
@@ -241,11 +256,12 @@ def _judged(told: dict[str, list[object]], place: Place, site: str) -> str:
 
 
 @contextmanager
-def in_turn(state: str, site: str) -> Iterator[None]:
-    """Nobody else mounts, unmounts or purges media of the site on this machine meanwhile.
+def in_turn(state: str, site: str, still: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Nobody else mounts, unmounts or purges media of the site on this machine meanwhile; ``still`` is asked then, whether it is wanted yet.
 
     Raises:
         BusyError: somebody does.
+        ConflictError: it is not wanted any more.
     """
     path = Path(state) / "media.turn"
     with local_errors(path):
@@ -260,6 +276,8 @@ def in_turn(state: str, site: str) -> Iterator[None]:
                 subject=site,
                 hint="wait until it is done",
             ) from None
+        if not still():
+            raise ConflictError(f"the media of {site} were detached on this machine at this moment", subject=site)
         yield
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from holdfast.disk import local_errors
 from holdfast.errors import HoldfastError
+from holdfast.mount.live.plan import KINDS, Plan
 from holdfast.mount.table import mounted_at
 from holdfast.sites.paths import Below
 
@@ -33,9 +36,11 @@ def note_bits(place: Place, journal: Journal) -> None:
 
 
 def bits_of(place: Place, journal: Journal) -> int | None:
-    """Those that the directory is to have when nothing is mounted there; None where they were not noted."""
-    noted = journal.fact(f"bits {place.directory}")
-    return None if noted is None else int(noted, 8)
+    """Those that the directory is to have when nothing is mounted there, as noted, or as its mount knows them; None where neither does."""
+    noted, record = journal.fact(f"bits {place.directory}"), place.record
+    if noted is not None:
+        return int(noted, 8)
+    return Plan.of(record).mode if record is not None and record.settings.kind in KINDS else None
 
 
 def close(place: Place, journal: Journal) -> None:
@@ -43,13 +48,17 @@ def close(place: Place, journal: Journal) -> None:
     if os.geteuid() != 0:
         return
     note_bits(place, journal)
-    with Below(place.spot.root) as root, root.directory(place.spot.path) as descriptor:
+    with (
+        local_errors(Path(place.spot.place)),
+        Below(place.spot.root) as root,
+        root.directory(place.spot.path) as descriptor,
+    ):
         if stat.S_IMODE(os.fstat(descriptor).st_mode):
             os.fchmod(descriptor, 0)
 
 
-def reopen(place: Place, journal: Journal) -> None:
-    """Give them back, where no mount has come there."""
+def reopen(place: Place, bits: int | None) -> None:
+    """Give them back, where no mount is there any more, nor has come."""
     if os.geteuid() != 0 or place.record is not None or mounted_at(place.spot.place) is not None:
         return
     with (
@@ -58,4 +67,4 @@ def reopen(place: Place, journal: Journal) -> None:
         root.directory(place.spot.path) as descriptor,
     ):
         if stat.S_IMODE(os.fstat(descriptor).st_mode) == 0:
-            os.fchmod(descriptor, bits_of(place, journal) or _USUAL)
+            os.fchmod(descriptor, bits or _USUAL)

@@ -10,7 +10,7 @@ from holdfast.errors import ConflictError, NotFoundError
 from holdfast.mount import live
 from holdfast.mount.table import mounted_at
 from holdfast.sites.attached import AttachedReport, AttachReport, in_turn, places_of
-from holdfast.sites.closing import reopen
+from holdfast.sites.closing import bits_of, reopen
 from holdfast.sites.ground import remove_branch
 from holdfast.sites.held import bring_back, held_in
 from holdfast.sites.journal import Journal
@@ -53,17 +53,17 @@ def detach(plan: Plan, settings: SiteSettings, stores: Stores, node: str, *, wai
 
 def _detach_one(place: Place, journal: Journal, *, wait: bool) -> AttachedReport | None:
     """Unmount one, and bring back the newest of what was moved aside; None where there was nothing to do."""
-    branches = [*place.branches, *_other_branches(place)]
+    branches, bits = [*place.branches, *_other_branches(place)], bits_of(place, journal)
     known = [part for part in (place, *branches) if _unmounted(part, wait=wait)]
     for branch in branches:
         remove_branch(branch)
     local = put_back(place.spot) if place.mount.is_whole else []  # whatever the settings say by now
     held = [each for each in held_in(place.spot.held) if each.directory == place.directory]
     if not known and not held and not local:
-        reopen(place, journal)
+        reopen(place, bits)
         return None
     back = bool(held) and bring_back(place.spot, held[-1])
-    reopen(place, journal)
+    reopen(place, bits)
     state = "brought back" if back else "unmounted"
     kept = held[-2:-1] if back else held[-1:]
     lies = kept[0].path if kept else None
@@ -75,7 +75,7 @@ def _other_branches(place: Place) -> list[Place]:
     """What is mounted as a branch of the directory, and is none by the settings as they are now."""
     mine = {part.spot.place for part in (place, *place.branches)}
     found = []
-    for record in live.branches_of(place.spot.place, settings=place.settings):
+    for record in live.branches_of(place.spot.place, settings=place.settings, follow=False):
         folder, _, name = record.settings.dir.rpartition("/")
         if record.settings.dir not in mine:
             spot = replace(place.spot, root=folder or "/", path=name)
@@ -87,7 +87,7 @@ def _unmounted(place: Place, *, wait: bool) -> bool:
     """Take its mount away; whether one was known."""
     record = place.record
     if record is not None and record.settings.dir == place.spot.place:
-        live.unmount(place.spot.place, settings=place.settings, wait=wait)
+        place.unmount(wait=wait, opens=False)
     if mounted_at(place.spot.place) is not None:
         raise ConflictError(
             f"something that asset did not mount is mounted at {place.spot.place}", subject=place.spot.place

@@ -42,7 +42,7 @@ from holdfast.sites.uniting import mount_branches, take_away
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from holdfast.sites.attached import Place
@@ -130,6 +130,7 @@ def attach_copies(
     *,
     spec: str | None,
     at: datetime | None,
+    still: Callable[[], bool],
 ) -> AttachReport:
     """Mount copies in the place of buckets that are away; directories that are mounted and answer stay as they are.
 
@@ -138,7 +139,7 @@ def attach_copies(
         HoldfastError: as :func:`~holdfast.sites.attach.attach`.
     """
     begun = time.monotonic()
-    with in_turn(plan.state, plan.site):
+    with in_turn(plan.state, plan.site, still):
         end_trial(places[0], plan)
         run = _Fallback(plan, places, why)
         run.judge()
@@ -160,7 +161,7 @@ def leave_copy(plan: Plan, place: Place) -> None:
     for part in (place, *place.branches):  # a union before what it stands on
         if (now := showing(plan, part)).is_copy:
             # A site that is visited is read at every moment: who waited for nobody to read would never go back.
-            live.unmount(part.spot.place, settings=now.place.settings, closed=True, cut_off=True)
+            now.place.unmount(closed=True, cut_off=True)
     _keep(plan, place, Choice(FIRST, read_only=False, why="the bucket answers"))
 
 

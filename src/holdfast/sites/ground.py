@@ -13,7 +13,7 @@ from holdfast.mount import live
 from holdfast.mount.live.clearing import WAYS, clear
 from holdfast.mount.live.finding import found
 from holdfast.mount.table import mounted_at
-from holdfast.sites.closing import close, note_bits, reopen
+from holdfast.sites.closing import bits_of, close, note_bits, reopen
 from holdfast.sites.held import Held, bring_back, fresh_name, is_empty, move_aside
 from holdfast.sites.localparts import gather, put_back, refuse_missing
 from holdfast.sites.paths import Below
@@ -58,7 +58,7 @@ def _set_aside(place: Place, journal: Journal) -> None:
     record = place.record
     if record is not None:
         WAYS.free(record)  # somebody wrote into it while its mount was down
-    reopen(place, journal)
+    reopen(place, bits_of(place, journal))
     note_bits(place, journal)
     name = fresh_name(place.directory)
     journal.note(f"aside {place.directory}", f"{place.spot.held}/{name}")
@@ -155,9 +155,9 @@ def undone(place: Place, journal: Journal, branches: Sequence[Place] = ()) -> It
     try:
         yield
     except BaseException:
-        held = aside(place, journal)
+        held, bits = aside(place, journal), bits_of(place, journal)
         give_back(place, None if closed and held == before else held, closed=closed)
-        reopen(place, journal)
+        reopen(place, bits)
         for branch in branches:
             give_back(branch, None)
         raise
@@ -176,7 +176,7 @@ def _is_closed(place: Place) -> bool:
 
 
 def give_back(place: Place, held: str | None, *, closed: bool = False) -> None:
-    """The directory as it was before this work mounted there; what cannot be undone stays for the next run.
+    """The directory as it was before this work mounted there, but for its permission bits (:mod:`.closing`); what cannot be undone stays for the next run.
 
     One that was ``closed`` stays closed, where nothing was moved aside: nobody is to write to the disk in place of the bucket.
     """
@@ -184,7 +184,7 @@ def give_back(place: Place, held: str | None, *, closed: bool = False) -> None:
         record = place.record
         closed = held is None and (closed or (record is not None and not record.is_served))
         if record is not None and (record.is_served or not closed):
-            live.unmount(place.spot.place, settings=place.settings, closed=closed)
+            place.unmount(closed=closed, opens=False)
         if closed:
             return
         if place.number:
@@ -222,7 +222,7 @@ def _release(place: Place) -> None:
     if record is None or record.settings.dir != place.spot.place:
         return
     if record.is_served:  # by a worker without a supervisor, or for another moment
-        live.unmount(place.spot.place, settings=place.settings, closed=True)
+        place.unmount(closed=True)
     clear(record)
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.disk import local_errors, sync_directory
 from holdfast.errors import IntegrityError
@@ -20,7 +20,10 @@ from holdfast.failpoint import reach
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Journal"]
+__all__ = ["LASTING", "Journal"]
+
+#: With what the names of facts begin that outlive the work: where a directory was moved, and the permission bits that it had.
+LASTING: Final = ("aside ", "bits ")
 
 
 class Journal:
@@ -31,9 +34,13 @@ class Journal:
         self._told: dict[str, Any] = self._read()
 
     def begin(self, wish: Mapping[str, str]) -> str:
-        """The identity of this work: of an earlier run where that wanted the same, else a new one, and nothing is done yet."""
+        """The identity of this work: of an earlier run where that wanted the same, else a new one, and nothing is done yet.
+
+        What an earlier run noted of the disk (:data:`LASTING`) is as true for the new one.
+        """
         if self._told.get("wish") != dict(wish) or not self._told.get("id"):
-            self._told = {"id": secrets.token_hex(8), "wish": dict(wish), "facts": {}, "done": []}
+            facts = {name: fact for name, fact in self._told.get("facts", {}).items() if name.startswith(LASTING)}
+            self._told = {"id": secrets.token_hex(8), "wish": dict(wish), "facts": facts, "done": []}
             self._write()
         return str(self._told["id"])
 

@@ -41,7 +41,7 @@ def mount(
         _mount(place, plan, owner, bits, read_only=read_only)
     if mounted_at(place.spot.place) is None:
         with suppress(HoldfastError):
-            live.unmount(place.spot.place, settings=place.settings, discard=True)
+            place.unmount(discard=True)
         raise ConflictError(
             f"{place.spot.place} was moved, or a link put in its path, while it was mounted",
             subject=place.spot.place,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import ConflictError, HoldfastError
 from holdfast.sites.attach import attach
 from holdfast.sites.attached import places_of, states
 from holdfast.sites.attaching import MOUNTED
@@ -41,12 +41,23 @@ def move(plan: Plan, settings: SiteSettings, stores: Stores, node: str) -> Attac
     if not wanting and not journal.is_open:
         return None
     journal.begin({"site": plan.site})
-    report = attach(plan, settings, stores, node)
+    try:
+        report = attach(plan, settings, stores, node, still=lambda: _is_attached(plan, settings))
+    except ConflictError:
+        if _is_attached(plan, settings):
+            raise
+        journal.end()
+        return None
     journal.end()
     if report.why is None and any(each.is_copy and plan.copies[each.number - 1].two_way for each in wanting):
         with suppress(HoldfastError):  # the next run of replicate does it, then
             Copies(plan, engine=Engine()).replicate(orders_of(plan))
     return report
+
+
+def _is_attached(plan: Plan, settings: SiteSettings) -> bool:
+    """Whether anything is known to be mounted here; not, where somebody detached this server while the mounts were looked at."""
+    return any(place.record is not None for place in places_of(plan, settings))
 
 
 def _wanting(plan: Plan, settings: SiteSettings) -> list[Showing]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from holdfast.disk import local_errors
 from holdfast.errors import HoldfastError
 from holdfast.failpoint import reach
-from holdfast.mount import live
 from holdfast.sites.attaching import Spot
 from holdfast.sites.comparing import compare
 from holdfast.sites.mounting import mount
@@ -55,7 +54,7 @@ def end_trial(place: Place, plan: Plan) -> None:
     trial = _trial(place, plan)
     with suppress(HoldfastError, OSError):
         if trial.record is not None:
-            live.unmount(trial.spot.place, settings=trial.settings, discard=True)
+            trial.unmount(discard=True)
         os.rmdir(trial.spot.place)
 
 

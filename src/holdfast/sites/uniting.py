@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.mount import live
 from holdfast.sites.ground import make_branch
 from holdfast.sites.mounting import mount
 
@@ -43,4 +42,4 @@ def take_away(place: Place) -> None:
     for part in (place, *place.branches):
         record = part.record
         if record is not None and record.is_served:
-            live.unmount(part.spot.place, settings=part.settings, closed=True)
+            part.unmount(closed=True)
