@@ -86,7 +86,6 @@ def attach(
         spec: the backup that an empty webroot is filled from.
         at: the newest backup made by then.
         accept: take buckets that lost what was deployed, or lack what was written to a copy while that was shown.
-
         still: asked once nobody else mounts or unmounts here: whether this is wanted yet.
 
     Raises:
