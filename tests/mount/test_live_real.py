@@ -424,6 +424,7 @@ until(lambda: record.state.restarts == 1 and record.state.state == "mounted", 20
 state = record.state
 for process in (state.supervisor, state.worker):
     os.kill(process.pid, signal.SIGKILL)
+until(lambda: not record.is_served, 10, "their end")
 record = bucket.mount({mounter!r})
 assert (bucket.directory / "new.txt").read_text() == "new"
 bucket.unmount()
