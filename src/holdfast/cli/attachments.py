@@ -45,6 +45,7 @@ def _node_option(function: _Function) -> _Function:
     help="Take buckets that lost what was deployed, or lack what was written to a copy.",
 )
 @_node_option
+@dry_run
 def attach_command(
     session: Session,
     *,
@@ -54,6 +55,7 @@ def attach_command(
     at: str | None,
     accept_changes: bool,
     node: str | None,
+    dry_run: bool,
 ) -> int:
     """Mount this web server's media from their buckets.
 
@@ -67,6 +69,7 @@ def attach_command(
     Examples:
       asset site attach
       asset site attach --from hourly --node web2
+      asset site attach --dry-run
     """
     from holdfast.sites.attach import attach
     from holdfast.sites.history import parse_moment
@@ -77,34 +80,38 @@ def attach_command(
         site.plan,
         site.site.settings,
         site.stores,
-        node_name(site.plan.state, node),
+        node_name(site.plan.state, node, dry_run=dry_run),
         spec=spec,
         at=parse_moment(at) if at is not None else None,
         accept=accept_changes,
+        dry_run=dry_run,
     )
     if session.json:
         print_json(report)
     else:
-        print_lines(_attached(report))
+        print_lines(_attached(report, dry=dry_run))
     return 0 if report.why is None else KINDS["unreachable"][0]
 
 
-def _attached(report: AttachReport) -> Iterator[str]:
+def _attached(report: AttachReport, *, dry: bool) -> Iterator[str]:
     if report.restored:
-        yield f"the webroot was filled from {report.restored}"
+        yield f"the webroot {'would be' if dry else 'was'} filled from {report.restored}"
     for each in report.directories:
         differs = f", {each.missing} missing, {each.changed} changed" if each.missing or each.changed else ""
         yield f"{each.state:12} {each.place}  from {each.bucket}: {each.objects} objects{differs}"
         if each.store is not None and report.why is not None:
             yield f"{'':12} shows {each.store}{_how_old(each.lag, read_only=each.read_only)}"
         if each.held:
-            yield f"{'':12} what was there lies in {each.held}"
+            yield f"{'':12} what {'is there would lie' if dry else 'was there lies'} in {each.held}"
         yield from _doubled(each.doubled)
         if each.local:
             yield f"{'':12} of this machine alone: {', '.join(each.local)}"
     if report.why is not None:
-        yield f"copies are mounted, and not the buckets: {report.why}; asset site run goes back to these"
-    yield f"{report.node} serves {report.site}, in {report.seconds:.1f} s"
+        mounted = "would be" if dry else "are"
+        yield f"copies {mounted} mounted, and not the buckets: {report.why}; asset site run goes back to these"
+    yield (
+        f"{report.node}: nothing was done" if dry else f"{report.node} serves {report.site}, in {report.seconds:.1f} s"
+    )
 
 
 def _how_old(lag: float | None, *, read_only: bool) -> str:

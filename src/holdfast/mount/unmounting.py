@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from holdfast.mount.holders import Holder
     from holdfast.mount.registry import Record, Registry
 
-__all__ = ["Ways", "told", "unmount"]
+__all__ = ["Ways", "refuse_used", "told", "unmount"]
 
 _TICK: Final = 0.2
 #: Seconds that what was written is waited for without ``wait``, and that a supervisor may take to end.
@@ -85,6 +85,24 @@ def unmount(
             )
         if not closed:
             record.remove()
+
+
+def refuse_used(record: Record, ways: Ways, *, wait: bool = False, cut_off: bool = False) -> None:
+    """Raise what :func:`unmount` would, as far as that is known without waiting; nothing is changed. ``wait``: who holds it is waited for then.
+
+    Raises:
+        BusyError: somebody holds it.
+        ConflictError: something was written that nobody sends by itself, or that a dead mount has not sent.
+    """
+    if record.is_served and not wait:
+        _let_go(lambda: _holders(record, ways, writing=cut_off), record.settings.dir, wait=False, say=lambda _: None)
+    if (record.is_served and ways.is_sent) or not (left := ways.waiting(record)):
+        return
+    raise ConflictError(
+        f"{record.settings.dir} holds what was not sent: {told(left)}",
+        subject=record.settings.dir,
+        hint=f"mount the same again to send it, or give it up: asset unmount {record.settings.dir} --discard",
+    )
 
 
 def told(names: list[str]) -> str:

@@ -24,7 +24,7 @@ from holdfast.sites.closing import bits_of
 from holdfast.sites.comparing import compare
 from holdfast.sites.deploy import deployment_of
 from holdfast.sites.fallback import attach_copies, leave_copy, why_copies
-from holdfast.sites.filling import fill
+from holdfast.sites.filling import fill, to_fill
 from holdfast.sites.ground import (
     aside,
     emptiness,
@@ -35,12 +35,13 @@ from holdfast.sites.ground import (
     refuse_other,
     refuse_parts,
     undone,
+    would_go_to,
 )
 from holdfast.sites.journal import Journal
 from holdfast.sites.localparts import refuse_others_laid, refuse_stray
 from holdfast.sites.media import Media
 from holdfast.sites.mounting import mount
-from holdfast.sites.nodes import nodes_of, publish
+from holdfast.sites.nodes import publish, said_by
 from holdfast.sites.offload import Wanted
 from holdfast.sites.showing import showing
 from holdfast.sites.trial import end_trial, try_out
@@ -75,6 +76,7 @@ def attach(
     at: datetime | None = None,
     accept: bool = False,
     still: Callable[[], bool] = lambda: True,
+    dry_run: bool = False,
 ) -> AttachReport:
     """Mount the media of this web server: from copies where their store is away, which the report's ``why`` tells.
 
@@ -87,6 +89,7 @@ def attach(
         at: the newest backup made by then.
         accept: take buckets that lost what was deployed, or lack what was written to a copy while that was shown.
         still: asked once nobody else mounts or unmounts here: whether this is wanted yet.
+        dry_run: look at everything and judge it, say what would be done, and write nothing, neither here nor in a store.
 
     Raises:
         UsageError: the settings mount nothing, or nothing that can be mounted; an empty webroot and no backup named.
@@ -98,22 +101,22 @@ def attach(
     """
     begun = time.monotonic()
     places = places_of(plan, settings)
-    why = why_copies(plan, stores, places, accept=accept)
+    why = why_copies(plan, stores, places, accept=accept, dry_run=dry_run)
     if why is not None:
-        return attach_copies(plan, settings, stores, node, places, why, spec=spec, at=at, still=still)
-    with in_turn(plan.state, plan.site, still):
-        end_trial(places[0], plan)
+        return attach_copies(plan, settings, stores, node, places, why, spec=spec, at=at, still=still, dry_run=dry_run)
+    with in_turn(plan.state, plan.site, still, dry_run=dry_run):
+        if not dry_run:
+            end_trial(places[0], plan)
         run = _Attach(plan, settings, stores, node, places)
         run.judge(accept=accept)
-        run.try_out()
-        restored = fill(plan, settings, stores, spec, at)
-        run.announce()
-        try:
-            reports = each_of(places, run.one)
-        except BaseException:
-            run.withdraw()
-            raise
-        run.end()
+        run.begin(dry_run=dry_run)
+        if dry_run:
+            restored = to_fill(plan, stores, spec, at)
+            reports = each_of(places, run.would)
+        else:
+            run.try_out()
+            restored = fill(plan, settings, stores, spec, at)
+            reports = run.mount_all()
     spent = round(time.monotonic() - begun, 3)
     return AttachReport(plan.site, node, run.deployment.id, tuple(reports), restored, spent)
 
@@ -152,14 +155,16 @@ class _Attach:
 
     def judge(self, *, accept: bool) -> None:
         """Look at every mounter and bucket, and at each directory's path, before anything is touched."""
-        nodes = nodes_of(self.repository, self.plan.site).values()
         served = any(
             record.deployment == self.deployment.id and set(record.directories.values()) != {MOUNTING}
-            for record, _ in nodes
+            for record in said_by(self.repository, self.plan.site).values()
         )
         for place in self.places:
             self.checked[place.directory] = self._judged(place, served=served, accept=accept)
-        self.journal.begin({"site": self.plan.site, "deployment": self.deployment.id})
+
+    def begin(self, *, dry_run: bool) -> None:
+        """Go on with what an earlier run of this attach has done; a dry run notes nothing."""
+        self.journal.begin({"site": self.plan.site, "deployment": self.deployment.id}, dry_run=dry_run)
 
     def _judged(self, place: Place, *, served: bool, accept: bool) -> Checked:
         found(live.MOUNTERS[self.plan.mounter], place.settings.mount_path, place.settings.environ)
@@ -226,14 +231,48 @@ class _Attach:
             for part in place.parts if showing(self.plan, place).is_copy else ():
                 try_out(part, self.plan, self.owner, [self._media(part)])
 
+    def mount_all(self) -> list[AttachedReport]:
+        """Mount every directory; the others are told before and after."""
+        self.announce()
+        try:
+            reports = each_of(self.places, self.one)
+        except BaseException:
+            self.withdraw()
+            raise
+        self.end()
+        return reports
+
+    def would(self, place: Place) -> AttachedReport:
+        """What :meth:`one` would do; nothing is changed. A mount that stands is read through.
+
+        Raises:
+            BusyError: somebody writes to the copy that is shown, or uses what is left of a mount.
+            ConflictError: what lies there cannot go aside.
+            HoldfastError: a mount that stands shows other than its bucket.
+        """
+        now = showing(self.plan, place)
+        for part in (now.place, *place.branches):
+            record = part.record
+            if record is not None and (now.is_copy or (record.is_served and not part.is_ours)):
+                part.refuse_used(cut_off=now.is_copy)
+        if not all(part.is_ours for part in (place, *place.branches)):
+            return self._report(place, "would be mounted", would_go_to(now.place, self.journal))
+        compare(place, [self._media(part) for part in place.parts], stands=self._stands(place))
+        return self._report(place, "is mounted", aside(place, self.journal))
+
+    def _stands(self, place: Place) -> bool:
+        """Whether it was mounted and proven before."""
+        step, proven = f"mount {place.directory}", f"look {place.directory}"
+        return place.is_ours and (self.journal.is_done(proven) or not self.journal.is_done(step))
+
     def announce(self) -> None:
         """Say that this server mounts, before it does: no deployment is over while it may write to a bucket, though it be killed.
 
         Raises:
             ConflictError: the deployment has ended meanwhile.
         """
-        site, found = self.plan.site, nodes_of(self.repository, self.plan.site).get(self.node)
-        self.before = None if found is None else found[0]
+        site = self.plan.site
+        self.before = said_by(self.repository, site).get(self.node)
         if self.before is None or self.before.left or self.before.deployment != self.deployment.id:
             mounting = {place.directory: MOUNTING for place in self.places}
             publish(self.repository, site, self.node, self.deployment.id, mounting)
@@ -254,8 +293,7 @@ class _Attach:
     def one(self, place: Place) -> AttachedReport:
         """Mount one directory, whatever an earlier run left, in the place of a copy, too."""
         leave_copy(self.plan, place)
-        step, proven = f"mount {place.directory}", f"look {place.directory}"
-        stands = place.is_ours and (self.journal.is_done(proven) or not self.journal.is_done(step))
+        stands = self._stands(place)
         fresh: list[Place] = []
         # What served visitors before goes on to do so, whatever is wrong with it.
         with nullcontext() if stands else undone(place, self.journal, fresh):
@@ -266,12 +304,12 @@ class _Attach:
                 make_room(place, self.journal, self.owner)
                 gather_parts(place, self.plan.config_file, self.journal, self.owner)
                 mount(place, self.plan, self.owner, bits=bits_of(place, self.journal))
-                self.journal.did(step)
+                self.journal.did(f"mount {place.directory}")
             compare(place, [self._media(part) for part in place.parts], stands=stands)
-        self.journal.did(proven)
-        return self._report(place, "was mounted" if stands else "mounted")
+        self.journal.did(f"look {place.directory}")
+        return self._report(place, "was mounted" if stands else "mounted", aside(place, self.journal))
 
-    def _report(self, place: Place, state: str) -> AttachedReport:
+    def _report(self, place: Place, state: str, held: str | None) -> AttachedReport:
         checked = self.checked[place.directory]
         return AttachedReport(
             place.directory,
@@ -282,7 +320,7 @@ class _Attach:
             len(checked.missing),
             len(checked.changed),
             checked.added,
-            aside(place, self.journal),
+            held,
             doubled=self.doubled[place.directory][:_TOLD],
             local=place.local,
         )

@@ -95,6 +95,10 @@ class Place:
         """Take the mount at this very path away: a link in it leads to another's, which is left alone. As :func:`holdfast.mount.live.unmount`."""
         live.unmount(self.spot.place, settings=self.settings, follow=False, **how)
 
+    def refuse_used(self, *, wait: bool = False, cut_off: bool = False) -> None:
+        """Raise what :meth:`unmount` would, as far as that is known without waiting."""
+        live.refuse_used(self.spot.place, settings=self.settings, follow=False, wait=wait, cut_off=cut_off)
+
     @property
     def is_ours(self) -> bool:
         """Whether its bucket is mounted there, or being mounted again, by a supervisor that lives."""
@@ -107,6 +111,8 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class AttachedReport:
     """One directory: ``mounted`` now, or before; how its bucket compared with what was deployed; what lay there is ``held``.
+
+    Of a dry run ``state`` says what would be done, and ``held`` is the folder in which what lies there would go aside.
 
     Where a copy is shown and not the bucket, ``store`` is its URL, ``read_only`` whether nothing may be written there, and ``lag`` the
     seconds since it was equal to the bucket.
@@ -132,7 +138,7 @@ class AttachedReport:
 
 @dataclass(frozen=True, slots=True)
 class AttachReport:
-    """What was attached, or detached; ``restored`` is the backup that an empty webroot was filled from.
+    """What was attached, or detached, or would be; ``restored`` is the backup that an empty webroot was filled from.
 
     ``why`` tells why copies are mounted instead of the buckets; None where the buckets are.
     """
@@ -256,17 +262,26 @@ def _judged(told: dict[str, list[object]], place: Place, site: str) -> str:
 
 
 @contextmanager
-def in_turn(state: str, site: str, still: Callable[[], bool] = lambda: True) -> Iterator[None]:
+def in_turn(
+    state: str, site: str, still: Callable[[], bool] = lambda: True, *, dry_run: bool = False
+) -> Iterator[None]:
     """Nobody else mounts, unmounts or purges media of the site on this machine meanwhile; ``still`` is asked then, whether it is wanted yet.
+
+    A dry run makes no file for it.
 
     Raises:
         BusyError: somebody does.
         ConflictError: it is not wanted any more.
     """
     path = Path(state) / "media.turn"
+    if dry_run and not os.path.lexists(path):  # nobody ever took a turn
+        yield
+        return
     with local_errors(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        if not dry_run:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = 0 if dry_run else os.O_CREAT
+        descriptor = os.open(path, os.O_RDWR | made | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

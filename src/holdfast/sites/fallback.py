@@ -28,8 +28,17 @@ from holdfast.sites.comparing import LOOKED_AT, READ_WHOLE, differing
 from holdfast.sites.copies import Copies
 from holdfast.sites.deploy import deployment_of
 from holdfast.sites.failover import FIRST, Choice
-from holdfast.sites.filling import fill
-from holdfast.sites.ground import aside, gather_parts, make_room, owner_of, refuse_parts, undone
+from holdfast.sites.filling import fill, to_fill
+from holdfast.sites.ground import (
+    aside,
+    gather_parts,
+    make_room,
+    owner_of,
+    refuse_other,
+    refuse_parts,
+    undone,
+    would_go_to,
+)
 from holdfast.sites.journal import Journal
 from holdfast.sites.localparts import refuse_others_laid
 from holdfast.sites.mounting import mount
@@ -69,7 +78,9 @@ class _Copy:
     objects: int
 
 
-def why_copies(plan: Plan, stores: Stores, places: Sequence[Place], *, accept: bool = False) -> str | None:
+def why_copies(
+    plan: Plan, stores: Stores, places: Sequence[Place], *, accept: bool = False, dry_run: bool = False
+) -> str | None:
     """Why copies are to be mounted, and not the buckets; None where the buckets are. No store is waited for longer than a moment.
 
     ``accept``: a bucket is taken though it lacks what was written to its copy, which may be lost for good.
@@ -84,7 +95,7 @@ def why_copies(plan: Plan, stores: Stores, places: Sequence[Place], *, accept: b
         problem = question.problem(max(0.0, deadline - time.monotonic()))
         if isinstance(problem, _AWAY):
             return problem.message
-    return None if accept else _what_is_unsent(plan, parts) or _what_is_lacking(plan, parts)
+    return None if accept else _what_is_unsent(plan, parts) or _what_is_lacking(plan, parts, asks=not dry_run)
 
 
 def _what_is_unsent(plan: Plan, parts: Sequence[Place]) -> str | None:
@@ -102,14 +113,16 @@ def _left(plan: Plan, part: Place) -> Showing | None:
     return now if record is not None and not record.is_served and waiting(record) else None
 
 
-def _what_is_lacking(plan: Plan, parts: Sequence[Place]) -> str | None:
+def _what_is_lacking(plan: Plan, parts: Sequence[Place], *, asks: bool) -> str | None:
     """Which bucket has not got back yet what was written to its copy while that was shown."""
     kept = [shown(plan, part.bucket, Path(plan.state)) for part in parts]
     two_way = [each for each in kept if each.place != FIRST and plan.copies[each.place - 1].two_way]
     if not two_way:
         return None
     now = time.time()
-    whole = {(each.bucket, each.copy): now - each.lag for each in _copies(plan).status() if each.lag is not None}
+    whole = {
+        (each.bucket, each.copy): now - each.lag for each in _copies(plan, asks=asks).status() if each.lag is not None
+    }
     for part, each in zip(parts, kept, strict=True):
         if each in two_way:
             last = whole.get((part.bucket, plan.copies[each.place - 1].store.url), 0.0)
@@ -131,21 +144,28 @@ def attach_copies(
     spec: str | None,
     at: datetime | None,
     still: Callable[[], bool],
+    dry_run: bool = False,
 ) -> AttachReport:
-    """Mount copies in the place of buckets that are away; directories that are mounted and answer stay as they are.
+    """Mount copies in the place of buckets that are away; directories that are mounted and answer stay as they are. A dry run says so.
 
     Raises:
         UnreachableError: a bucket has no copy that can be shown: nothing was touched.
         HoldfastError: as :func:`~holdfast.sites.attach.attach`.
     """
     begun = time.monotonic()
-    with in_turn(plan.state, plan.site, still):
-        end_trial(places[0], plan)
-        run = _Fallback(plan, places, why)
+    with in_turn(plan.state, plan.site, still, dry_run=dry_run):
+        if not dry_run:
+            end_trial(places[0], plan)
+        run = _Fallback(plan, places, why, asks=not dry_run)
         run.judge()
-        restored = fill(plan, settings, stores, spec, at)
-        reports = each_of(places, run.one)
-        run.journal.end()
+        run.begin(dry_run=dry_run)
+        if dry_run:
+            restored = to_fill(plan, stores, spec, at)
+            reports = each_of(places, run.would)
+        else:
+            restored = fill(plan, settings, stores, spec, at)
+            reports = each_of(places, run.one)
+            run.journal.end()
     spent = round(time.monotonic() - begun, 3)
     return AttachReport(plan.site, node, "", tuple(reports), restored, spent, why)
 
@@ -174,8 +194,9 @@ def _keep(plan: Plan, place: Place, choice: Choice) -> None:
 class _Fallback:
     """One attach of copies under way."""
 
-    def __init__(self, plan: Plan, places: Sequence[Place], why: str) -> None:
+    def __init__(self, plan: Plan, places: Sequence[Place], why: str, *, asks: bool) -> None:
         self.plan, self.places, self.why = plan, places, why
+        self.copies = _copies(plan, asks=asks)
         self.journal = Journal(plan.state, "attach")
         self.owner = owner_of(plan.web_user)
         self.chosen: dict[str, _Copy] = {}
@@ -191,8 +212,11 @@ class _Fallback:
             if not (there.is_ours and told[place.directory] == MOUNTED):
                 refuse_parts(place, self.plan.config_file, stands=there.is_ours)
                 self.chosen[place.directory] = self._choose(place)
+
+    def begin(self, *, dry_run: bool) -> None:
+        """Begin the journal, but for a dry run."""
         if not self.journal.is_open:  # else it knows what a killed run moved aside
-            self.journal.begin({"site": self.plan.site, "deployment": ""})
+            self.journal.begin({"site": self.plan.site, "deployment": ""}, dry_run=dry_run)
 
     def _choose(self, place: Place) -> _Copy:
         reasons = []
@@ -227,7 +251,7 @@ class _Fallback:
     def _judged_part(self, copy: CopySettings, there: Place) -> tuple[Half, float, int]:
         """The copy of one bucket, if it may be shown: its side, the seconds since it was whole, and how many objects it has."""
         store = open_bucket(copy.store)
-        known = _copies(self.plan).pairs(copy, there.bucket)
+        known = self.copies.pairs(copy, there.bucket)
         if known is None or known[1] is None:
             raise IntegrityError(f"{there.source} was never whole")
         rows, lag = known
@@ -253,10 +277,9 @@ class _Fallback:
         copy = self.chosen.get(place.directory)
         if copy is None:
             now = showing(self.plan, place)
-            state = "was mounted from a copy" if now.is_copy else "was mounted"
             if now.is_copy:  # a run that was killed may not have said so
                 _keep(self.plan, place, self._choice(now.number))
-            return AttachedReport(place.directory, place.spot.place, place.bucket, state, store=now.place.source)
+            return self._standing(place, "was")
         there = copy.place
         take_away(showing(self.plan, place).place)
         fresh: list[Place] = []
@@ -268,14 +291,40 @@ class _Fallback:
             mount(there, self.plan, self.owner, read_only=not copy.two_way, bits=bits)
             _compare(copy)
         _keep(self.plan, place, self._choice(copy.number))
+        return self._report(place, copy, "mounted from a copy", aside(there, self.journal))
+
+    def would(self, place: Place) -> AttachedReport:
+        """What :meth:`one` would do; nothing is changed.
+
+        Raises:
+            BusyError: somebody uses a mount that does not answer.
+            ConflictError: something else is mounted there, or what lies there cannot go aside.
+        """
+        copy = self.chosen.get(place.directory)
+        if copy is None:
+            return self._standing(place, "is")
+        broken = showing(self.plan, place).place
+        if broken.record is not None and broken.record.is_served:
+            broken.refuse_used()
+        else:
+            refuse_other(copy.place)
+        return self._report(place, copy, "would be mounted from a copy", would_go_to(copy.place, self.journal))
+
+    def _standing(self, place: Place, verb: str) -> AttachedReport:
+        """One that is mounted and answers."""
+        now = showing(self.plan, place)
+        state = f"{verb} mounted from a copy" if now.is_copy else f"{verb} mounted"
+        return AttachedReport(place.directory, place.spot.place, place.bucket, state, store=now.place.source)
+
+    def _report(self, place: Place, copy: _Copy, state: str, held: str | None) -> AttachedReport:
         return AttachedReport(
             place.directory,
             place.spot.place,
             place.bucket,
-            "mounted from a copy",
+            state,
             copy.objects,
-            held=aside(there, self.journal),
-            store=there.source,
+            held=held,
+            store=copy.place.source,
             read_only=not copy.two_way,
             lag=round(copy.lag, 3),
             local=place.local,
@@ -285,8 +334,8 @@ class _Fallback:
         return Choice(number, read_only=not self.plan.copies[number - 1].two_way, why="the bucket fails")
 
 
-def _copies(plan: Plan) -> Copies:
-    return Copies(plan, engine=Engine())
+def _copies(plan: Plan, *, asks: bool = True) -> Copies:
+    return Copies(plan, engine=Engine(), asks=asks)
 
 
 def _marked(store: object, bucket: str) -> str | None:

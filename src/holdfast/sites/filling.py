@@ -11,15 +11,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, UsageError
+from holdfast.sites.history import chosen
 from holdfast.sites.journal import Journal
 from holdfast.sites.restore import FILL, restore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from holdfast.sites.plan import Plan
     from holdfast.sites.stores import Stores
     from holdfast.sites.values import SiteSettings
 
-__all__ = ["fill"]
+__all__ = ["fill", "to_fill"]
 
 
 def fill(plan: Plan, settings: SiteSettings, stores: Stores, spec: str | None, at: datetime | None) -> str | None:
@@ -30,30 +33,54 @@ def fill(plan: Plan, settings: SiteSettings, stores: Stores, spec: str | None, a
     Raises:
         UsageError: it is empty, and no backup is named.
     """
-    if plan.mode == "whole":
-        return None
-    journal, is_empty = Journal(plan.state, FILL), _is_empty(plan.webroot)
-    if is_empty and spec is not None:
-        wish = {"webroot": plan.webroot, "spec": spec, "at": "" if at is None else at.isoformat()}
-    elif journal.wish.get("webroot") == plan.webroot:
-        wish = journal.wish
-    elif is_empty:
-        raise UsageError(
-            f"{plan.webroot} is empty, and no backup is named to fill it from",
-            subject=plan.webroot,
-            hint="--from PERIOD[:VERSION]",
-        )
-    else:
+    journal = Journal(plan.state, FILL)
+    wish = _wish(plan, journal, spec, at)
+    if wish is None:
         return None
     journal.begin(wish)
-    moment = datetime.fromisoformat(wish["at"]) if wish["at"] else None
     try:
-        restore(plan, settings, stores, wish["spec"], at=moment)
+        restore(plan, settings, stores, wish["spec"], at=_moment(wish))
     except HoldfastError:
         if _is_empty(plan.webroot):  # there is nothing to go on with
             journal.end()
         raise
     return wish["spec"]
+
+
+def to_fill(plan: Plan, stores: Stores, spec: str | None, at: datetime | None) -> str | None:
+    """The backup, with its version, that :func:`fill` would restore; None where nothing is to do. Nothing is written.
+
+    Raises:
+        UsageError: as that.
+        NotFoundError: there is no such backup.
+    """
+    wish = _wish(plan, Journal(plan.state, FILL), spec, at)
+    if wish is None:
+        return None
+    _, version, _ = chosen(plan, stores, wish["spec"], _moment(wish))
+    return f"{wish['spec'].partition(':')[0]}:{version}"
+
+
+def _wish(plan: Plan, journal: Journal, spec: str | None, at: datetime | None) -> dict[str, str] | None:
+    """What the webroot is to be filled from; None where it is whole."""
+    if plan.mode == "whole":
+        return None
+    is_empty = _is_empty(plan.webroot)
+    if is_empty and spec is not None:
+        return {"webroot": plan.webroot, "spec": spec, "at": "" if at is None else at.isoformat()}
+    if journal.wish.get("webroot") == plan.webroot:
+        return journal.wish
+    if is_empty:
+        raise UsageError(
+            f"{plan.webroot} is empty, and no backup is named to fill it from",
+            subject=plan.webroot,
+            hint="--from PERIOD[:VERSION]",
+        )
+    return None
+
+
+def _moment(wish: Mapping[str, str]) -> datetime | None:
+    return datetime.fromisoformat(wish["at"]) if wish["at"] else None
 
 
 def _is_empty(webroot: str) -> bool:

@@ -14,7 +14,7 @@ from holdfast.mount.live.clearing import WAYS, clear
 from holdfast.mount.live.finding import found
 from holdfast.mount.table import mounted_at
 from holdfast.sites.closing import bits_of, close, note_bits, reopen
-from holdfast.sites.held import Held, bring_back, fresh_name, is_empty, move_aside
+from holdfast.sites.held import Held, bring_back, fresh_name, is_empty, move_aside, refuse_to_move
 from holdfast.sites.localparts import gather, put_back, refuse_missing
 from holdfast.sites.paths import Below
 
@@ -38,6 +38,7 @@ __all__ = [
     "refuse_shared",
     "remove_branch",
     "undone",
+    "would_go_to",
 ]
 
 
@@ -142,6 +143,18 @@ def remove_branch(branch: Place) -> None:
 def aside(place: Place, journal: Journal) -> str | None:
     """Where this work moved what lay there."""
     return journal.fact(f"aside {place.directory}")
+
+
+def would_go_to(place: Place, journal: Journal) -> str | None:
+    """The folder in which what lies there would go aside; where it lies, if an earlier run of this work moved it. None where nothing does.
+
+    Raises:
+        ConflictError: it cannot go there.
+    """
+    if not os.path.isdir(place.spot.root) or emptiness(place) is not False:
+        return aside(place, journal)
+    refuse_to_move(place.spot)
+    return place.spot.held
 
 
 @contextmanager

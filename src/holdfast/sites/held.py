@@ -24,7 +24,7 @@ from holdfast.sites.paths import Below
 if TYPE_CHECKING:
     from holdfast.sites.attaching import Spot
 
-__all__ = ["Held", "bring_back", "fresh_name", "held_in", "is_empty", "make_folder", "move_aside"]
+__all__ = ["Held", "bring_back", "fresh_name", "held_in", "is_empty", "make_folder", "move_aside", "refuse_to_move"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,19 @@ def move_aside(spot: Spot, name: str) -> str:
     return f"{spot.held}/{name}"
 
 
+def refuse_to_move(spot: Spot) -> None:
+    """Raise where :func:`move_aside` would find no place for a directory; nothing is made.
+
+    Raises:
+        ConflictError: as that does.
+    """
+    folder = spot.held if _is_there(spot.held) else os.path.dirname(spot.held)
+    with Below(spot.root) as root, Below(folder) as held:
+        status = root.look(spot.path)
+        if status is not None and status.st_dev != held.status.st_dev:
+            raise _elsewhere(spot)
+
+
 def bring_back(spot: Spot, held: Held) -> bool:
     """Put a moved-aside copy back in its place; False where that is not empty, and nothing was moved."""
     if is_empty(spot) is False:
@@ -127,14 +140,18 @@ def _exchange(root: Below, spot: Spot, held: Below, name: str) -> None:
         root.exchange(spot.path, held, name)
     except LocalError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EXDEV:
-            raise ConflictError(
-                f"{spot.held} is on another file system than {spot.place}: nothing can be moved there at once",
-                subject=spot.place,
-                hint=f"mount a file system of both at {Path(spot.held).parent}, or move {spot.place} away by hand",
-            ) from error
+            raise _elsewhere(spot) from error
         raise
     root.sync()
     held.sync()
+
+
+def _elsewhere(spot: Spot) -> ConflictError:
+    return ConflictError(
+        f"{spot.held} is on another file system than {spot.place}: nothing can be moved there at once",
+        subject=spot.place,
+        hint=f"mount a file system of both at {Path(spot.held).parent}, or move {spot.place} away by hand",
+    )
 
 
 def _is_there(folder: str) -> bool:

@@ -33,15 +33,16 @@ class Journal:
         self.path = Path(folder) / f"{work}.journal"
         self._told: dict[str, Any] = self._read()
 
-    def begin(self, wish: Mapping[str, str]) -> str:
+    def begin(self, wish: Mapping[str, str], *, dry_run: bool = False) -> str:
         """The identity of this work: of an earlier run where that wanted the same, else a new one, and nothing is done yet.
 
-        What an earlier run noted of the disk (:data:`LASTING`) is as true for the new one.
+        What an earlier run noted of the disk (:data:`LASTING`) is as true for the new one. A dry run begins it in memory alone.
         """
         if self._told.get("wish") != dict(wish) or not self._told.get("id"):
             facts = {name: fact for name, fact in self._told.get("facts", {}).items() if name.startswith(LASTING)}
             self._told = {"id": secrets.token_hex(8), "wish": dict(wish), "facts": facts, "done": []}
-            self._write()
+            if not dry_run:
+                self._write()
         return str(self._told["id"])
 
     def is_of(self, identity: str, wish: Mapping[str, str]) -> bool:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from holdfast.repository import Repository
 
-__all__ = ["node_name", "nodes_of", "publish", "read_nodes"]
+__all__ = ["node_name", "nodes_of", "publish", "read_nodes", "said_by"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 
-def node_name(state: str, given: str | None = None) -> str:
-    """This web server's name: as given, else as it was given before, else the machine's; kept below ``state``.
+def node_name(state: str, given: str | None = None, *, dry_run: bool = False) -> str:
+    """This web server's name: as given, else as it was given before, else the machine's; kept below ``state``, but by a dry run.
 
     Raises:
         UsageError: no name that a server can have.
@@ -38,7 +38,7 @@ def node_name(state: str, given: str | None = None) -> str:
             raise UsageError(
                 f"{name!r} is no name of a web server", subject=name, hint="letters, digits, '.', '_', '-'"
             )
-        if given is not None and given != kept:
+        if given is not None and given != kept and not dry_run:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_text(name, "utf-8")
     return name
@@ -56,13 +56,22 @@ def publish(
 
 def nodes_of(repository: Repository, site: str) -> dict[str, tuple[NodeRecord, float]]:
     """What every server said last, by name, and how many seconds ago by the store's clock."""
+    found = _read(repository, site)
+    now = repository.catalog.store_now().timestamp() if found else 0.0
+    return {record.node: (record, max(0.0, now - modified)) for record, modified in found}
+
+
+def said_by(repository: Repository, site: str) -> dict[str, NodeRecord]:
+    """What every server said last, by name. The store's clock, which is asked by writing, is not."""
+    return {record.node: record for record, _ in _read(repository, site)}
+
+
+def _read(repository: Repository, site: str) -> list[tuple[NodeRecord, float]]:
+    """The records, each with when it was written."""
     listed = list(repository.store.list(nodes_prefix(site)))
-    now = repository.catalog.store_now().timestamp() if listed else 0.0
-    found = {}
-    for info in listed:
-        record = decode_record(repository.store.get(info.key).data, NodeRecord, info.key)
-        found[record.node] = (record, max(0.0, now - info.modified))
-    return found
+    return [
+        (decode_record(repository.store.get(info.key).data, NodeRecord, info.key), info.modified) for info in listed
+    ]
 
 
 def read_nodes(path: str) -> list[str]:

@@ -66,7 +66,7 @@ def purge(plan: Plan, settings: SiteSettings, stores: Stores, *, dry_run: bool =
         UnreachableError: the store does not answer; what was removed by then was compared.
     """
     places = places_of(plan, settings)
-    with in_turn(plan.state, plan.site):
+    with in_turn(plan.state, plan.site, dry_run=dry_run):
         if Journal(plan.state, "attach").is_open:
             raise ConflictError(
                 "an attach was not finished, so what it moved aside stays", subject=plan.site, hint="asset site attach"

@@ -56,6 +56,7 @@ __all__ = [
     "branches_of",
     "mount",
     "refuse_branch",
+    "refuse_used",
     "registry_of",
     "status",
     "unite",
@@ -278,10 +279,7 @@ def unmount(
         BusyError, ConflictError: it is in use, or has not sent everything.
     """
     registry = registry_of(settings)
-    path = _named(directory, follow=follow)
-    record = registry.find(path)
-    if record is None or record.settings.kind not in KINDS:
-        raise NotFoundError(f"no live bucket is mounted at {path}", subject=path, hint="asset mounts lists what is")
+    record = _known(registry, directory, follow=follow)
     if not discard:
         refuse_branch(registry, record)
     opens = opens or os.geteuid() != 0
@@ -289,6 +287,31 @@ def unmount(
     unmounting.unmount(registry, record, ways, wait=wait, discard=discard, closed=closed, cut_off=cut_off, say=say)
     if closed:
         shutil.rmtree(Plan.of(record).cache, ignore_errors=True)  # of this source alone, and all of it is sent
+
+
+def refuse_used(
+    directory: str | os.PathLike[str],
+    *,
+    settings: Settings,
+    wait: bool = False,
+    cut_off: bool = False,
+    follow: bool = True,
+) -> None:
+    """Raise what :func:`unmount` would, as far as that is known without waiting; nothing is changed (see :func:`holdfast.mount.unmounting.refuse_used`).
+
+    Raises:
+        NotFoundError: no live mount is there.
+        BusyError, ConflictError: it is in use, or is over and has not sent everything.
+    """
+    unmounting.refuse_used(_known(registry_of(settings), directory, follow=follow), WAYS, wait=wait, cut_off=cut_off)
+
+
+def _known(registry: Registry, directory: str | os.PathLike[str], *, follow: bool) -> Record:
+    path = _named(directory, follow=follow)
+    record = registry.find(path)
+    if record is None or record.settings.kind not in KINDS:
+        raise NotFoundError(f"no live bucket is mounted at {path}", subject=path, hint="asset mounts lists what is")
+    return record
 
 
 def refuse_branch(registry: Registry, record: Record) -> None:
