@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import tomllib
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from tests.sites.test_attach import IMAGES
 from tests.sites.two_stores import UNREACHABLE, two_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -34,8 +36,8 @@ def fleet(ceph, tmp_path: Path) -> Iterator[Fleet]:
         yield found
 
 
-def everything(fleet: Fleet, web: WebServer) -> dict[str, Any]:
-    """All that a web server has on its disk but for its cache, with times, all that lies in the site's store and bucket, with tags, and what is mounted."""
+def everything(fleet: Fleet, web: WebServer, buckets: Sequence[str] = ("images",)) -> dict[str, Any]:
+    """All that a web server has on its disk but for its cache, with times, all that lies in the site's store and buckets, with tags, and what is mounted."""
     (web.folder / "home/.cache").mkdir(exist_ok=True)
     found: dict[str, Any] = {}
     for folder, inner, names in os.walk(web.folder):
@@ -44,7 +46,7 @@ def everything(fleet: Fleet, web: WebServer) -> dict[str, Any]:
             status = os.lstat(path)
             found[path] = (status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns)
     settings = load({}, {**fleet.variables, "HOME": str(fleet.folder)})
-    for store in (wiring.open_store(fleet.store_url, settings), fleet.bucket()):
+    for store in (wiring.open_store(fleet.store_url, settings), *map(fleet.bucket, buckets)):
         for info in store.list(""):
             found[f"{store.url}/{info.key}"] = (info.size, info.etag, info.modified)
     return {**found, "mounted": web.mounted()}
@@ -171,3 +173,81 @@ def test_attach_dry_run__while_the_store_is_away(ceph, tmp_path):
         before = everything(fleet, web)
         assert web.site("attach", "--dry-run")["directories"][0]["state"] == "would be mounted"
         assert everything(fleet, web) == before
+
+
+def test_detach_dry_run__says_what_detach_would_do(fleet):
+    """detach --dry-run tells what would be unmounted and which moved-aside copy would come back, with --offline what would be over; neither the machine nor a store changes."""
+    web = fleet.server("web1")
+    web.site("attach")
+    before = everything(fleet, web)
+    report = web.site("detach", "--dry-run", "--node", "other")
+    assert everything(fleet, web) == before
+    (told,) = report["directories"]
+    assert told["state"] == "would be brought back"
+    assert os.path.dirname(told["back"]) == str(web.held)
+    assert f"from {told['back']}" in web.ok("site", "detach", "--dry-run").out
+    (made,) = web.site("detach")["directories"]
+    assert (made["state"], made["back"]) == ("brought back", told["back"])
+    before = everything(fleet, web)
+    assert web.site("detach", "--offline", "--dry-run")["state"] == "offline"
+    assert "nothing was done" in web.ok("site", "detach", "--offline", "--dry-run").out
+    assert everything(fleet, web) == before
+    web.site("attach")  # the deployment is online still
+    shutil.rmtree(web.held)
+    assert web.site("detach", "--dry-run")["directories"][0]["state"] == "would be unmounted"
+
+
+def test_detach_dry_run__is_refused_as_detach_is(fleet):
+    """detach --dry-run is refused with the words and exit code of detach: while somebody uses a mount, who is named, where nothing is mounted or something else is, and with --offline while a web server is attached."""
+    web = fleet.server("web1")
+    assert refused_alike(fleet, web, 3, "detach")["kind"] == "not_found"
+    with mounted_tmpfs(web.webroot / "images"):
+        refused_alike(fleet, web, 4, "detach")
+    web.site("attach", "--node", "web1")
+    with open(web.webroot / "images/logo.png", "rb"):
+        assert f"process {os.getpid()}" in refused_alike(fleet, web, 1, "detach")["message"]
+        assert web.site("detach", "--wait", "--dry-run")["directories"][0]["state"] == "would be brought back"
+    assert "web1" in refused_alike(fleet, web, 4, "detach", "--offline")["message"]
+    (mount,) = web.ok("mounts", "--json").json
+    assert mount["state"] == "mounted"
+
+
+def test_detach_dry_run__after_a_reboot(fleet):
+    """detach --dry-run after a mount ended with unsent writes is refused as detach is, and leaves the cache with them where it is."""
+    web = fleet.server("web1")
+    web.site("attach")
+    (mount,) = web.ok("mounts", "--json").json
+    (web.webroot / "images/upload.jpg").write_bytes(b"upload")
+    for process in (mount["supervisor_pid"], mount["worker_pid"]):
+        os.kill(process, signal.SIGKILL)
+    assert web.ok("mounts", "--json").json[0]["unsent"] == ["upload.jpg"]
+    before = everything(fleet, web)
+    error = web.fails(4, "detach", "--dry-run")
+    assert "upload.jpg" in error["message"]
+    assert everything(fleet, web) == before
+    assert web.fails(4, "detach")["kind"] == error["kind"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "buckets"), [("merge=images2", ["images1", "images2"]), ("WHOLE-WEBROOT", ["webroot"])]
+)
+def test_dry_run__of_merged_directories_and_a_whole_webroot(ceph, tmp_path, setting, buckets):
+    """Of a merged directory and of a whole webroot attach --dry-run and detach --dry-run say what attach and detach do, and change nothing."""
+    require_fuse()
+    if os.geteuid() != 0:
+        pytest.skip("only root can lay a directory over a mount")
+    with fleet_of(ceph, tmp_path, text=f'directories_to_mount = "{setting}"\n') as fleet:
+        web = fleet.server("web1")
+        for state in ("would be mounted", "is mounted"):
+            before = everything(fleet, web, buckets)
+            (told,) = web.site("attach", "--dry-run")["directories"]
+            assert everything(fleet, web, buckets) == before
+            assert told["state"] == state
+            (made,) = web.site("attach")["directories"]
+            assert (told["objects"], told["local"]) == (made["objects"], made["local"])
+        before = everything(fleet, web, buckets)
+        (told,) = web.site("detach", "--dry-run")["directories"]
+        assert everything(fleet, web, buckets) == before
+        (made,) = web.site("detach")["directories"]
+        assert (told["state"], made["state"]) == ("would be brought back", "brought back")
+        assert (told["back"], told["local"], told["held"]) == (made["back"], made["local"], made["held"])

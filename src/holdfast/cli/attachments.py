@@ -132,6 +132,7 @@ def _doubled(names: Sequence[str]) -> Iterator[str]:
 @click.option("--gone", metavar="NODE", multiple=True, help="This web server will not come back; may be repeated.")
 @click.option("--wait", is_flag=True, help="Wait until nobody uses a directory and all is sent; says who does.")
 @_node_option
+@dry_run
 def detach_command(
     session: Session,
     *,
@@ -141,6 +142,7 @@ def detach_command(
     gone: tuple[str, ...],
     wait: bool,
     node: str | None,
+    dry_run: bool,
 ) -> None:
     """Unmount this web server's media; with --offline end the deployment.
 
@@ -151,6 +153,7 @@ def detach_command(
       asset site detach
       asset site detach --offline
       asset site detach --offline --gone web3
+      asset site detach --dry-run
     """
     from holdfast.sites.deploy import take_offline
     from holdfast.sites.detach import detach
@@ -160,29 +163,33 @@ def detach_command(
         raise UsageError("--gone goes with --offline", subject="--gone")
     site = opened(session, file, template)
     if offline:
-        record = take_offline(site.plan, site.site.settings, site.stores, gone=gone)
+        record = take_offline(site.plan, site.site.settings, site.stores, gone=gone, dry_run=dry_run)
         if session.json:
             told = {"site": site.plan.site, "id": record.id, "state": record.state, "last_write": record.last_write}
             print_json(told)
         else:
-            print_lines([f"the deployment of {site.plan.site} from {record.spec} is over"])
+            done = "would be over: nothing was done" if dry_run else "is over"
+            print_lines([f"the deployment of {site.plan.site} from {record.spec} {done}"])
         return
-    name = node_name(site.plan.state, node)
-    report = detach(site.plan, site.site.settings, site.stores, name, wait=wait)
+    name = node_name(site.plan.state, node, dry_run=dry_run)
+    report = detach(site.plan, site.site.settings, site.stores, name, wait=wait, dry_run=dry_run)
     if session.json:
         print_json(report)
     else:
-        print_lines(_detached(report))
+        print_lines(_detached(report, dry=dry_run))
 
 
-def _detached(report: AttachReport) -> Iterator[str]:
+def _detached(report: AttachReport, *, dry: bool) -> Iterator[str]:
     for each in report.directories:
         yield f"{each.state:12} {each.place}"
+        if dry and each.back:
+            yield f"{'':12} from {each.back}"
         if each.held:
             yield f"{'':12} a copy from before lies in {each.held}"
         if each.local:
             yield f"{'':12} back in the webroot: {', '.join(each.local)}"
-    yield f"{report.node} no longer serves media of {report.site} from buckets"
+    done = "nothing was done" if dry else f"no longer serves media of {report.site} from buckets"
+    yield f"{report.node}{':' if dry else ''} {done}"
 
 
 @command("purge")

@@ -251,10 +251,9 @@ class _Attach:
             HoldfastError: a mount that stands shows other than its bucket.
         """
         now = showing(self.plan, place)
-        for part in (now.place, *place.branches):
-            record = part.record
-            if record is not None and (now.is_copy or (record.is_served and not part.is_ours)):
-                part.refuse_used(cut_off=now.is_copy)
+        record = now.place.record
+        if record is not None and (now.is_copy or (record.is_served and not place.is_ours)):
+            now.place.refuse_used(cut_off=now.is_copy)
         if not all(part.is_ours for part in (place, *place.branches)):
             return self._report(place, "would be mounted", would_go_to(now.place, self.journal))
         compare(place, [self._media(part) for part in place.parts], stands=self._stands(place))

@@ -117,7 +117,7 @@ class AttachedReport:
     Where a copy is shown and not the bucket, ``store`` is its URL, ``read_only`` whether nothing may be written there, and ``lag`` the
     seconds since it was equal to the bucket.
     ``doubled`` are names that two branches of a merged directory have, the first few: the first branch's is shown.
-    ``local`` lies over the mount on this machine alone, or came back to its place.
+    ``local`` lies over the mount on this machine alone, or came back to its place; ``back`` is the moved-aside copy that did.
     """
 
     directory: str
@@ -134,6 +134,7 @@ class AttachedReport:
     lag: float | None = None
     doubled: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
+    back: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

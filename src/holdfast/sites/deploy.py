@@ -24,7 +24,7 @@ from holdfast.sites.history import chosen
 from holdfast.sites.journal import Journal
 from holdfast.sites.lease import Lease
 from holdfast.sites.media import Media
-from holdfast.sites.nodes import nodes_of, publish
+from holdfast.sites.nodes import publish, said_by
 from holdfast.sites.offload import Agreed, Content, Decision, decide_bucket, wanted_of
 from holdfast.sites.retention import time_of
 from holdfast.sites.spreading import Spreading
@@ -129,8 +129,12 @@ def deploy(
             guard.lease = None
 
 
-def take_offline(plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Collection[str] = ()) -> DeploymentRecord:
+def take_offline(
+    plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Collection[str] = (), dry_run: bool = False
+) -> DeploymentRecord:
     """Say that the site's deployment is over: no web server has its media mounted any more; those that are ``gone`` are not asked.
+
+    A dry run tells which record would be written, and writes none.
 
     Raises:
         NotFoundError: there is none.
@@ -138,17 +142,13 @@ def take_offline(plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Co
         BusyError: one is under way.
     """
     repository = stores.all[0].repository
+    if dry_run:
+        return _over(plan, stores, _refuse_to_end(repository, plan.site, gone))
     with Lease.take(repository, plan.site, "deploy", seconds=settings.lease) as lease:
-        record = deployment_of(repository, plan.site)
-        if record is None:
-            raise NotFoundError(f"{plan.site} has no deployment", subject=plan.site)
-        if record.state == "online":
-            _refuse_attached(repository, plan.site, gone)
+        record = _refuse_to_end(repository, plan.site, gone)
         for node in gone:
             publish(repository, plan.site, node, record.id, {})
-        media = [Media(stores.all[0], plan.site, bucket, "") for bucket in record.buckets]
-        last = max((each.last_write() for each in media), default=0.0)
-        over = changed(record, state="offline", last_write=max(last, record.last_write))
+        over = _over(plan, stores, record)
         lease.confirm()
         _swap_record(repository, plan.site, over, of=record.id)
         try:  # a server that said so since has seen it online; one that says so from now on sees that it is not
@@ -160,10 +160,27 @@ def take_offline(plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Co
     return over
 
 
+def _refuse_to_end(repository: Repository, site: str, gone: Collection[str]) -> DeploymentRecord:
+    """The deployment; raise where there is none, or a web server says that it is attached."""
+    record = deployment_of(repository, site)
+    if record is None:
+        raise NotFoundError(f"{site} has no deployment", subject=site)
+    if record.state == "online":
+        _refuse_attached(repository, site, gone)
+    return record
+
+
+def _over(plan: Plan, stores: Stores, record: DeploymentRecord) -> DeploymentRecord:
+    """The deployment as it is once it has ended, with the time of the youngest object."""
+    media = [Media(stores.all[0], plan.site, bucket, "") for bucket in record.buckets]
+    last = max((each.last_write() for each in media), default=0.0)
+    return changed(record, state="offline", last_write=max(last, record.last_write))
+
+
 def _refuse_attached(repository: Repository, site: str, gone: Collection[str]) -> None:
     """Raise ConflictError where a web server says that it is attached, or being so, and is not ``gone``."""
-    said = nodes_of(repository, site)
-    attached = sorted(node for node, (record, _) in said.items() if not record.left and node not in gone)
+    said = said_by(repository, site)
+    attached = sorted(node for node, record in said.items() if not record.left and node not in gone)
     if attached:
         raise ConflictError(
             f"the media of {site} are mounted on {', '.join(attached)}",

@@ -39,6 +39,7 @@ __all__ = [
     "refuse_missing",
     "refuse_others_laid",
     "refuse_stray",
+    "would_put_back",
 ]
 
 
@@ -172,8 +173,7 @@ def put_back(spot: Spot) -> list[str]:
     folder, moved = _folder(spot), []
     if not os.path.isdir(folder):
         return []
-    copies = _copies(spot)
-    root, above = (copies[-1].folder, copies[-1].name) if copies else (spot.root, spot.path)
+    root, above = _goes_into(spot)
     with Below(folder) as local, Below(root) as target:
         for path in lie_in(spot):
             if target.look(f"{above}/{path}") is None and _moved_back(local, path, target, above):
@@ -182,6 +182,35 @@ def put_back(spot: Spot) -> list[str]:
     with suppress(OSError):
         os.rmdir(folder)
     return moved
+
+
+def would_put_back(spot: Spot) -> list[str]:
+    """What :func:`put_back` would move, of what lies beside a webroot that is mounted or not; nothing is moved."""
+    there = lie_in(spot)
+    root, above = _goes_into(spot)
+    if not there or (root == spot.root and mounted_at(spot.place) is not None):  # what is below the mount is not seen
+        return there
+    with Below(_folder(spot)) as local, Below(root) as target:
+        return [
+            path
+            for path in there
+            if target.look(f"{above}/{path}") is None
+            and (target.look(f"{above}/{path}".rpartition("/")[0]) is not None or not _is_empty(local, path))
+        ]
+
+
+def _is_empty(local: Below, path: str) -> bool:
+    status = local.look(_name(path))
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return False
+    with local.directory(_name(path)) as descriptor:
+        return not os.listdir(descriptor)
+
+
+def _goes_into(spot: Spot) -> tuple[str, str]:
+    """The folder, and the path below it, into which the parts go back."""
+    copies = _copies(spot)
+    return (copies[-1].folder, copies[-1].name) if copies else (spot.root, spot.path)
 
 
 def _moved_back(local: Below, path: str, target: Below, above: str) -> bool:
