@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.options import TIME, Session, command
+from holdfast.cli.options import TIME, Session, command, dry_run
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.sites import opened, site_options
 from holdfast.errors import KINDS, UsageError
@@ -34,6 +34,7 @@ __all__ = ["sync_command"]
 )
 @click.option("--forget", metavar="NODE", help="Remove the log of a server that is gone for good.")
 @click.option("--status", is_flag=True, help="Say which servers sync, and change nothing.")
+@dry_run
 def sync_command(
     session: Session,
     *,
@@ -45,6 +46,7 @@ def sync_command(
     rejoin: bool,
     forget: str | None,
     status: bool,
+    dry_run: bool,
 ) -> int:
     """Bring changes of this webroot to the other web servers, and theirs here.
 
@@ -56,20 +58,22 @@ def sync_command(
       asset site sync
       asset site sync --watch
       asset site sync --accept-deletes
+      asset site sync --dry-run
     """
     from holdfast.sites.sync import check_plan
 
-    _check_options(watch=watch, interval=interval, once=accept_deletes or rejoin or forget is not None or status)
+    once = accept_deletes or rejoin or forget is not None or status or dry_run
+    _check_options(watch=watch, interval=interval, once=once)
     site = opened(session, file, template)
     check_plan(site.plan)
-    with _syncer(site, session) as syncer:
+    with _syncer(site, session, dry_run=dry_run) as syncer:
         if status:
             return _status(session, syncer)
         if rejoin:
             syncer.agreed.rejoin()
         if watch:
             return _watch(session, syncer, interval)
-        return _once(session, syncer, accept_deletes=accept_deletes, forget=forget)
+        return _once(session, syncer, accept_deletes=accept_deletes, forget=forget, dry_run=dry_run)
 
 
 def _check_options(*, watch: bool, interval: float | None, once: bool) -> None:
@@ -80,14 +84,15 @@ def _check_options(*, watch: bool, interval: float | None, once: bool) -> None:
 
 
 @contextmanager
-def _syncer(site: Opened, session: Session) -> Iterator[Syncer]:
+def _syncer(site: Opened, session: Session, *, dry_run: bool) -> Iterator[Syncer]:
     from holdfast.sites.agreed import Agreed
     from holdfast.sites.sync import Syncer
 
     first, *others = site.stores.all
-    with Agreed(Path(site.plan.state) / "sync") as agreed:
+    with Agreed(Path(site.plan.state) / "sync", dry_run=dry_run) as agreed:
         opening = {store.url: (lambda store=store: store.repository) for store in others}
-        yield Syncer(first.repository, site.plan, agreed, others=opening, told=_teller(session))
+        told = _teller(session)
+        yield Syncer(first.repository, site.plan, agreed, others=opening, told=told, dry_run=dry_run)
 
 
 def _teller(session: Session) -> Callable[[str], None]:
@@ -100,17 +105,18 @@ def _teller(session: Session) -> Callable[[str], None]:
     return tell
 
 
-def _once(session: Session, syncer: Syncer, *, accept_deletes: bool, forget: str | None) -> int:
-    from holdfast.sites.watching import once
+def _once(session: Session, syncer: Syncer, *, accept_deletes: bool, forget: str | None, dry_run: bool) -> int:
+    from holdfast.sites.watching import once, rehearse
 
-    report = once(syncer, accept_deletes=accept_deletes)
+    report = (rehearse if dry_run else once)(syncer, accept_deletes=accept_deletes)
     if forget is not None:
-        syncer.forget(forget)
-        once(syncer)
+        syncer.forget(forget, dry_run=dry_run)
+        if not dry_run:
+            once(syncer)
     if session.json:
         print_json(report)
     else:
-        print_lines(_lines(report))
+        print_lines(_lines(report, dry=dry_run))
     kinds = [
         kind
         for kind, found in (("integrity", report.wrong), ("conflict", report.held), ("unreachable", report.behind))
@@ -119,10 +125,17 @@ def _once(session: Session, syncer: Syncer, *, accept_deletes: bool, forget: str
     return KINDS[kinds[0]][0] if kinds else 0
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield f"{report.node}: {len(report.published)} changes sent, {len(report.laid)} received"
+def _lines(report: Report, *, dry: bool) -> Iterator[str]:
+    would = "would be " if dry else ""
+    yield f"{report.node}: {len(report.published)} changes {would}sent, {len(report.laid)} {would}received"
+    if dry:
+        deleted = set(report.deleted)
+        yield from (
+            f"would be {'deleted elsewhere' if path in deleted else 'sent'}: {path}" for path in report.published
+        )
+        yield from (f"would be {'deleted' if path in deleted else 'changed'} here: {path}" for path in report.laid)
     for path in report.kept:
-        yield f"kept {path}"
+        yield f"{would}kept {path}"
     for path, why in report.skipped.items():
         yield f"not synced: {path}: {why}"
     for what, why in report.wrong.items():

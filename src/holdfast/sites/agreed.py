@@ -11,8 +11,11 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import socket
 import sqlite3
+import tempfile
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import local_errors
@@ -40,10 +43,14 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 
 class Agreed:
-    """The state of one webroot's sync below ``folder``; held by one process at a time. Used in a ``with`` block."""
+    """The state of one webroot's sync below ``folder``; held by one process at a time. Used in a ``with`` block.
 
-    def __init__(self, folder: Path) -> None:
+    For a dry run it is a copy in memory, and nothing is made or written on the disk.
+    """
+
+    def __init__(self, folder: Path, *, dry_run: bool = False) -> None:
         self.folder = folder
+        self._dry = dry_run
         self.base: dict[str, Change] = {}
         self.pending: dict[str, Change] = {}
         self.saying: dict[str, Change] = {}
@@ -65,15 +72,10 @@ class Agreed:
             LocalError: the folder cannot be made or read.
         """
         with local_errors(self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(self._lock)
-                raise BusyError(
-                    "another process syncs this webroot", subject=str(self.folder), hint="one asset site sync is enough"
-                ) from None
+            if not self._dry:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._dry or (self.folder / "lock").exists():
+                self._take()
         try:
             self._open()
         except sqlite3.Error as error:
@@ -81,13 +83,27 @@ class Agreed:
             raise _unusable(self.folder, error) from error
         return self
 
+    def _take(self) -> None:
+        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise BusyError(
+                "another process syncs this webroot", subject=str(self.folder), hint="one asset site sync is enough"
+            ) from None
+
     def _open(self) -> None:
         path = self.folder / "agreed.sqlite"
-        self._database = sqlite3.connect(path, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=FULL")
+        if self._dry:
+            self._database = _copied(path)
+        else:
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
         self._database.executescript(_TABLES)
-        path.chmod(0o600)
+        if not self._dry:
+            path.chmod(0o600)
         self.node = str(self.fact("node") or "")
         if not self.node:
             host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname()).strip("-")[:60] or "server"
@@ -107,7 +123,8 @@ class Agreed:
         if self._database is not None:
             self._database.close()
             self._database = None
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
 
     def _changes(self, table: str) -> dict[str, Change]:
         rows = self._db.execute(f"SELECT path, change FROM {table}")  # noqa: S608 - a name of ours
@@ -196,6 +213,22 @@ class Agreed:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise _unusable(self.folder, error) from error
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    """A copy of the file in memory, with what a killed process left in its log; empty where there is none.
+
+    SQLite would write that log back, or make files beside it, if it opened the file itself.
+    """
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    if path.exists():
+        with local_errors(path), tempfile.TemporaryDirectory() as scratch:
+            for name in (path.name, f"{path.name}-wal"):
+                if path.with_name(name).exists():
+                    shutil.copyfile(path.with_name(name), os.path.join(scratch, name))
+            with closing(sqlite3.connect(os.path.join(scratch, path.name))) as there:
+                there.backup(memory)
+    return memory
 
 
 def _rows(changes: Mapping[str, Change]) -> list[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ to be laid → lay it → note it as agreed. What a process that was killed had 
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ SILENT: Final = 30 * _DAY
 class Report:
     """What one cycle did: paths published and laid, deletions held back, what was kept, and what could not be synced, with why.
 
+    ``deleted`` are those that were deleted: here, or by this server elsewhere. Of a dry run it is what would be done, and ``kept`` are paths.
     ``wrong`` are logs and paths whose bytes are not what they must be, ``behind`` other stores that lack something of this server's log.
     """
 
@@ -66,6 +68,7 @@ class Report:
     laid: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
     behind: dict[str, str] = field(default_factory=dict)
@@ -113,7 +116,8 @@ def check_plan(plan: Plan) -> None:
 class Syncer:
     """One webroot, through the first store of its site; its log goes to the ``others`` too, which are opened when they are needed.
 
-    ``told`` hears of everything that happens, in sentences.
+    ``told`` hears of everything that happens, in sentences. For a dry run nothing is asked that takes a write: neither what the store can
+    promise nor what time it has; ``agreed`` is one for a dry run then, too.
     """
 
     def __init__(
@@ -124,13 +128,10 @@ class Syncer:
         *,
         others: Mapping[str, Callable[[], Repository]] | None = None,
         told: Callable[[str], None] = lambda _: None,
+        dry_run: bool = False,
     ) -> None:
-        promises = repository.store.promises()
-        if not (promises.create and promises.replace):
-            why = promises.reason or "it has no conditional writes"
-            raise UnsupportedError(
-                f"webroots cannot be synced through {repository.store.url}: {why}", subject=repository.store.url
-            )
+        if not dry_run:
+            _refuse_store(repository)
         self.repository = repository
         self.plan = plan
         self.agreed = agreed
@@ -141,7 +142,8 @@ class Syncer:
         self.folders: list[str] = []
         self._told = told
         self._owner = _owner(plan.web_user)
-        self._offset: tuple[float, float] | None = None
+        self._offset: tuple[float, float] | None = (0.0, math.inf) if dry_run else None
+        self._would: dict[str, Change] = {}
         self._begun = False
         self._joined: tuple[dict[str, tuple[PackRecord, ...]], frozenset[str], dict[str, Change]] | None = None
 
@@ -182,7 +184,35 @@ class Syncer:
         self._keep_house(report, tidy=changed or bool(report.published))
         return report
 
+    def rehearse(self, *, accept_deletes: bool = False) -> Report:
+        """What :meth:`cycle` would do, by what the logs and the disk say now; nothing is written. No bytes of others' files are read.
+
+        Raises:
+            HoldfastError: as that.
+        """
+        report = Report(self.agreed.node)
+        self.logs.refresh()
+        report.wrong = {node: error.message for node, error in self.logs.wrong.items()}
+        outcome, _, _ = self._decided(report, accept_deletes=accept_deletes)
+        deeds, _ = self._deeds(outcome)
+        report.published, report.laid = sorted(outcome.publish), sorted(deeds)
+        report.kept = sorted(path for path, deed in deeds.items() if deed.keep)
+        self._would = outcome.accept | {path: deed.change for path, deed in deeds.items()}
+        _note_deleted(report, outcome)
+        return report
+
     def _sync(self, report: Report, *, accept_deletes: bool) -> None:
+        outcome, look, began = self._decided(report, accept_deletes=accept_deletes)
+        self._publish(outcome, report)
+        reach("sync.agreeing")
+        self.agreed.agree(outcome.accept)
+        self.agreed.say_next({})
+        self._lay(outcome, look, report)
+        self.agreed.say(since=began, **({} if look.unsettled else {"joined": 1}))
+        _note_deleted(report, outcome)
+
+    def _decided(self, report: Report, *, accept_deletes: bool) -> tuple[Outcome, Look, int]:
+        """What is to be done, the look at the disk by which that is so, and when it began."""
         began = self._now()
         scope = scope_of(self.plan, [each.dir for each in mounts()])
         look = self._look(scope)
@@ -202,12 +232,7 @@ class Syncer:
         disk = Disk(look.entries, self._by_store(look.changed), look.is_unknown)
         outcome = decide(self.agreed.base, disk, winners, author)
         report.held = outcome.held
-        self._publish(outcome, report)
-        reach("sync.agreeing")
-        self.agreed.agree(outcome.accept)
-        self.agreed.say_next({})
-        self._lay(outcome, look, report)
-        self.agreed.say(since=began, **({} if look.unsettled else {"joined": 1}))
+        return outcome, look, began
 
     def _winners(self, scope: Scope) -> dict[str, Change]:
         """The newest of each path in scope; as long as no log is another one, what it was."""
@@ -272,11 +297,16 @@ class Syncer:
 
     # laying
 
-    def _lay(self, outcome: Outcome, look: Look, report: Report) -> None:
+    def _deeds(self, outcome: Outcome) -> tuple[dict[str, Deed], dict[str, tuple[str, Placed]]]:
+        """What is to be laid and can be, in the order of where its bytes lie; and where they do."""
         places = {path: self.logs.place(path, deed.change) for path, deed in outcome.apply.items()}
         known = {path: place for path, place in places.items() if place is not None}
         ordered = sorted(outcome.apply, key=lambda path: _nearness(known.get(path)))
         deeds = {path: outcome.apply[path] for path in ordered if path in known or outcome.apply[path].change.clash}
+        return deeds, known
+
+    def _lay(self, outcome: Outcome, look: Look, report: Report) -> None:
+        deeds, known = self._deeds(outcome)
         if not deeds:
             return
         self.logs.expect(known[path] for path in deeds if path in known)
@@ -348,8 +378,8 @@ class Syncer:
             found.append(NodeStatus(node, node == self.agreed.node, silent, len(log.placed), missing))
         return found
 
-    def forget(self, node: str) -> None:
-        """Remove the log of a server that is gone for good, once this one has all that it says.
+    def forget(self, node: str, *, dry_run: bool = False) -> None:
+        """Remove the log of a server that is gone for good, once this one has all that it says; a dry run only refuses, by what it would have.
 
         Raises:
             UsageError: there is no such server, or this one lacks something of it.
@@ -359,7 +389,7 @@ class Syncer:
         if log is None or node == self.agreed.node:
             others = ", ".join(sorted(self.logs.known.keys() - {self.agreed.node})) or "none"
             raise UsageError(f"no other server is called {node}", subject=node, hint=f"there are: {others}")
-        base = self.agreed.base
+        base = self.agreed.base | self._would
         missing = [
             path
             for path, change in join([*self.logs.changes().values()]).items()
@@ -367,7 +397,25 @@ class Syncer:
         ]
         if missing:
             raise UsageError(f"{missing[0]} of {node} is not here yet", subject=missing[0], hint="sync first")
-        self.logs.remove(node)
+        if not dry_run:
+            self.logs.remove(node)
+
+
+def _refuse_store(repository: Repository) -> None:
+    """Raise UnsupportedError where a store has no conditional writes."""
+    promises = repository.store.promises()
+    if not (promises.create and promises.replace):
+        why = promises.reason or "it has no conditional writes"
+        raise UnsupportedError(
+            f"webroots cannot be synced through {repository.store.url}: {why}", subject=repository.store.url
+        )
+
+
+def _note_deleted(report: Report, outcome: Outcome) -> None:
+    """Of what was published and laid, note what was deleted."""
+    gone = {path for path, each in outcome.publish.items() if each.content is None}
+    here = {path for path, each in outcome.apply.items() if each.change.content is None}
+    report.deleted = sorted({*gone.intersection(report.published), *here.intersection(report.laid)})
 
 
 def _nearness(place: tuple[str, Placed] | None) -> tuple[str, str, int]:

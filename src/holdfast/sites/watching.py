@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from holdfast.sites.hints import Hints
     from holdfast.sites.sync import Report, Syncer
 
-__all__ = ["Rhythm", "once", "watch"]
+__all__ = ["Rhythm", "once", "rehearse", "watch"]
 
 #: Seconds between two questions to the store.
 INTERVAL: Final = 0.5
@@ -72,9 +72,21 @@ def once(syncer: Syncer, *, accept_deletes: bool = False) -> Report:
         total.published += report.published
         total.laid += report.laid
         total.kept += report.kept
+        total.deleted += report.deleted
         total.held, total.skipped, total.wrong, total.behind = report.held, report.skipped, report.wrong, report.behind
     total.unsettled = report.unsettled
     return total
+
+
+def rehearse(syncer: Syncer, *, accept_deletes: bool = False) -> Report:
+    """What :func:`once` would do; files that are still being written are waited for, a little."""
+    report = syncer.rehearse(accept_deletes=accept_deletes)
+    for _ in range(_ROUNDS):
+        if not report.unsettled:
+            break
+        time.sleep(QUIET)
+        report = syncer.rehearse(accept_deletes=accept_deletes)
+    return report
 
 
 def watch(
