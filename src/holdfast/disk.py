@@ -116,6 +116,17 @@ def local_errors(path: Path) -> Iterator[None]:
         raise refusal(error, path) from error
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise LocalError where a file cannot be made under this path, as far as is known without making one."""
+    folder, number = path.parent, 0
+    if not folder.is_dir():
+        number = errno.ENOTDIR if folder.exists() else errno.ENOENT
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    if number:
+        raise refusal(OSError(number, os.strerror(number), str(path)), folder)
+
+
 def refusal(error: OSError, path: Path) -> LocalError:
     """What the operating system refused below this folder, saying what to look at."""
     hint = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.options import Session, command
+from holdfast.cli.options import Session, command, dry_run
 from holdfast.cli.output import human_size, print_json, print_lines
 from holdfast.cli.sites import opened, site_options
 from holdfast.errors import KINDS
@@ -21,31 +21,37 @@ __all__ = ["baseline_command", "drill_command", "export_command", "import_comman
 @command("baseline", transfers=True)
 @site_options
 @click.option("--message", metavar="TEXT", help="Kept with the baseline.")
-def baseline_command(session: Session, *, file: str | None, template: str | None, message: str | None) -> int:
+@dry_run
+def baseline_command(
+    session: Session, *, file: str | None, template: str | None, message: str | None, dry_run: bool
+) -> int:
     """Keep the application without what makes it this site's.
 
     Media, the configuration file, keys, dumps and what stays on each machine are left out; the site's address and display name become
     placeholders, in text files only. `asset site restore baseline` puts the names of the site that it is restored for in their places.
 
     Examples:
+      asset site baseline --dry-run
       asset site baseline --message "joomla 5 with our template"
       asset site restore baseline --to /srv/new-site
     """
     from holdfast.sites.baseline import make_baseline
 
     site = opened(session, file, template)
-    return _ended(session, make_baseline(site.plan, site.site.settings, site.stores, site.guard, message=message))
+    report = make_baseline(site.plan, site.site.settings, site.stores, site.guard, message=message, dry_run=dry_run)
+    return _ended(session, report, dry=dry_run)
 
 
-def _ended(session: Session, report: BackupReport) -> int:
-    """Print what was made; the exit code."""
+def _ended(session: Session, report: BackupReport, *, dry: bool) -> int:
+    """Print what was made, or would be; the exit code."""
     if session.json:
         print_json(report)
     else:
-        done = f"made in {report.seconds:.1f} s" if report.state == "created" else "nothing changed"
+        made = "would be made" if dry else f"made in {report.seconds:.1f} s"
+        done = made if report.state == "created" else "nothing changed"
         print_lines([f"{report.spec}  {report.files} files, {human_size(report.bytes)}, {done}"])
-        print_lines(f"FAILED {store.url}  {store.problem}" for store in report.stores if not store.ok)
-    failed = report.failed
+        print_lines(f"FAILED {store.url}  {store.problem}" for store in report.stores if not store.ok and not dry)
+    failed = None if dry else report.failed
     return 0 if failed is None else KINDS[failed.kind or "failed"][0]
 
 
@@ -55,8 +61,17 @@ def _ended(session: Session, report: BackupReport) -> int:
 @click.option("--period", metavar="PERIOD", required=True, help="The period that it becomes a backup of.")
 @click.option("--at", metavar="MOMENT", help="When it was made; else it counts as made now.")
 @click.option("--force", is_flag=True, help="Take one without the original's marker, or of another application.")
+@dry_run
 def import_command(
-    session: Session, archive: str, *, file: str | None, template: str | None, period: str, at: str | None, force: bool
+    session: Session,
+    archive: str,
+    *,
+    file: str | None,
+    template: str | None,
+    period: str,
+    at: str | None,
+    force: bool,
+    dry_run: bool,
 ) -> int:
     """Make a backup of an archive of the original's, applicationsourcecode.tar.gz.
 
@@ -71,9 +86,17 @@ def import_command(
     site = opened(session, file, template)
     moment = parse_moment(at) if at is not None else None
     report = import_archive(
-        site.plan, site.site.settings, site.stores, site.guard, Path(archive), period, at=moment, force=force
+        site.plan,
+        site.site.settings,
+        site.stores,
+        site.guard,
+        Path(archive),
+        period,
+        at=moment,
+        force=force,
+        dry_run=dry_run,
     )
-    return _ended(session, report)
+    return _ended(session, report, dry=dry_run)
 
 
 @command("export", transfers=True)
@@ -82,25 +105,38 @@ def import_command(
 @site_options
 @click.option("--at", metavar="MOMENT", help="The newest backup made by then.")
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@dry_run
 def export_command(
-    session: Session, spec: str, archive: str, *, file: str | None, template: str | None, at: str | None, force: bool
+    session: Session,
+    spec: str,
+    archive: str,
+    *,
+    file: str | None,
+    template: str | None,
+    at: str | None,
+    force: bool,
+    dry_run: bool,
 ) -> None:
     """Write a backup as an archive that the original's scripts restore.
 
     Examples:
       asset site export hourly applicationsourcecode.tar.gz
     """
-    from holdfast.sites.archive import export_archive
+    from holdfast.sites.archive import export_archive, would_export
     from holdfast.sites.history import parse_moment
 
     site = opened(session, file, template)
     moment = parse_moment(at) if at is not None else None
-    written, count = export_archive(site.plan, site.stores, spec, Path(archive), at=moment, force=force)
-    size = Path(archive).stat().st_size
-    if session.json:
-        print_json({"file": archive, "spec": written, "files": count, "bytes": size})
+    if dry_run:
+        written, count, size = would_export(site.plan, site.stores, spec, Path(archive), at=moment, force=force)
     else:
-        print_lines([f"{archive}  {written}, {count} files, {human_size(size)}"])
+        written, count = export_archive(site.plan, site.stores, spec, Path(archive), at=moment, force=force)
+        size = Path(archive).stat().st_size
+    if session.json:
+        print_json({"file": archive, "spec": written, "files": count, "bytes": size, "dry_run": dry_run})
+    else:
+        done = " before they are packed, would be written" if dry_run else ""
+        print_lines([f"{archive}  {written}, {count} files, {human_size(size)}{done}"])
 
 
 @command("drill", transfers=True)

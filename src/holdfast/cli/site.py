@@ -17,7 +17,7 @@ from holdfast.cli.backups import backup_command, backups_command
 from holdfast.cli.baselines import baseline_command, drill_command, export_command, import_command
 from holdfast.cli.deployments import deploy_command
 from holdfast.cli.examining import doctor_command
-from holdfast.cli.options import Session, command, group, print_help
+from holdfast.cli.options import Session, command, dry_run, group, print_help
 from holdfast.cli.output import plain, print_json, print_lines
 from holdfast.cli.replicating import replicate_command
 from holdfast.cli.restores import restore_command
@@ -67,6 +67,7 @@ def site_command(context: click.Context) -> None:
 @click.option("--application", type=click.Choice(_APPLICATIONS), help="Which application it is; none unless told.")
 @click.option("--systemd", metavar="DIR", help="Write systemd's units for a site.toml that is there into DIR instead.")
 @click.option("--policies", is_flag=True, help="Print S3 policies for a site.toml that is there, one for each role.")
+@dry_run
 def init_command(
     session: Session,
     *,
@@ -77,6 +78,7 @@ def init_command(
     application: str | None,
     systemd: str | None,
     policies: bool,
+    dry_run: bool,
 ) -> None:
     """Write a site.toml with every setting explained.
 
@@ -92,7 +94,7 @@ def init_command(
       asset site init --policies
       asset site init --site-url www.example.com --application joomla --webroot /srv/joomla --store file:///backup
     """
-    from holdfast.sites.initial import adopted_text, write_private
+    from holdfast.sites.initial import adopted_text, refuse_to_write, write_private
     from holdfast.sites.loading import DEFAULT_FILE
 
     if policies:
@@ -103,7 +105,7 @@ def init_command(
             raise UsageError(
                 "units are for a site.toml", subject=template, hint="write it first, with --template alone"
             )
-        _write_units(session, file, Path(systemd))
+        _write_units(session, file, Path(systemd), dry_run=dry_run)
         return
     settings = _template(session, template)
     given: dict[str, Any] = {"site_url": site_url, "webroot": webroot, "application": application}
@@ -111,11 +113,16 @@ def init_command(
     if not settings.site_url:
         raise UsageError("--site-url is missing", subject="--site-url", hint="the address that visitors type")
     path = Path(file or DEFAULT_FILE)
-    write_private(path, adopted_text(settings, store=session.store or session.settings.store or ""))
-    if session.json:
-        print_json({"file": str(path)})
+    text = adopted_text(settings, store=session.store or session.settings.store or "")
+    if dry_run:
+        refuse_to_write(path)
     else:
-        print_lines([f"{path} is written; asset site check --file {path} judges it"])
+        write_private(path, text)
+    if session.json:
+        print_json({"file": str(path), "bytes": len(text.encode()), "dry_run": dry_run})
+    else:
+        done = "would be written" if dry_run else f"is written; asset site check --file {path} judges it"
+        print_lines([f"{path} {done}"])
 
 
 def _template(session: Session, template: str | None) -> SiteSettings:
@@ -148,10 +155,10 @@ def _print_policies(session: Session, file: str | None, template: str | None) ->
             print_lines([f"# {role}: {ROLES[role]}", json.dumps(policy, indent=2), ""])
 
 
-def _write_units(session: Session, file: str | None, folder: Path) -> None:
+def _write_units(session: Session, file: str | None, folder: Path, *, dry_run: bool) -> None:
     """All of them, or none where one of the names is taken."""
     from holdfast.errors import AlreadyExistsError
-    from holdfast.sites.initial import write_private
+    from holdfast.sites.initial import refuse_to_write, write_private
     from holdfast.sites.jobs import jobs_of
     from holdfast.sites.loading import load_site
     from holdfast.sites.units import units
@@ -169,13 +176,15 @@ def _write_units(session: Session, file: str | None, folder: Path) -> None:
         if (folder / name).exists():
             raise AlreadyExistsError(f"{folder / name} exists", subject=name, hint="remove it, or name another folder")
     for name, text in texts.items():
-        write_private(folder / name, text)
+        if dry_run:
+            refuse_to_write(folder / name)
+        else:
+            write_private(folder / name, text)
     if session.json:
-        print_json({"files": [str(folder / name) for name in texts]})
+        print_json({"files": [str(folder / name) for name in texts], "dry_run": dry_run})
     else:
-        print_lines(
-            [*(str(folder / name) for name in texts), "systemctl daemon-reload, then enable the service or the timers"]
-        )
+        then = "nothing was done" if dry_run else "systemctl daemon-reload, then enable the service or the timers"
+        print_lines([*(str(folder / name) for name in texts), then])
 
 
 @command("check")

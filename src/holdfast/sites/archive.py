@@ -11,14 +11,16 @@ import os
 import secrets
 import shutil
 import tarfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.tree import finish_copy, scan
 from holdfast.cache.work import open_work_dir
-from holdfast.disk import local_errors
-from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, LocalError
+from holdfast.disk import local_errors, refuse_unwritable
+from holdfast.errors import AlreadyExistsError, ConflictError, HoldfastError, IntegrityError, LocalError
 from holdfast.formats.layout import BACKUP_OUTSIDE, BACKUP_OWN
 from holdfast.model.manifest import Manifest
+from holdfast.model.spec import AssetSpec
 from holdfast.model.version import BUILT_IN
 from holdfast.sites.applications import APPLICATIONS
 from holdfast.sites.backup import check_period, keep_folder
@@ -33,13 +35,15 @@ if TYPE_CHECKING:
     from holdfast.sites.backup import BackupReport
     from holdfast.sites.guarded import Guarded
     from holdfast.sites.plan import Plan
-    from holdfast.sites.stores import Stores
+    from holdfast.sites.stores import SiteStore, Stores
     from holdfast.sites.values import SiteSettings
 
-__all__ = ["MARKER", "application_of", "export_archive", "import_archive"]
+__all__ = ["MARKER", "application_of", "export_archive", "import_archive", "would_export"]
 
 #: The file by which the original knows that an archive is whole.
 MARKER: Final = "XXXXXX-DO_NOT_REMOVE"
+#: What a backup has beside the webroot, and no archive.
+_OURS: Final = (BACKUP_OWN, BACKUP_OUTSIDE)
 
 
 def import_archive(
@@ -52,6 +56,7 @@ def import_archive(
     *,
     at: datetime | None = None,
     force: bool = False,
+    dry_run: bool = False,
 ) -> BackupReport:
     """Make a backup of an archive.
 
@@ -64,6 +69,7 @@ def import_archive(
         period: the period that it becomes a backup of.
         at: when it was made; else it counts as made now.
         force: take one without the marker, or of another application.
+        dry_run: check all of it, say what would be made, and make none.
 
     Raises:
         LocalError: it cannot be read.
@@ -84,7 +90,9 @@ def import_archive(
             (work.copy / MARKER).unlink(missing_ok=True)
         version = None if at is None else BUILT_IN["simple_date"].initial(at)
         message = f"from {path.name}"
-        return keep_folder(plan, settings, stores, period, guard, work.copy, message=message, version=version)
+        return keep_folder(
+            plan, settings, stores, period, guard, work.copy, message=message, version=version, dry_run=dry_run
+        )
     finally:
         shutil.rmtree(work.path, ignore_errors=True)
 
@@ -119,9 +127,7 @@ def export_archive(
         AlreadyExistsError: the file exists.
         NotFoundError: there is no such backup.
     """
-    if target.exists() and not force:
-        raise AlreadyExistsError(f"{target} exists", subject=str(target), hint="--force replaces it")
-    name, version, having = chosen(plan, stores, spec, at)
+    name, version, having = _to_export(plan, stores, spec, target, at, force=force)
     work = open_work_dir(stores.all[0].repository.state / "sites" / "export", secrets.token_hex(6))
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
@@ -130,9 +136,44 @@ def export_archive(
             count = _write(work.copy, part)
             part.replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that refuses the file refuses this, too
+            part.unlink(missing_ok=True)
         shutil.rmtree(work.path, ignore_errors=True)
     return f"{name}:{version}", count
+
+
+def would_export(
+    plan: Plan, stores: Stores, spec: str, target: Path, *, at: datetime | None = None, force: bool = False
+) -> tuple[str, int, int]:
+    """What :func:`export_archive` would write: the spec, how many files, and their bytes before they are packed. Nothing is written.
+
+    Raises:
+        AlreadyExistsError, NotFoundError: as that.
+        LocalError: the file cannot be written.
+        HoldfastError: of the last store, where none tells what the backup holds.
+    """
+    name, version, having = _to_export(plan, stores, spec, target, at, force=force)
+    refuse_unwritable(target)
+    last: HoldfastError | None = None
+    for store in having:
+        try:
+            entries = store.repository.files(AssetSpec(name, version))
+        except HoldfastError as error:
+            last = error
+            continue
+        kept = [each for each in entries if each.kind == "file" and not each.path.startswith(_OURS)]
+        return f"{name}:{version}", len(kept), sum(each.size for each in kept)
+    assert last is not None  # noqa: S101 - there is at least one store
+    raise last
+
+
+def _to_export(
+    plan: Plan, stores: Stores, spec: str, target: Path, at: datetime | None, *, force: bool
+) -> tuple[str, str, list[SiteStore]]:
+    """The asset and version, and the stores that have it, once nothing is in the way of the file."""
+    if target.exists() and not force:
+        raise AlreadyExistsError(f"{target} exists", subject=str(target), hint="--force replaces it")
+    return chosen(plan, stores, spec, at)
 
 
 def _write(folder: Path, part: Path) -> int:
@@ -146,7 +187,7 @@ def _write(folder: Path, part: Path) -> int:
         ):
             archive.add(folder, arcname=".", recursive=False)
             for item in sorted(scan(folder), key=lambda each: each.entry.path):
-                if not item.entry.path.startswith((BACKUP_OWN, BACKUP_OUTSIDE)):
+                if not item.entry.path.startswith(_OURS):
                     archive.add(item.path, arcname=f"./{item.entry.path}", recursive=False)
                     count += item.entry.kind == "file"
             archive.addfile(tarfile.TarInfo(f"./{MARKER}"))

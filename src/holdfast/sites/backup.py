@@ -163,14 +163,17 @@ def keep_folder(
     labels: Mapping[str, str] | None = None,
     message: str | None = None,
     version: str | None = None,
+    dry_run: bool = False,
 ) -> BackupReport:
     """Make a version of a folder that is not the webroot itself: a baseline, or a backup that comes from elsewhere.
 
     As :func:`back_up`, without commands and without a look at what is mounted; another server that is at it is a BusyError.
+    A dry run says what would be pushed, and writes nothing.
     """
     begun = time.monotonic()
     source = _Source(folder, (), dict(labels or {}), version)
-    report = _Run(plan, settings, stores, period, guard, source, message).leased(0.0)
+    run = _Run(plan, settings, stores, period, guard, source, message)
+    report = run.rehearse() if dry_run else run.leased(0.0)
     if report.state == "elsewhere":
         raise BusyError(f"{report.by} makes one at this moment", subject=report.by, hint="try again in a moment")
     return replace(report, seconds=round(time.monotonic() - begun, 3))

@@ -42,9 +42,15 @@ _SALT: Final = "placeholders"
 
 
 def make_baseline(
-    plan: Plan, settings: SiteSettings, stores: Stores, guard: Guarded, *, message: str | None = None
+    plan: Plan,
+    settings: SiteSettings,
+    stores: Stores,
+    guard: Guarded,
+    *,
+    message: str | None = None,
+    dry_run: bool = False,
 ) -> BackupReport:
-    """Make a baseline of the webroot as it is.
+    """Make a baseline of the webroot as it is; a dry run says what would be in it, and keeps none.
 
     Raises:
         UsageError: the whole webroot lives in a bucket.
@@ -67,7 +73,9 @@ def make_baseline(
             work.copy.mkdir(mode=0o700)
             _copy(found, work.copy, Names(names, salt), guard.warn)
         labels = {_SALT: salt, "application": plan.application}
-        return keep_folder(plan, settings, stores, BASELINE, guard, work.copy, labels=labels, message=message)
+        return keep_folder(
+            plan, settings, stores, BASELINE, guard, work.copy, labels=labels, message=message, dry_run=dry_run
+        )
     finally:
         shutil.rmtree(work.path, ignore_errors=True)
 

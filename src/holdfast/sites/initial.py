@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from holdfast.disk import local_errors
+from holdfast.disk import local_errors, refuse_unwritable
 from holdfast.errors import AlreadyExistsError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from holdfast.sites.values import SiteSettings, StoreSettings
 
-__all__ = ["adopted_text", "initial_text", "write_private"]
+__all__ = ["adopted_text", "initial_text", "refuse_to_write", "write_private"]
 
 _TEXT: Final = """\
 # A site of Holdfast: a webroot whose media may live in buckets. `asset site check` judges what stands here and touches nothing.
@@ -164,6 +164,17 @@ def _store_text(store: StoreSettings) -> str:
     return "\n".join([*lines, '# credentials = "/etc/holdfast/site.keys"', ""])
 
 
+def refuse_to_write(path: Path) -> None:
+    """Raise what :func:`write_private` would, as far as is known without writing.
+
+    Raises:
+        AlreadyExistsError, LocalError: as that.
+    """
+    if os.path.lexists(path):
+        raise _exists(path)
+    refuse_unwritable(path)
+
+
 def write_private(path: Path, text: str) -> None:
     """Create a file that only its owner may read; never over another.
 
@@ -175,9 +186,12 @@ def write_private(path: Path, text: str) -> None:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         except FileExistsError:
-            hint = "edit it, or name another with --file"
-            raise AlreadyExistsError(f"{path} exists", subject=str(path), hint=hint) from None
+            raise _exists(path) from None
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _exists(path: Path) -> AlreadyExistsError:
+    return AlreadyExistsError(f"{path} exists", subject=str(path), hint="edit it, or name another with --file")
