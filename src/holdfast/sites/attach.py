@@ -292,7 +292,8 @@ class _Attach:
     def one(self, place: Place) -> AttachedReport:
         """Mount one directory, whatever an earlier run left, in the place of a copy, too."""
         leave_copy(self.plan, place)
-        stands = self._stands(place)
+        stands, step = self._stands(place), f"mount {place.directory}"
+        was_mounted = stands and not self.journal.is_done(step)  # by other work than this
         fresh: list[Place] = []
         # What served visitors before goes on to do so, whatever is wrong with it.
         with nullcontext() if stands else undone(place, self.journal, fresh):
@@ -303,10 +304,10 @@ class _Attach:
                 make_room(place, self.journal, self.owner)
                 gather_parts(place, self.plan.config_file, self.journal, self.owner)
                 mount(place, self.plan, self.owner, bits=bits_of(place, self.journal))
-                self.journal.did(f"mount {place.directory}")
+                self.journal.did(step)
             compare(place, [self._media(part) for part in place.parts], stands=stands)
         self.journal.did(f"look {place.directory}")
-        return self._report(place, "was mounted" if stands else "mounted", aside(place, self.journal))
+        return self._report(place, "was mounted" if was_mounted else "mounted", aside(place, self.journal))
 
     def _report(self, place: Place, state: str, held: str | None) -> AttachedReport:
         checked = self.checked[place.directory]

@@ -40,27 +40,28 @@ def taken_over(before: Record) -> int | None:
 
 def free(before: Record) -> int | None:
     """Take away what a mount left at its directory, and open the directory again; its permission bits, None where it is gone."""
+    return _freed(before, None)
+
+
+def loosen(before: Record) -> None:
+    """Take away what a mount left at its directory, which keeps no permission bits, but may be moved and given some."""
+    _freed(before, 0)
+
+
+def _freed(before: Record, mode: int | None) -> int | None:
     clear(before)
     if before.settings.kind not in KINDS:
         return None
-    if (parts := Plan.of(before).parts) is not None:
-        remove_places(parts)
+    plan = Plan.of(before)
+    if plan.parts is not None:
+        remove_places(plan.parts)
     try:
-        below = Underneath(before.settings.dir, Plan.of(before).mode)
+        below = Underneath(before.settings.dir, plan.mode if mode is None else mode)
     except OSError:
         return None
     below.free()
     below.release()
     return below.mode
-
-
-def loosen(before: Record) -> None:
-    """Take away what a mount left at its directory, which keeps no permission bits, but may be moved and given some."""
-    clear(before)
-    with suppress(OSError):
-        below = Underneath(before.settings.dir, 0)
-        below.free()
-        below.release()
 
 
 def clear(before: Record) -> None:
