@@ -174,11 +174,16 @@ def test_deploy__other_refusals(site):
 
 
 def test_deploy__dry_run(site):
-    """A dry run says what would be done, and makes nothing."""
+    """A dry run says what would be done, and makes nothing, in no bucket and no store."""
     ready(site)
+    before = files_of(site.folder / "one")
     report = site.site("deploy", "--from", "hourly", "--dry-run")
     assert (report["id"], report["buckets"][0]["written"]) == (None, len(IMAGES))
     assert not (site.folder / BUCKET).exists()
+    assert files_of(site.folder / "one") == before
+    killed = site("site", "deploy", "--from", "hourly", HOLDFAST_FAILPOINT="site.step#1")
+    assert killed.code == -signal.SIGKILL
+    assert "does deploy" in site.fails(1, "deploy", "--from", "hourly", "--dry-run")["message"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from holdfast.formats.sites import DeploymentRecord, decode_record, encode_recor
 from holdfast.sites.backup import keep_folder
 from holdfast.sites.history import chosen
 from holdfast.sites.journal import Journal
-from holdfast.sites.lease import Lease
+from holdfast.sites.lease import Lease, refuse_held
 from holdfast.sites.media import Media
 from holdfast.sites.nodes import publish, said_by
 from holdfast.sites.offload import Agreed, Content, Decision, decide_bucket, wanted_of
@@ -117,14 +117,16 @@ def deploy(
     name, version, having = chosen(plan, stores, spec, at)
     near = stores.all[0]
     contents = _contents(plan, having[0], name, version)
+    if dry_run:
+        refuse_held(near.repository, plan.site, "deploy")
+        run = _Deployment(plan, settings, stores, guard, having, name, version, contents)
+        decisions = run.decide(agreed, ask)
+        return DeployReport(plan.site, f"{name}:{version}", None, tuple(run.report(each) for each in decisions))
     with Lease.take(near.repository, plan.site, "deploy", seconds=settings.lease) as lease:
         guard.lease = lease
         try:
             run = _Deployment(plan, settings, stores, guard, having, name, version, contents)
-            decisions = run.decide(agreed, ask)
-            if dry_run:
-                return DeployReport(plan.site, f"{name}:{version}", None, tuple(run.report(each) for each in decisions))
-            return run.do(decisions, begun)
+            return run.do(run.decide(agreed, ask), begun)
         finally:
             guard.lease = None
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from holdfast.repository import Repository
     from holdfast.store.base import Object
 
-__all__ = ["Held", "Lease", "judge", "last_note"]
+__all__ = ["Held", "Lease", "judge", "last_note", "refuse_held"]
 
 #: Others wait for so much longer than the lease says, for what clocks drift and answers take.
 _SLACK: Final = 1.25
@@ -71,6 +71,18 @@ def last_note(repository: Repository, site: str, work: str) -> dict[str, str]:
     key = lease_key(site, work)
     found = read_or_none(repository.store, key)
     return dict(decode_lease(found.data, key).note) if found is not None else {}
+
+
+def refuse_held(repository: Repository, site: str, work: str) -> None:
+    """Raise BusyError where another has it, as far as reading and this machine's clock tell: nothing is written, nothing taken."""
+    key = lease_key(site, work)
+    found = read_or_none(repository.store, key)
+    if found is None:
+        return
+    age = max(0.0, repository.clock.now().timestamp() - found.info.modified)
+    judged = judge(decode_lease(found.data, key), age, "")
+    if isinstance(judged, Held):
+        raise _busy(work, judged)
 
 
 class Lease:
