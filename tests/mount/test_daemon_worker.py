@@ -212,8 +212,7 @@ def test_worker__dies_while_its_successor_opens(mounts, source, tmp_path):  # no
     os.kill(before.worker.pid, signal.SIGKILL)
     assert (place / "5").read_bytes() == CONTENT[5:505]
     until(lambda: "upgraded" in [event.event for event in mounts.record.events()])
-    worker = mounts.record.state.worker.pid
-    until(lambda: children_of(before.supervisor.pid) == [worker])
+    until(lambda: children_of(before.supervisor.pid) == [mounts.record.state.worker.pid])
     assert (place / "6").read_bytes() == CONTENT[6:506]
     assert mark.stat().st_size == 3
 

@@ -421,6 +421,7 @@ assert bucket.directory.stat().st_uid == os.getuid() == 65534
 os.kill(record.state.worker.pid, signal.SIGKILL)
 until(lambda: record.state.restarts == 1 and record.state.state == "mounted", 20, "the mount")
 (bucket.directory / "new.txt").write_text("new")
+until(lambda: "new.txt" in {{info.key for info in bucket.store.list("")}}, 30, "it to be sent")
 state = record.state
 for process in (state.supervisor, state.worker):
     os.kill(process.pid, signal.SIGKILL)

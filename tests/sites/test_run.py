@@ -401,6 +401,7 @@ def test_place__copy_that_is_lost_for_good(copied):
     shutil.rmtree(copied.folder / "elsewhere")
     bucket = (copied.folder / BUCKET).as_uri()
     place = SimpleNamespace(bucket=BUCKET, source=bucket, record=None)
+    place.parts = (place,)
     stores = Stores(plan.stores, progress=NoProgress())
     assert "lacks what was written to its copy" in why_copies(plan, stores, [place])
     assert why_copies(plan, stores, [place], accept=True) is None
