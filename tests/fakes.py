@@ -32,7 +32,22 @@ if TYPE_CHECKING:
 
     from holdfast.store.base import Store
 
-__all__ = ["Call", "Chance", "Fault", "FaultyStore", "ManualClock", "Notes", "Script", "repository_on"]
+__all__ = ["Call", "Chance", "Fault", "FaultyStore", "Interrupting", "ManualClock", "Notes", "Script", "repository_on"]
+
+
+class Interrupting(NoProgress):
+    """Ctrl-C as soon as bytes were sent."""
+
+    sending = False
+
+    def start(self, what: str, total: int | None, files: int) -> None:
+        """Remember whether files are sent, or read before."""
+        self.sending = what == "push"
+
+    def advance(self, count: int) -> None:
+        """Interrupt."""
+        if self.sending:
+            raise KeyboardInterrupt
 
 
 class Fault(Enum):

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["begin_write_back", "exchange", "local_errors", "move_new", "refusal", "sync_directory", "sync_file_system"]
+__all__ = [
+    "begin_write_back",
+    "exchange",
+    "local_errors",
+    "move_new",
+    "refusal",
+    "refuse_unwritable",
+    "sync_directory",
+    "sync_file_system",
+]
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2

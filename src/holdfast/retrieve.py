@@ -143,14 +143,15 @@ class Retriever:
 
     def _why_kept(self, name: str, version: str, *, complete: bool, force: bool) -> str | None:
         """Why what is in the final place is moved aside and not replaced; None where nobody loses anything."""
+        final = self._assets.path_of(name, version)
+        if not final.exists() or (complete and force):
+            return None
+        if not complete:
+            return f"no complete copy of {name}:{version}"
         from holdfast.cache.eviction import worked_in
         from holdfast.cache.inventory import CachedVersion
 
-        final = self._assets.path_of(name, version)
-        if not complete:
-            return f"no complete copy of {name}:{version}" if final.exists() else None
-        copy = CachedVersion(name, version, str(final), complete=True, pinned=False, bytes=0, used=0.0)
-        return None if force else worked_in(self._assets, copy)
+        return worked_in(self._assets, CachedVersion(name, version, str(final), True, False, 0, 0.0))
 
     def _fetch_part(self, name: str, version: str, published: Published, selection: Selection) -> Fetched:
         final = self.local.part_dir(name, version, selection)

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from holdfast.model.result import NoProgress
 from tests.conformance.conftest import SITES
 from tests.e2e.driver import content_of, flat
+from tests.fakes import Interrupting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,21 +44,6 @@ def test_one_store(site, site_of):
                 fetched = repository.fetch_info(f"nlp/x:{version}")
                 assert (flat(Path(fetched.path)), fetched.meta["hash"]) == (content_of(kind), digest)
                 assert repository.show(f"nlp/x:{version}").message == kind
-
-
-class Interrupting(NoProgress):
-    """Ctrl-C as soon as bytes were sent."""
-
-    sending = False
-
-    def start(self, what: str, total: int | None, files: int) -> None:
-        """Remember whether files are sent, or read before."""
-        self.sending = what == "push"
-
-    def advance(self, count: int) -> None:
-        """Interrupt."""
-        if self.sending:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(("direct", "door"), [("folder", "streamed"), ("bucket", "signed"), ("bucket", "s3fs")])

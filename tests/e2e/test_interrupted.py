@@ -20,28 +20,13 @@ from holdfast.maintain import repair, verify
 from holdfast.model.result import NoProgress
 from holdfast.wiring import open_on
 from tests.e2e.driver import flat
-from tests.fakes import Fault, FaultyStore, Script
+from tests.fakes import Fault, FaultyStore, Interrupting, Script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.repository import Repository
     from tests.fakes import Call
-
-
-class Interrupting(NoProgress):
-    """Ctrl-C as soon as bytes were sent."""
-
-    sending = False
-
-    def start(self, what: str, total: int | None, files: int) -> None:
-        """Remember whether files are sent, or read before."""
-        self.sending = what == "push"
-
-    def advance(self, count: int) -> None:
-        """Interrupt."""
-        if self.sending:
-            raise KeyboardInterrupt
 
 
 class Changing(NoProgress):

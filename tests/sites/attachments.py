@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import uuid
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import wiring
 from holdfast.config import load
 from holdfast.mount.table import detach, mounts
 from tests.mount.live import PROGRAMS
+from tests.services.base import wait_until
 from tests.sites.conftest import SiteRunner, files_of, lay_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from holdfast.store.base import Store
     from tests.e2e.conftest import Ended
@@ -59,6 +61,21 @@ class WebServer(SiteRunner):
     def mounted(self) -> list[str]:
         """What is mounted below its folder."""
         return [each.dir for each in mounts() if each.dir.startswith(f"{self.folder}/")]
+
+    def killed_unsent(self, path: str, data: bytes) -> None:
+        """Write a file into the one mount that there is, and kill that once the mounter has noted the file, and before it has sent it."""
+        (mount,) = self.ok("mounts", "--json").json
+        notes = self.folder / "home/.local/state/holdfast/mounts"
+        Path(mount["dir"], path).write_bytes(data)
+
+        def noted() -> bool:
+            found = (note.read_text() for note in notes.glob(f"*/cache/vfsMeta/**/{path}"))
+            return any('"Dirty":true' in "".join(text.split()) for text in found)
+
+        wait_until(noted, 10, "the mounter's note")
+        for process in (mount["supervisor_pid"], mount["worker_pid"]):
+            os.kill(process, signal.SIGKILL)
+        assert self.ok("mounts", "--json").json[0]["unsent"] == [path]
 
     def fake(self, *args: str, **environ: str | None) -> Ended:
         """Run it, however it ends."""

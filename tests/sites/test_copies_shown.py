@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import time
@@ -82,11 +81,7 @@ def test_copies__unsent_writes_to_a_copy_after_a_reboot(ceph, tmp_path):
         server = on_a_copy(fleet, forwarder)
         time.sleep(2)  # the clocks of stores tell seconds
         server.site("replicate")
-        (mount,) = server.ok("mounts", "--json").json
-        (server.webroot / "images/upload.jpg").write_bytes(b"upload")
-        for process in (mount["supervisor_pid"], mount["worker_pid"]):
-            os.kill(process, signal.SIGKILL)
-        assert server.ok("mounts", "--json").json[0]["unsent"] == ["upload.jpg"]
+        server.killed_unsent("upload.jpg", b"upload")
         ended = server("site", "attach", "--json")
         assert (ended.code, ended.json["directories"][0]["state"]) == (UNREACHABLE, "mounted from a copy")
         assert "not sent" in ended.json["why"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tomllib
 from contextlib import contextmanager
@@ -216,11 +215,7 @@ def test_detach_dry_run__after_a_reboot(fleet):
     """detach --dry-run after a mount ended with unsent writes is refused as detach is, and leaves the cache with them where it is."""
     web = fleet.server("web1")
     web.site("attach")
-    (mount,) = web.ok("mounts", "--json").json
-    (web.webroot / "images/upload.jpg").write_bytes(b"upload")
-    for process in (mount["supervisor_pid"], mount["worker_pid"]):
-        os.kill(process, signal.SIGKILL)
-    assert web.ok("mounts", "--json").json[0]["unsent"] == ["upload.jpg"]
+    web.killed_unsent("upload.jpg", b"upload")
     before = everything(fleet, web)
     error = web.fails(4, "detach", "--dry-run")
     assert "upload.jpg" in error["message"]

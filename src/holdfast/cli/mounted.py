@@ -39,13 +39,12 @@ def touchable(path: str) -> str:
 
 
 def existing(path: str) -> str:
-    """A path from the command line from which something is read.
+    """A path from the command line from which something is read; one that is :func:`touchable`.
 
     Raises:
         UsageError: nothing is there, or a link that leads to nothing.
-        UnreachableError: the mount that it lies in does not answer.
     """
-    if not os.path.exists(os.path.expanduser(touchable(path))):
+    if not os.path.exists(os.path.expanduser(path)):
         what = "is a link to nothing" if os.path.islink(path) else None
         raise UsageError(f"{path} {what}" if what else f"no file or directory {path!r}", subject=path)
     return path

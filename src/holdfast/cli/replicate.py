@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli.completion import complete_spec
-from holdfast.cli.mounted import existing
+from holdfast.cli.mounted import existing, touchable
 from holdfast.cli.options import Session, command, dry_run
 from holdfast.cli.output import error_value, human_size, plain, print_error, print_json, print_lines
 from holdfast.errors import HoldfastError, UsageError
@@ -143,7 +143,9 @@ def import_command(session: Session, file: str, *, layout: str | None, aliases: 
     """
     from holdfast import replicate
 
-    found = replicate.import_(session.repository, Path(existing(file)), layout=layout, aliases=aliases, dry_run=dry_run)
+    found = replicate.import_(
+        session.repository, Path(existing(touchable(file))), layout=layout, aliases=aliases, dry_run=dry_run
+    )
     return _report(session, found, dry=dry_run, one=False)
 
 

@@ -15,6 +15,7 @@ from holdfast.disk import local_errors
 from holdfast.errors import HoldfastError
 from holdfast.mount.live.plan import KINDS, Plan
 from holdfast.mount.table import mounted_at
+from holdfast.sites.journal import BITS
 from holdfast.sites.paths import Below
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ def note_bits(place: Place, journal: Journal) -> None:
     with Below(place.spot.root) as root:
         status = root.look(place.spot.path)
     if status is not None and (bits := stat.S_IMODE(status.st_mode)):
-        journal.note(f"bits {place.directory}", oct(bits))
+        journal.note(f"{BITS}{place.directory}", oct(bits))
 
 
 def bits_of(place: Place, journal: Journal) -> int | None:
     """Those that the directory is to have when nothing is mounted there, as noted, or as its mount knows them; None where neither does."""
-    noted, record = journal.fact(f"bits {place.directory}"), place.record
+    noted, record = journal.fact(f"{BITS}{place.directory}"), place.record
     if noted is not None:
         return int(noted, 8)
     return Plan.of(record).mode if record is not None and record.settings.kind in KINDS else None

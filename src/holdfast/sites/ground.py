@@ -15,6 +15,7 @@ from holdfast.mount.live.finding import found
 from holdfast.mount.table import mounted_at
 from holdfast.sites.closing import bits_of, close, note_bits, reopen
 from holdfast.sites.held import Held, bring_back, fresh_name, is_empty, move_aside, refuse_to_move
+from holdfast.sites.journal import ASIDE
 from holdfast.sites.localparts import gather, put_back, refuse_missing
 from holdfast.sites.paths import Below
 
@@ -62,9 +63,9 @@ def _set_aside(place: Place, journal: Journal) -> None:
     reopen(place, bits_of(place, journal))
     note_bits(place, journal)
     name = fresh_name(place.directory)
-    journal.note(f"aside {place.directory}", f"{place.spot.held}/{name}")
+    journal.note(f"{ASIDE}{place.directory}", f"{place.spot.held}/{name}")
     move_aside(place.spot, name)
-    journal.did(f"aside {place.directory}")
+    journal.did(f"{ASIDE}{place.directory}")
 
 
 def refuse_branch(branch: Place) -> None:
@@ -142,7 +143,7 @@ def remove_branch(branch: Place) -> None:
 
 def aside(place: Place, journal: Journal) -> str | None:
     """Where this work moved what lay there."""
-    return journal.fact(f"aside {place.directory}")
+    return journal.fact(f"{ASIDE}{place.directory}")
 
 
 def would_go_to(place: Place, journal: Journal) -> str | None:

@@ -20,10 +20,11 @@ from holdfast.failpoint import reach
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LASTING", "Journal"]
+__all__ = ["ASIDE", "BITS", "Journal"]
 
 #: With what the names of facts begin that outlive the work: where a directory was moved, and the permission bits that it had.
-LASTING: Final = ("aside ", "bits ")
+ASIDE: Final = "aside "
+BITS: Final = "bits "
 
 
 class Journal:
@@ -36,10 +37,10 @@ class Journal:
     def begin(self, wish: Mapping[str, str], *, dry_run: bool = False) -> str:
         """The identity of this work: of an earlier run where that wanted the same, else a new one, and nothing is done yet.
 
-        What an earlier run noted of the disk (:data:`LASTING`) is as true for the new one. A dry run begins it in memory alone.
+        What an earlier run noted of the disk (:data:`ASIDE`, :data:`BITS`) is as true for the new one. A dry run begins it in memory alone.
         """
         if self._told.get("wish") != dict(wish) or not self._told.get("id"):
-            facts = {name: fact for name, fact in self._told.get("facts", {}).items() if name.startswith(LASTING)}
+            facts = {name: fact for name, fact in self._told.get("facts", {}).items() if name.startswith((ASIDE, BITS))}
             self._told = {"id": secrets.token_hex(8), "wish": dict(wish), "facts": facts, "done": []}
             if not dry_run:
                 self._write()

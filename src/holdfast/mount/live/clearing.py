@@ -15,6 +15,8 @@ from holdfast.mount.live.worker import take_away
 from holdfast.mount.registry import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.mount.registry import Record
 
 __all__ = ["WAYS", "clear", "free", "loosen", "taken_over", "undo"]
@@ -25,30 +27,23 @@ def taken_over(before: Record) -> int | None:
 
     As root it stays closed: what is brought before the next mount is there would be hidden under that.
     """
-    if os.geteuid() != 0 or before.settings.kind not in KINDS:
+    if os.geteuid() != 0:
         return free(before)
-    clear(before)
-    plan = Plan.of(before)
-    if plan.parts is not None:
-        remove_places(plan.parts)
-    try:
-        Underneath(before.settings.dir, plan.mode).release()
-    except OSError:
-        return None
-    return plan.mode
+    return _left(before, lambda _: None)
 
 
 def free(before: Record) -> int | None:
     """Take away what a mount left at its directory, and open the directory again; its permission bits, None where it is gone."""
-    return _freed(before, None)
+    return _left(before, Underneath.free)
 
 
 def loosen(before: Record) -> None:
     """Take away what a mount left at its directory, which keeps no permission bits, but may be moved and given some."""
-    _freed(before, 0)
+    _left(before, Underneath.loosen)
 
 
-def _freed(before: Record, mode: int | None) -> int | None:
+def _left(before: Record, do: Callable[[Underneath], None]) -> int | None:
+    """Take away what a mount left, and do this to its directory; the directory's own bits, None where it is gone, or was no live mount's."""
     clear(before)
     if before.settings.kind not in KINDS:
         return None
@@ -56,10 +51,10 @@ def _freed(before: Record, mode: int | None) -> int | None:
     if plan.parts is not None:
         remove_places(plan.parts)
     try:
-        below = Underneath(before.settings.dir, plan.mode if mode is None else mode)
+        below = Underneath(before.settings.dir, plan.mode)
     except OSError:
         return None
-    below.free()
+    do(below)
     below.release()
     return below.mode
 

@@ -125,6 +125,12 @@ class Underneath:
         with suppress(OSError):
             os.fchmod(self._descriptor, self.mode)
 
+    def loosen(self) -> None:
+        """Without permission bits, but not immutable: it can be moved, and given some."""
+        self._set_immutable(on=False)
+        with suppress(OSError):
+            os.fchmod(self._descriptor, 0)
+
     def names(self) -> list[str]:
         """What lies underneath, the first few; empty where it may not be read."""
         with suppress(OSError):
