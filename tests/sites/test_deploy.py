@@ -16,7 +16,8 @@ import pytest
 import holdfast
 from holdfast.errors import ConflictError
 from holdfast.model.result import NoProgress
-from holdfast.sites.deploy import deploy, deployment_of
+from holdfast.sites.deploy import deploy
+from holdfast.sites.deployed import deployment_of
 from holdfast.sites.guarded import Guarded
 from holdfast.sites.lease import Lease
 from holdfast.sites.loading import load_site

@@ -155,7 +155,7 @@ def detach_command(
       asset site detach --offline --gone web3
       asset site detach --dry-run
     """
-    from holdfast.sites.deploy import take_offline
+    from holdfast.sites.deployed import take_offline
     from holdfast.sites.detach import detach
     from holdfast.sites.nodes import node_name
 

@@ -22,7 +22,7 @@ from holdfast.sites.attaching import MOUNTED, MOUNTING, Checked, added_up, judge
 from holdfast.sites.branching import doubled, why_wrong
 from holdfast.sites.closing import bits_of
 from holdfast.sites.comparing import compare
-from holdfast.sites.deploy import deployment_of
+from holdfast.sites.deployed import deployment_of
 from holdfast.sites.fallback import attach_copies, leave_copy, why_copies
 from holdfast.sites.filling import fill, to_fill
 from holdfast.sites.ground import (

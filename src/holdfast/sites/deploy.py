@@ -1,6 +1,6 @@
 """Deployments: the media of a backup go into their buckets, each proven, before any web server mounts one.
 
-One deployment of a site is online at a time; ``take_offline`` ends it. All buckets are looked at and judged before anything is written, and
+One deployment of a site is online at a time (:mod:`.deployed`). All buckets are looked at and judged before anything is written, and
 every step is journaled and idempotent: a deployment that was killed is completed by running it again.
 """
 
@@ -13,18 +13,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast.cache.work import open_work_dir
-from holdfast.catalog.swap import read_or_none, swap
-from holdfast.errors import ConflictError, HoldfastError, NotFoundError, UsageError
+from holdfast.errors import ConflictError, NotFoundError, UsageError
 from holdfast.failpoint import reach
-from holdfast.formats.layout import deployment_key
 from holdfast.formats.records import changed, stamp
-from holdfast.formats.sites import DeploymentRecord, decode_record, encode_record
+from holdfast.formats.sites import DeploymentRecord
 from holdfast.sites.backup import keep_folder
+from holdfast.sites.deployed import deployment_of, swap_record
 from holdfast.sites.history import chosen
 from holdfast.sites.journal import Journal
 from holdfast.sites.lease import Lease, refuse_held
 from holdfast.sites.media import Media
-from holdfast.sites.nodes import publish, said_by
 from holdfast.sites.offload import Agreed, Content, Decision, decide_bucket, wanted_of
 from holdfast.sites.retention import time_of
 from holdfast.sites.spreading import Spreading
@@ -35,14 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from holdfast.repository import Repository
     from holdfast.sites.guarded import Guarded
     from holdfast.sites.plan import Plan
     from holdfast.sites.stores import SiteStore, Stores
     from holdfast.sites.values import Problem, SiteSettings
-    from holdfast.store.base import Object
 
-__all__ = ["BucketReport", "DeployReport", "deploy", "deployment_of", "take_offline"]
+__all__ = ["BucketReport", "DeployReport", "deploy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +64,6 @@ class DeployReport:
     id: str | None
     buckets: tuple[BucketReport, ...]
     seconds: float = 0.0
-
-
-def deployment_of(repository: Repository, site: str) -> DeploymentRecord | None:
-    """The site's deployment, as its store tells."""
-    key = deployment_key(site)
-    found = read_or_none(repository.store, key)
-    return decode_record(found.data, DeploymentRecord, key) if found is not None else None
 
 
 def deploy(
@@ -129,66 +118,6 @@ def deploy(
             return run.do(run.decide(agreed, ask), begun)
         finally:
             guard.lease = None
-
-
-def take_offline(
-    plan: Plan, settings: SiteSettings, stores: Stores, *, gone: Collection[str] = (), dry_run: bool = False
-) -> DeploymentRecord:
-    """Say that the site's deployment is over: no web server has its media mounted any more; those that are ``gone`` are not asked.
-
-    A dry run tells which record would be written, and writes none.
-
-    Raises:
-        NotFoundError: there is none.
-        ConflictError: a web server says that it is attached.
-        BusyError: one is under way.
-    """
-    repository = stores.all[0].repository
-    if dry_run:
-        return _over(plan, stores, _refuse_to_end(repository, plan.site, gone))
-    with Lease.take(repository, plan.site, "deploy", seconds=settings.lease) as lease:
-        record = _refuse_to_end(repository, plan.site, gone)
-        for node in gone:
-            publish(repository, plan.site, node, record.id, {})
-        over = _over(plan, stores, record)
-        lease.confirm()
-        _swap_record(repository, plan.site, over, of=record.id)
-        try:  # a server that said so since has seen it online; one that says so from now on sees that it is not
-            if record.state == "online":
-                _refuse_attached(repository, plan.site, gone)
-        except HoldfastError:
-            _swap_record(repository, plan.site, record, of=record.id)
-            raise
-    return over
-
-
-def _refuse_to_end(repository: Repository, site: str, gone: Collection[str]) -> DeploymentRecord:
-    """The deployment; raise where there is none, or a web server says that it is attached."""
-    record = deployment_of(repository, site)
-    if record is None:
-        raise NotFoundError(f"{site} has no deployment", subject=site)
-    if record.state == "online":
-        _refuse_attached(repository, site, gone)
-    return record
-
-
-def _over(plan: Plan, stores: Stores, record: DeploymentRecord) -> DeploymentRecord:
-    """The deployment as it is once it has ended, with the time of the youngest object."""
-    media = [Media(stores.all[0], plan.site, bucket, "") for bucket in record.buckets]
-    last = max((each.last_write() for each in media), default=0.0)
-    return changed(record, state="offline", last_write=max(last, record.last_write))
-
-
-def _refuse_attached(repository: Repository, site: str, gone: Collection[str]) -> None:
-    """Raise ConflictError where a web server says that it is attached, or being so, and is not ``gone``."""
-    said = said_by(repository, site)
-    attached = sorted(node for node, record in said.items() if not record.left and node not in gone)
-    if attached:
-        raise ConflictError(
-            f"the media of {site} are mounted on {', '.join(attached)}",
-            subject=site,
-            hint="there: asset site detach; of a server that will not come back: --gone NAME",
-        )
 
 
 def _contents(plan: Plan, store: SiteStore, name: str, version: str) -> dict[str, Content | None]:
@@ -317,13 +246,13 @@ class _Deployment:
             1, identity, "preparing", self.repository.who, now, spec, list(self.media), self._last_write()
         )
         self._confirm()
-        _swap_record(self.repository, self.plan.site, record)
+        swap_record(self.repository, self.plan.site, record)
         journal.did("announced")
         for decision in decisions:
             self._do_one(decision, journal)
         self._mark_branches(journal)
         self._confirm()
-        _swap_record(self.repository, self.plan.site, changed(record, state="online"), of=identity)
+        swap_record(self.repository, self.plan.site, changed(record, state="online"), of=identity)
         journal.did("online")
         journal.end()
         reports = tuple(self.report(each) for each in decisions)
@@ -440,18 +369,3 @@ class _Deployment:
             self.sent.get(decision.bucket, 0),
             self.safety.get(decision.bucket),
         )
-
-
-def _swap_record(repository: Repository, site: str, record: DeploymentRecord, *, of: str | None = None) -> None:
-    """Write the record; ConflictError where it is to be ``of`` a deployment, and another was begun meanwhile."""
-    data, key = encode_record(record), deployment_key(site)
-
-    def change(current: Object | None) -> bytes | None:
-        there = None if current is None else decode_record(current.data, DeploymentRecord, key)
-        if of is not None and (there is None or there.id != of):
-            raise ConflictError(
-                f"another deployment of {site} was begun meanwhile", subject=site, hint="asset site status tells which"
-            )
-        return None if current is not None and bytes(current.data) == data else data
-
-    swap(repository.store, repository.clock, key, change)

@@ -26,7 +26,7 @@ from holdfast.sites.buckets import open_bucket
 from holdfast.sites.closing import bits_of
 from holdfast.sites.comparing import LOOKED_AT, READ_WHOLE, differing
 from holdfast.sites.copies import Copies
-from holdfast.sites.deploy import deployment_of
+from holdfast.sites.deployed import deployment_of
 from holdfast.sites.failover import FIRST, Choice
 from holdfast.sites.filling import fill, to_fill
 from holdfast.sites.ground import (

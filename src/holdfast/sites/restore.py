@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -41,6 +41,7 @@ from holdfast.sites.journal import Journal
 from holdfast.sites.mounted import below
 from holdfast.sites.paths import Below
 from holdfast.sites.restoring import Change, Present, decide
+from holdfast.sites.roots import Roots
 from holdfast.store.filesystem import mount_points
 
 if TYPE_CHECKING:
@@ -196,57 +197,6 @@ def restore(
     return replace(report, seconds=round(time.monotonic() - begun, 3))
 
 
-@dataclass
-class _Roots:
-    """One folder that is restored: the webroot, or a directory of media outside of it, at ``path`` below an operator's folder ``top``.
-
-    Whoever may write between the two can plant a link there, so the one is only ever reached from the other.
-    """
-
-    copy: Path
-    top: str
-    path: str = ""
-    scope: str | None = None
-    skip: Exclusion = field(default_factory=lambda: Exclusion(()))
-
-    @property
-    def root(self) -> str:
-        """Where it lies, for the table of mounts: links in the operator's own part are followed."""
-        top = os.path.realpath(self.top)
-        return f"{top.rstrip('/')}/{self.path}" if self.path else top
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is such a folder, or anything in its place."""
-        if not self.path:
-            return os.path.exists(self.top)
-        with Below(self.top) as top:
-            return top.look(self.path) is not None
-
-    def opened(self) -> Below:
-        """Its insides."""
-        return Below(self.top, self.path)
-
-    def make(self) -> None:
-        """Make it, where it is not there."""
-        if self.is_there:
-            return
-        if not self.path:
-            os.mkdir(self.top)
-        else:
-            with Below(self.top) as top:
-                top.make(self.path)
-
-    def beside(self) -> tuple[str, str]:
-        """A new folder beside it, for its owner only; as an operator's folder and the path below that."""
-        stamp = f"aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
-        above, _, name = (self.path or self.top.rstrip("/")).rpartition("/")
-        top, inner = (self.top, f"{above}/" if above else "") if self.path else (above or "/", "")
-        with Below(top) as folder:
-            folder.make(f"{inner}.{name}.{stamp}", 0o700)
-        return top, f"{inner}.{name}.{stamp}"
-
-
 class _InPlace:
     """A restore in place, from a copy that lies beside the webroot."""
 
@@ -261,7 +211,7 @@ class _InPlace:
     def run(self, report: RestoreReport) -> RestoreReport:
         """Every folder of it."""
         patterns = (*self.plan.patterns, f"/{BACKUP_OWN}", f"/{BACKUP_OUTSIDE}*")
-        roots = [_Roots(self.copy, self.plan.webroot, "", self.path, Exclusion(patterns))]
+        roots = [Roots(self.copy, self.plan.webroot, "", self.path, Exclusion(patterns))]
         if self.path is None:
             outside = {
                 name: unquote(name.removeprefix(BACKUP_OUTSIDE))
@@ -269,7 +219,7 @@ class _InPlace:
                 if name.startswith(BACKUP_OUTSIDE)
             }
             roots += [
-                _Roots(self.copy / name, *below_root(at, self.tops))
+                Roots(self.copy / name, *below_root(at, self.tops))
                 for name, at in sorted(outside.items())
                 if at in self.plan.outside
             ]
@@ -290,7 +240,7 @@ class _InPlace:
             )
         return replace(report, skipped=tuple(self.skipped))
 
-    def _judge(self, roots: _Roots) -> tuple[list[Change], int, int]:
+    def _judge(self, roots: Roots) -> tuple[list[Change], int, int]:
         """What is to change in one folder, before anything is touched."""
         wanted = self._wanted(roots, local_manifest(roots.copy))
         points = below(mount_points(), roots.root)
@@ -309,7 +259,7 @@ class _InPlace:
         changes, same = decide(wanted, present, pinned)
         return changes, same, sum(entry.kind != "dir" for entry in wanted.values())
 
-    def _wanted(self, roots: _Roots, manifest: Manifest) -> dict[str, Entry]:
+    def _wanted(self, roots: Roots, manifest: Manifest) -> dict[str, Entry]:
         wanted: dict[str, Entry] = {}
         left: set[str] = set()
         for entry in manifest.entries:
@@ -329,7 +279,7 @@ class _InPlace:
             )
         return wanted
 
-    def _apply(self, roots: _Roots, changes: list[Change], written: list[str]) -> str | None:
+    def _apply(self, roots: Roots, changes: list[Change], written: list[str]) -> str | None:
         """Do it; where what was there went. ``written`` gets where that went which somebody wrote meanwhile."""
         roots.make()
         before = [change.path for change in changes if change.what == "aside"]
@@ -342,7 +292,7 @@ class _InPlace:
             root.sync()
         return place
 
-    def _placed(self, roots: _Roots, root: Below, copy: Below, change: Change, owner: os.stat_result) -> list[str]:
+    def _placed(self, roots: Roots, root: Below, copy: Below, change: Change, owner: os.stat_result) -> list[str]:
         """Have a path be as in the copy; where what somebody wrote there meanwhile went, once for each time."""
         went: list[str] = []
         while not self._put(root, copy, change, owner):
@@ -376,7 +326,7 @@ class _InPlace:
         return True
 
 
-def _moved_aside(roots: _Roots, root: Below, paths: Sequence[str]) -> str:
+def _moved_aside(roots: Roots, root: Below, paths: Sequence[str]) -> str:
     """Move what has these names by now into a new folder beside; which that is."""
     place = roots.beside()
     with Below(*place) as aside:
@@ -391,7 +341,7 @@ def _moved_aside(roots: _Roots, root: Below, paths: Sequence[str]) -> str:
     return "/".join(each.rstrip("/") for each in place)
 
 
-def _present(roots: _Roots, wanted: dict[str, Entry]) -> tuple[dict[str, Present], set[str]]:
+def _present(roots: Roots, wanted: dict[str, Entry]) -> tuple[dict[str, Present], set[str]]:
     """What is there in the scope of a restore, and the directories that hold what stays."""
     present: dict[str, Present] = {}
     pinned: set[str] = set()

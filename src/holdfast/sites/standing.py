@@ -14,7 +14,7 @@ from holdfast.sites.attaching import FROM_COPY, MOUNTED, not_ready
 from holdfast.sites.branching import doubled
 from holdfast.sites.buckets import open_bucket
 from holdfast.sites.copies import Copies
-from holdfast.sites.deploy import deployment_of
+from holdfast.sites.deployed import deployment_of
 from holdfast.sites.held import held_in
 from holdfast.sites.media import Media
 from holdfast.sites.nodes import nodes_of, publish
