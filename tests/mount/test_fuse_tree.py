@@ -257,8 +257,9 @@ def test_looks__are_answered_once(mounts, tmp_path):  # noqa: F811
     for _ in range(5):
         look()
     after = mounts.counts()
+    # A few, for the kernel may drop what it keeps whenever it wants the memory; five looks that reach the worker are a thousand.
     assert after["requests"] - before["requests"] <= 10
-    assert after["reads"] == before["reads"] == 100
+    assert 100 <= before["reads"] <= after["reads"] <= 110
 
 
 def test_passthrough__asks_for_no_bytes(mounts, tmp_path):  # noqa: F811
