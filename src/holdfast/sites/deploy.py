@@ -17,7 +17,6 @@ from holdfast.errors import ConflictError, NotFoundError, UsageError
 from holdfast.failpoint import reach
 from holdfast.formats.records import changed, stamp
 from holdfast.formats.sites import DeploymentRecord
-from holdfast.sites.backup import keep_folder
 from holdfast.sites.deployed import deployment_of, swap_record
 from holdfast.sites.history import chosen
 from holdfast.sites.journal import Journal
@@ -308,6 +307,8 @@ class _Deployment:
 
     def _keep_safe(self, media: Media, going: AbstractSet[str], journal: Journal) -> None:
         """A copy of what is there, as a version, proven; of an earlier, killed run it is there already, unless somebody wrote since."""
+        from holdfast.sites.backup import keep_folder
+
         noted = journal.fact(f"safety {media.bucket}")
         if noted is not None and self._is_kept(media, going, noted):
             self.safety[media.bucket] = noted

@@ -127,7 +127,7 @@ class Media:
         elif self.settings.url.startswith("s3:"):
             from holdfast.store.making import make_bucket
 
-            make_bucket(self._described(), self.bucket)
+            make_bucket(self._described())
 
     def mark(self) -> None:
         """Say in it whose it is."""
@@ -333,7 +333,7 @@ class Media:
         if self.settings.url.startswith("s3:"):
             from holdfast.store.making import owner_of
 
-            return owner_of(self._described(), self.bucket)
+            return owner_of(self._described())
         try:
             self.store.list_level("")
         except BucketNotFoundError:

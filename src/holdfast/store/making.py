@@ -5,13 +5,15 @@ Other providers' buckets are made by hand. A bucket is made private: no public a
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import AccessError, UnreachableError, UnsupportedError
+from holdfast.store.calls import call, each_text, text_of
+from holdfast.store.presign import Presigner, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import urllib3
 
     from holdfast.store.settings import BucketSettings
 
@@ -19,92 +21,99 @@ __all__ = ["Owner", "make_bucket", "owner_of"]
 
 #: Whose a bucket is: this account's, another's, or nobody's.
 Owner = str
-_DEFAULT_REGION = "us-east-1"
+_DEFAULT_REGION: Final = "us-east-1"
+_SILENCE: Final = 30.0
+_PRIVATE: Final = {"x-amz-acl": "private"}
 
 
-def owner_of(settings: BucketSettings, bucket: str) -> Owner:
-    """``ours``, ``another`` or ``nobody``.
+def owner_of(settings: BucketSettings) -> Owner:
+    """Whose the bucket of these settings is: ``ours``, ``another`` or ``nobody``.
 
     Raises:
         AccessError: these credentials may not list the account's buckets.
         UnreachableError: there is no answer.
         UnsupportedError: it is no S3.
     """
-    client = _client(settings)
-    names = _asked(bucket, lambda: [each["Name"] for each in client.list_buckets().get("Buckets", ())])
-    if bucket in names:
+    site = _site(settings)
+    account = _asked("GET", _account(site, settings.bucket), settings)
+    if account.status != 200:
+        raise _refused(account, settings)
+    if settings.bucket in each_text(account.data, "Name"):
         return "ours"
-    return "another" if _asked(bucket, lambda: _exists(client, bucket)) else "nobody"
+    return "nobody" if _asked("HEAD", site, settings).status == 404 else "another"
 
 
-def make_bucket(settings: BucketSettings, bucket: str) -> None:
-    """Make a private bucket; one that this account has already is no error.
+def make_bucket(settings: BucketSettings) -> None:
+    """Make the bucket of these settings, private; one that this account has already is no error.
 
     Raises:
         AccessError: another account has it, or these credentials may not make one.
     """
-    client, region = _client(settings), settings.region or _DEFAULT_REGION
-    where = {} if region == _DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    _asked(bucket, lambda: client.create_bucket(Bucket=bucket, ACL="private", **where))
+    region = settings.region or _DEFAULT_REGION
+    where = "" if region == _DEFAULT_REGION else f"<LocationConstraint>{region}</LocationConstraint>"
+    body = f"<CreateBucketConfiguration>{where}</CreateBucketConfiguration>" if where else ""
+    answer = _asked("PUT", _site(settings), settings, _PRIVATE, body.encode())
+    if answer.status != 200 and text_of(answer.data, "Code") != "BucketAlreadyOwnedByYou":
+        raise _refused(answer, settings)
 
 
-def _exists(client: Any, bucket: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        client.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404
-    return True
-
-
-def _client(settings: BucketSettings) -> Any:
-    if not settings.url.startswith("s3://"):
+def _site(settings: BucketSettings) -> Site:
+    """What requests to the bucket itself are signed for."""
+    if settings.scheme != "s3":
         raise UnsupportedError(
-            f"buckets of {settings.url.partition(':')[0]}:// are not made here",
+            f"buckets of {settings.scheme}:// are not made here",
             subject=settings.url,
             hint="make it, private, and name it with --adopt",
         )
-    style = "path" if settings.path_style or settings.endpoint else "auto"
-    keys = (settings.access_key, settings.secret_key, settings.session_token) if settings.access_key else None
-    region = settings.region or _DEFAULT_REGION
-    return _opened(settings.endpoint, region, style, settings.connect_timeout, keys, settings.profile)
+    from holdfast.store.clients import open_clients
+
+    site = open_clients(settings).site
+    if not isinstance(site, Site):
+        raise AccessError(f"bucket {settings.bucket}: nobody is known here without credentials", subject=settings.url)
+    return site
 
 
-@lru_cache(maxsize=4)
-def _opened(
-    endpoint: str | None,
-    region: str,
-    style: str,
-    connect_timeout: float,
-    keys: tuple[str | None, str | None, str | None] | None,
-    profile: str | None,
-) -> Any:
-    """A client for all buckets of an account: opening one takes longer than what is asked of it."""
-    import botocore.session
-    from botocore.config import Config
-
-    addressing: Any = {"addressing_style": style}
-    limits = Config(s3=addressing, connect_timeout=connect_timeout, read_timeout=30, retries={"total_max_attempts": 3})
-    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-    given: dict[str, Any] = dict(zip(names, keys, strict=True)) if keys else {}
-    session = botocore.session.Session(profile=profile)
-    return session.create_client("s3", region_name=region, endpoint_url=endpoint, config=limits, **given)
+def _account(site: Site, bucket: str) -> Site:
+    """As the bucket's, for the account that owns it. Pure."""
+    authority = site.authority.removeprefix(f"{bucket}.")
+    scheme = site.origin.partition("://")[0]
+    return replace(
+        site, origin=f"{scheme}://{authority}", authority=authority, base=site.base.removesuffix(f"/{bucket}")
+    )
 
 
-def _asked(bucket: str, ask: Callable[[], Any]) -> Any:
-    """The answer; refusals and silence as ours."""
-    from botocore.exceptions import BotoCoreError, ClientError
+def _asked(
+    method: str,
+    site: Site,
+    settings: BucketSettings,
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+) -> urllib3.BaseHTTPResponse:
+    """An answer that is one, asked for again where the store had a moment of weakness."""
+    import urllib3
 
-    try:
-        return ask()
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code == "BucketAlreadyOwnedByYou":
-            return None
-        what = "another account has it" if code == "BucketAlreadyExists" else f"refused: {code}"
-        raise AccessError(
-            f"bucket {bucket}: {what}", subject=bucket, hint="look at the credentials, or choose another in [buckets]"
-        ) from error
-    except BotoCoreError as error:
-        raise UnreachableError(f"bucket {bucket}: {error}", subject=bucket) from error
+    again = urllib3.Retry(
+        total=2,
+        redirect=0,
+        allowed_methods=None,
+        status_forcelist=(429, 500, 502, 503, 504),
+        backoff_factor=0.2,
+        raise_on_status=False,
+        raise_on_redirect=False,
+    )
+    signed = Presigner(site).headers(method, "", headers)
+    url = f"{site.origin}{site.base}/"
+    answer = call(method, url, settings, body=body, headers=signed, seconds=_SILENCE, retries=again)
+    if answer.status >= 500 or answer.status == 429:
+        raise UnreachableError(f"bucket {settings.bucket}: status {answer.status}", subject=settings.bucket)
+    return answer
+
+
+def _refused(answer: urllib3.BaseHTTPResponse, settings: BucketSettings) -> AccessError:
+    code = text_of(answer.data, "Code") or f"status {answer.status}"
+    what = "another account has it" if code == "BucketAlreadyExists" else f"refused: {code}"
+    return AccessError(
+        f"bucket {settings.bucket}: {what}",
+        subject=settings.bucket,
+        hint="look at the credentials, or choose another in [buckets]",
+    )

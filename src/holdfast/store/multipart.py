@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from hashlib import md5
 from typing import TYPE_CHECKING, Final
-from xml.etree import ElementTree as ET
 
 from holdfast.errors import (
     AccessError,
@@ -20,7 +19,7 @@ from holdfast.errors import (
     UnreachableError,
     UsageError,
 )
-from holdfast.store.checksums import pool
+from holdfast.store.calls import call, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +54,7 @@ class Multipart:
     def begin(self, path: str) -> str:
         """The id of a new upload to this path of the bucket."""
         url = self.presigner.url("POST", path, _SECONDS, query={"uploads": ""})
-        upload = _found(self._post(url, b"", {}, path), "UploadId")
+        upload = text_of(self._post(url, b"", {}, path), "UploadId")
         if not upload:
             raise IntegrityError(f"the answer to a new upload of {path} has no id", subject=path)
         return upload
@@ -74,24 +73,19 @@ class Multipart:
         body = f"<CompleteMultipartUpload>{''.join(rows)}</CompleteMultipartUpload>".encode()
         url = self.presigner.url("POST", path, _SECONDS, _CREATE_ONLY, {"uploadId": upload})
         answer = self._post(url, body, _CREATE_ONLY, path)
-        if _found(answer, "Code"):  # a failure may come after the 200
+        if text_of(answer, "Code"):  # a failure may come after the 200
             raise _failure(500, answer, path)
 
     def _post(self, url: str, body: bytes, headers: dict[str, str], path: str) -> bytes:
-        import urllib3
-
-        http = pool(self._settings.connect_timeout, self._settings.upload_timeout)
-        try:
-            answer = http.request("POST", url, body=body, headers=headers, retries=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise UnreachableError(f"{self._settings.url} does not answer", subject=path) from error
+        seconds = self._settings.upload_timeout
+        answer = call("POST", url, self._settings, body=body, headers=headers, seconds=seconds)
         if answer.status != 200:
             raise _failure(answer.status, answer.data, path)
         return answer.data
 
 
 def _failure(status: int, answer: bytes, path: str) -> HoldfastError:
-    code = _found(answer, "Code") or str(status)
+    code = text_of(answer, "Code") or str(status)
     if code in ("NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"):
         hint = "begin the upload again"
         return ConflictError(f"the upload of {path} in parts cannot be completed ({code})", subject=path, hint=hint)
@@ -100,15 +94,6 @@ def _failure(status: int, answer: bytes, path: str) -> HoldfastError:
     if status in (401, 403):
         return AccessError(f"the store refused an upload of {path} in parts ({code})", subject=path)
     return UnreachableError(f"the store failed at an upload of {path} in parts ({code})", subject=path)
-
-
-def _found(answer: bytes, name: str) -> str | None:
-    """The text of an element of an XML answer, whatever its namespace."""
-    try:
-        root = ET.fromstring(answer)  # noqa: S314 - the store's own answer; expat refuses what grows without end
-    except ET.ParseError:
-        return None
-    return next((each.text for each in root.iter() if each.tag.rpartition("}")[2] == name), None)
 
 
 def _checked(tag: str) -> str:
