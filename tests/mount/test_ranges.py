@@ -18,8 +18,8 @@ from holdfast.cache.wholes import Wholes
 from holdfast.errors import IntegrityError, LocalError
 from holdfast.model.digest import digest_of
 from holdfast.mount.ahead import Ahead
-from holdfast.mount.memory import Memory
 from holdfast.mount.view import Events, open_version
+from holdfast.transfer.memory import Memory
 from tests.fakes import repository_on
 from tests.mount.trees import Recording, find, read_whole, walk
 

@@ -17,10 +17,10 @@ from holdfast.errors import HoldfastError, IntegrityError, ObjectNotFoundError, 
 from holdfast.formats import layout as keys
 from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
-from holdfast.mount.memory import Memory
 from holdfast.mount.stretches import bounded_ranges, checked, range_of
 from holdfast.mount.workers import Workers
 from holdfast.store.base import Bulk
+from holdfast.transfer.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -6,11 +6,13 @@ piece. Memory is bounded: a few batches of four MiB, or of one file that is larg
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.errors import IntegrityError
 from holdfast.formats import layout as keys
 from holdfast.store.base import Expects
+from holdfast.transfer.memory import Memory
 from holdfast.transfer.unpacking import Part, checked, missing, pack_ranges, read_range
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ __all__ = ["batches", "pieces_of", "whole_files"]
 _BATCH: Final = 4 * 1024 * 1024
 _AHEAD: Final = 3
 _TRIES: Final = 2
+_MEMORY: Final = Memory()
 Result = TypeVar("Result")
 
 
@@ -133,7 +136,7 @@ def _chunks(store: Store, engine: Engine, wanted: PackRange) -> list[tuple[Part,
     key, length = keys.pack_key(wanted.pack), wanted.end - wanted.start
     for attempt in range(_TRIES):
         with missing(key, wanted.parts[0]):
-            data = read_range(store, key, wanted.start, length, lambda count: memoryview(bytearray(count)))
+            data = read_range(store, key, wanted.start, length, partial(_MEMORY.take, wanted.start))
         try:
             found = [(part, checked(_stored(data, wanted, part), part, key)) for part in wanted.parts]
         except IntegrityError:
