@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import uuid
@@ -16,6 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("program.py")
 REAL_PYTHON = ROOT / ".services" / "modelkit" / "bin" / "python"
+#: Seconds that one call may take.
+_PATIENCE = 300
 #: Asked before the environment is cleaned for the tests.
 _SKIP = os.environ.get("HOLDFAST_SKIP_SERVICES") == "1"
 
@@ -28,25 +31,45 @@ class CallError(Exception):
         self.kinds = kinds
 
 
+class Program:
+    """The program with one of the two packages, started at its first use, by an interpreter that looks for packages in ``path``, too."""
+
+    def __init__(self, python: Path, package: str, path: str = "") -> None:
+        self._line = [str(python), str(PROGRAM), package]
+        self._environ = os.environ | ({"PYTHONPATH": path} if path else {})
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, words: list[str], environ: dict[str, str]) -> str:
+        """The line with which it answers; one call at a time."""
+        if self._process is None:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self._process = subprocess.Popen(self._line, env=self._environ, text=True, **pipes)
+        asked, told = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert told is not None
+        asked.write(json.dumps({"words": words, "environ": environ, "folder": os.getcwd()}) + "\n")
+        asked.flush()
+        assert select.select([told], [], [], _PATIENCE)[0], f"no answer to {words}"
+        return told.readline().strip()
+
+    def end(self) -> None:
+        """Stop it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+
 @dataclass(frozen=True)
 class Side:
     """The program with one of the two packages, for one store and one assets folder."""
 
-    python: Path
-    package: str
+    program: Program
     environ: dict[str, str]
 
     def __call__(self, command: str, *arguments: object, **environ: str) -> Any:
-        done = subprocess.run(
-            [str(self.python), str(PROGRAM), self.package, command, *map(str, arguments)],
-            env=os.environ | self.environ | environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
+        text = self.program([command, *map(str, arguments)], os.environ | self.environ | environ)
+        assert text, f"{command} died; what it said is on stderr"
+        answer = json.loads(text)
         if isinstance(answer, dict) and "error" in answer:
             raise CallError(answer["error"], answer["message"])
         return answer
@@ -78,16 +101,46 @@ def store(request, tmp_path, service_environment):
     return found | quiet | {"MODELKIT_STORAGE_PROVIDER": "s3", "MODELKIT_STORAGE_BUCKET": bucket}
 
 
+@pytest.fixture(scope="session")
+def their_program(real_python):
+    """The program with modelkit."""
+    program = Program(real_python, "modelkit.assets")
+    yield program
+    program.end()
+
+
+@pytest.fixture(scope="session")
+def our_program():
+    """The program with the drop-in."""
+    program = Program(Path(sys.executable), "holdfast.modelkit")
+    yield program
+    program.end()
+
+
+@pytest.fixture(scope="session")
+def mixed_program(real_python):
+    """The program in modelkit's interpreter, with the drop-in."""
+    program = Program(real_python, "holdfast.modelkit", str(ROOT / "src"))
+    yield program
+    program.end()
+
+
 @pytest.fixture
-def theirs(real_python, store):
+def theirs(their_program, store):
     """modelkit itself."""
-    return Side(real_python, "modelkit.assets", store)
+    return Side(their_program, store)
 
 
 @pytest.fixture
-def ours(store):
+def ours(our_program, store):
     """The drop-in."""
-    return Side(Path(sys.executable), "holdfast.modelkit", store)
+    return Side(our_program, store)
+
+
+@pytest.fixture
+def mixed(mixed_program, store):
+    """modelkit's own library, where the drop-in is in place of its manager."""
+    return Side(mixed_program, store)
 
 
 @pytest.fixture(params=["major_minor", "simple_date"])

@@ -1,6 +1,8 @@
 """One program for both: modelkit's users' code, run with ``modelkit.assets`` or with ``holdfast.modelkit`` in its place.
 
-``program.py PACKAGE COMMAND ARGUMENT...`` prints one JSON document: the answer, or ``{"error": [the error's classes]}``.
+``program.py PACKAGE`` imports the package once, for that takes a second and more, and reads requests: a line of JSON each, with ``words``
+(COMMAND ARGUMENT...), ``environ`` and ``folder``. Each is answered by a process of its own, forked for it, which sees nothing of any other.
+An answer is a line: JSON of what the command returns, or ``{"error": [the error's classes], "message": ...}``; empty where the process died.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import io
 import json
 import os
 import sys
+import traceback
 
 
 def new(package, source, name, version):
@@ -124,14 +127,45 @@ def library(package, spec):
 
 
 def main():
+    """Answer requests until there are no more."""
+    package = sys.argv[1]
+    for name in SUB_MODULES:
+        importlib.import_module(f"{package}.{name}")
+    for line in sys.stdin:
+        print(asked(package, **json.loads(line)), flush=True)
+
+
+def asked(package, words, environ, folder):
+    """The answer of a new process."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.environ.clear()
+            os.environ.update(environ)
+            os.chdir(folder)
+            with open(writer, "w") as file:
+                file.write(answered(package, *words))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(0)
+    os.close(writer)
+    with open(reader) as file:
+        text = file.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def answered(package, command, *arguments):
     """Run one command; what libraries print meanwhile is nobody's."""
-    package, command, *arguments = sys.argv[1:]
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             answer = globals()[command](package, *arguments)
         except Exception as error:
             answer = {"error": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
-    print(json.dumps(answer))
+    return json.dumps(answer)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
-
 import pytest
-
-from tests.compat.conftest import ROOT
 
 
 @pytest.fixture
@@ -20,17 +15,15 @@ def model_asset(tmp_path, ours):
 
 
 @pytest.mark.parametrize(("spec", "version"), [("cat/model:1", "1.1"), ("cat/model", "10.0"), ("cat/model:1.0", "1.0")])
-def test_library(theirs, model_asset, spec, version):
+def test_library(mixed, model_asset, spec, version):
     """The library resolves, fetches and loads a model through our manager, from disk and from S3."""
-    with_ours = replace(theirs, package="holdfast.modelkit")
-    found = with_ours("library", spec, PYTHONPATH=os.pathsep.join([str(ROOT / "src")]))
+    found = mixed("library", spec)
     assert found == {"answer": f"text {version}!", "manager": "holdfast.modelkit.manager", "version": version}
 
 
-def test_library__override(theirs, model_asset, tmp_path):
+def test_library__override(mixed, model_asset, tmp_path):
     """The library's override folder, a manager without a store, works with ours."""
     (tmp_path / "override" / "cat" / "model").mkdir(parents=True)
     (tmp_path / "override" / "cat" / "model" / "a.txt").write_text("mine")
-    with_ours = replace(theirs, package="holdfast.modelkit")
-    environ = {"PYTHONPATH": str(ROOT / "src"), "MODELKIT_ASSETS_DIR_OVERRIDE": str(tmp_path / "override")}
-    assert with_ours("library", "cat/model:1", **environ)["answer"] == "mine!"
+    override = str(tmp_path / "override")
+    assert mixed("library", "cat/model:1", MODELKIT_ASSETS_DIR_OVERRIDE=override)["answer"] == "mine!"
