@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import subprocess
@@ -256,6 +257,27 @@ def test_push__a_file_is_open_for_writing(desk):
     assert desk.repository.show("n:0.2").parent == "0.1"
     assert (desk.fetched("0.2") / "log").read_bytes() == b"first, second"
     assert desk.edits.read().base.version == "0.2"
+
+
+@needs_root
+def test_push__a_file_is_written_by_way_of_memory(tmp_path):
+    """What a program writes into its memory map of a file after a push has read that is in the next version, and in the mount."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:  # a store on the same disk would have that synced
+        desk = Desk(Path(elsewhere), cache=tmp_path / "cache")
+        desk.mount()
+        try:
+            (desk.dir / "log").write_bytes(bytes(8192))
+            with (desk.dir / "log").open("r+b") as log, mmap.mmap(log.fileno(), 0) as written:
+                os.sync()
+                written[:5] = b"first"
+                time.sleep(0.1)
+                desk.push()
+                written[:5] = b"later"  # into a page that is written already: by that alone no time of the file changes
+            assert desk.push().created
+            assert (desk.dir / "log").read_bytes()[:5] == b"later"
+            assert (desk.fetched(desk.repository.resolve("n")) / "log").read_bytes()[:5] == b"later"
+        finally:
+            desk.unmount(discard=True)
 
 
 @needs_root

@@ -151,8 +151,8 @@ def _changes(repository: Repository, edits: Edits, record: EditsRecord) -> Chang
     return changes_of(BaseVersion.read(repository, record.base), upper)
 
 
-def _upper(edits: Edits, record: EditsRecord) -> UpperTree:
-    return read_upper(str(edits.layers(record).upper), record.kind)
+def _upper(edits: Edits, record: EditsRecord, *, flush: bool = False) -> UpperTree:
+    return read_upper(str(edits.layers(record).upper), record.kind, flush=flush)
 
 
 def _record(edits: Edits) -> EditsRecord:
@@ -206,6 +206,7 @@ def push_edits(repository: Repository, edits: Edits, options: PushOptions, versi
         is_packed = base.identity.layout == "packs" and options.get("layout") in (None, "packs")
         if not changes_of(base, upper) and options.get("layout") in (None, base.identity.layout) and _is_plain(options):
             return _unchanged(base.identity)
+        upper = _upper(edits, record, flush=True)
         return _Push(mover, record, upper, base, options).run(is_packed=is_packed)
 
 

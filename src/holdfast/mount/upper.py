@@ -11,9 +11,11 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.stats import Walked
+from holdfast.disk import sync_file_system
 from holdfast.errors import LocalError
 from holdfast.mount.layers import OPAQUE, WHITEOUT, below, rows_of, table_of
 
@@ -74,8 +76,11 @@ def _may_be_special(mode: int) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISDIR(mode)
 
 
-def read_upper(root: str, kind: str) -> UpperTree:
+def read_upper(root: str, kind: str, *, flush: bool = False) -> UpperTree:
     """The changes in an upper directory.
+
+    ``flush``: what is written already is brought to the disk first, so that whatever is written later changes the time of its file. By way
+    of a memory map it does not while the page waits for the disk.
 
     Raises:
         LocalError: it cannot be read.
@@ -83,6 +88,8 @@ def read_upper(root: str, kind: str) -> UpperTree:
     """
     tree = UpperTree(root, kind)
     try:
+        if flush:
+            sync_file_system(Path(root))
         tree.run()
     except OSError as error:
         raise LocalError(f"{error.strerror}: {error.filename or root}", subject=str(root)) from error
