@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -262,22 +262,37 @@ def test_push__a_file_is_open_for_writing(desk):
 @needs_root
 def test_push__a_file_is_written_by_way_of_memory(tmp_path):
     """What a program writes into its memory map of a file after a push has read that is in the next version, and in the mount."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:  # a store on the same disk would have that synced
-        desk = Desk(Path(elsewhere), cache=tmp_path / "cache")
+    with _disk_of_its_own(tmp_path) as disk:  # which nobody else syncs meanwhile
+        desk = Desk(tmp_path / "desk", cache=disk)
         desk.mount()
-        try:
-            (desk.dir / "log").write_bytes(bytes(8192))
-            with (desk.dir / "log").open("r+b") as log, mmap.mmap(log.fileno(), 0) as written:
-                os.sync()
-                written[:5] = b"first"
-                time.sleep(0.1)
-                desk.push()
-                written[:5] = b"later"  # into a page that is written already: by that alone no time of the file changes
-            assert desk.push().created
-            assert (desk.dir / "log").read_bytes()[:5] == b"later"
-            assert (desk.fetched(desk.repository.resolve("n")) / "log").read_bytes()[:5] == b"later"
-        finally:
-            desk.unmount(discard=True)
+        (desk.dir / "log").write_bytes(bytes(8192))
+        os.sync()
+        with (desk.dir / "log").open("r+b") as log, mmap.mmap(log.fileno(), 0) as written:
+            written[:5] = b"first"
+            time.sleep(0.1)
+            desk.push()
+            written[:5] = b"later"  # into a page that is written already: by that alone no time of the file changes
+        desk.push()
+        assert (desk.dir / "log").read_bytes()[:5] == b"later"
+        assert (desk.fetched(desk.repository.resolve("n")) / "log").read_bytes()[:5] == b"later"
+        desk.unmount()
+
+
+@contextmanager
+def _disk_of_its_own(place):
+    image, disk = place / "image", place / "disk"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    disk.mkdir()
+    try:
+        subprocess.run(["mkfs.ext4", "-q", image], check=True, env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+        subprocess.run(["mount", "-o", "loop", image, disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be made in a file here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @needs_root
