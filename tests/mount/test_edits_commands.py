@@ -184,6 +184,34 @@ def test_writable__worker_killed(shell):
     shell.ok("unmount", shell.dir, "--discard")
 
 
+def test_writable__supervisor_killed(shell):
+    """Where the supervisor of the version below was killed, the next writable mount there has every change; who is in the dead one is named."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "a").write_bytes(b"changed")
+    (shell.dir / "d" / "c").unlink()
+    os.kill(shell.json("mounts")[0]["supervisor_pid"], signal.SIGKILL)
+    _until(lambda: shell.json("mounts")[0]["state"] == "dead")
+    with (shell.dir / "a").open("rb"):
+        error = shell.refused(1, "mount", "nlp/n", shell.dir, "--writable")
+        assert (error["kind"], f"process {os.getpid()}" in error["message"]) == ("busy", True), error
+    assert shell.refused(4, "unmount", shell.dir)["kind"] == "conflict"
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    assert [each["state"] for each in shell.json("mounts")] == ["mounted"]
+    assert ((shell.dir / "a").read_bytes(), (shell.dir / "d" / "b").read_bytes()) == (b"changed", TREE["d/b"])
+    assert os.listdir(shell.dir / "d") == ["b"]
+    (shell.dir / "new").write_bytes(b"new")
+    assert shell.json("status", shell.dir)["added"] == ["new"]
+    assert len(stacked_at(str(shell.dir))) == 1
+    shell.ok("unmount", shell.dir, "--discard")
+
+
+def _until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     "words", [["--follow"], ["--foreground"], ["-o", "ro"], ["-o", "noexec"], ["--with", "rclone"]]
 )

@@ -85,7 +85,7 @@ def mount_writable(
         UsageError: the version is a file.
         NotFoundError, AlreadyExistsError, LocalError: the directory is none, or not empty.
         ConflictError: it lies inside another mount; or there are unpushed changes of another version; they are named.
-        BusyError: it is mounted already.
+        BusyError: it is mounted already; or the processes of that mount are gone, and somebody is in it still.
         UnsupportedError: no overlay can be mounted here.
     """
     spec = AssetSpec.parse(spec) if isinstance(spec, str) else spec
@@ -100,7 +100,7 @@ def mount_writable(
         mover, record = Mover(repository, edits, versions(edits)), edits.read()
         if record is not None:
             record = mover.settle(record)  # of which a version may come that the spec names
-            _check_free(mover, record)
+            _make_free(mover, record)
         checked(str(path))
         base = _base(repository, spec)
         if record is None or record.base.version != base.version:
@@ -117,10 +117,19 @@ def _base(repository: Repository, spec: AssetSpec) -> Identity:
     return Identity.of(spec.name, version, published)
 
 
-def _check_free(mover: Mover, record: EditsRecord) -> None:
-    if mover.shown(record) is not None:
+def _make_free(mover: Mover, record: EditsRecord) -> None:
+    """Refuse what is mounted; take away what nobody serves any more: every change of it is kept, and is mounted anew."""
+    if mover.shown(record) is None:
+        return
+    if not mover.is_dead(record):
         message = f"{record.path} is a writable mount of {record.base.name}:{record.base.version} already"
         raise BusyError(message, subject=record.directory, hint=f"asset unmount {record.path}")
+    _hold(record, "end them, and mount it again")
+    try:
+        overlay.unmount(record.path, record.kind)
+    except BaseException:
+        overlay.thaw(record.path, record.kind)
+        raise
 
 
 def _begin(mover: Mover, before: EditsRecord | None, base: Identity, path: Path, *, others: bool) -> EditsRecord:
@@ -306,10 +315,7 @@ def unmount_writable(repository: Repository, edits: Edits, versions: Versions, *
 
 def _unmount(repository: Repository, edits: Edits, record: EditsRecord) -> Changes:
     """Unmount what nobody uses and nothing is lost with."""
-    if found := holders(record.directory):
-        raise _in_use(record, "; ".join(map(str, found[:5])))
-    if record.kind == "overlayfs" and not overlay.freeze(record.path, record.kind):
-        raise _in_use(record, overlay.HELD)
+    _hold(record, "end them, wait for them with --wait, or give up the mount and its changes with --discard")
     try:
         changes = _lost(repository, edits, record, discard=False)
         overlay.unmount(record.path, record.kind)
@@ -321,9 +327,17 @@ def _unmount(repository: Repository, edits: Edits, record: EditsRecord) -> Chang
     return changes
 
 
-def _in_use(record: EditsRecord, why: str) -> BusyError:
-    hint = "end them, wait for them with --wait, or give up the mount and its changes with --discard"
-    return BusyError(f"{record.path} is in use: {why}", subject=record.directory, hint=hint)
+def _hold(record: EditsRecord, hint: str) -> None:
+    """Keep everybody from writing in the directory, as far as we may.
+
+    Raises:
+        BusyError: it is in use, with what to do about it.
+    """
+    why = "; ".join(map(str, holders(record.directory)[:5]))
+    if not why and record.kind == "overlayfs" and not overlay.freeze(record.path, record.kind):
+        why = overlay.HELD
+    if why:
+        raise BusyError(f"{record.path} is in use: {why}", subject=record.directory, hint=hint)
 
 
 def _lost(repository: Repository, edits: Edits, record: EditsRecord, *, discard: bool) -> Changes:

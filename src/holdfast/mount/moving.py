@@ -13,6 +13,7 @@ Until the record names the new folders, nothing in the old ones is touched; from
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -138,6 +139,14 @@ class Mover:
             return self.edits.layers(record).label
         return mounted[-1].source if mounted[-1].source.startswith(f"holdfast-edits:{self.edits.token}.") else None
 
+    def is_dead(self, record: EditsRecord) -> bool:
+        """Whether the version below what the directory shows is served by nobody any more."""
+        try:
+            os.statvfs(self.edits.layers(record).lower)  # a stat may be answered out of the kernel's cache
+        except OSError as error:
+            return error.errno == errno.ENOTCONN
+        return False
+
     # moving
 
     def move(self, record: EditsRecord, base: Identity) -> EditsRecord:
@@ -217,7 +226,7 @@ class Mover:
     def _mount_lower(self, base: Identity, layers: Layers) -> None:
         if stacked_at(str(layers.lower)):
             with suppress(OSError):
-                os.stat(layers.lower)
+                os.statvfs(layers.lower)
                 return
             self.versions.unmount(layers.lower)  # a mount that nobody serves any more
         self.versions.mount(base.name, base.version, layers.lower)
