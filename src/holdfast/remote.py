@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -49,6 +50,9 @@ _AGAIN: Final = (429, 502, 503, 504)
 _AGENT: Final = "holdfast"
 
 Reply = TypeVar("Reply")
+
+#: The push that was opened last in this thread, or in the one that its work is of, and among which pushes.
+_opened_here: ContextVar[tuple[Pushes, str] | None] = ContextVar("holdfast_push", default=None)
 
 
 def pool_manager(ca: str | None = None, *, silence: float = _SILENCE, tls: bool = True) -> urllib3.PoolManager:
@@ -288,7 +292,10 @@ def foreign(
 
 
 class Pushes:
-    """Which push writes which keys: a server asks for it, and the seam for bytes does not tell."""
+    """Which push writes which keys: a server asks for it, and the seam for bytes does not tell.
+
+    Of pushes in several threads each writes as itself: the threads of an engine are of the thread that they work for.
+    """
 
     def __init__(self) -> None:
         self._last: str | None = None
@@ -297,6 +304,7 @@ class Pushes:
     def opened(self, push: str) -> None:
         """A push begins: it writes what is under nobody's claim."""
         self._last = push
+        _opened_here.set((self, push))
 
     def claimed(self, prefix: str, push: str) -> None:
         """A push has a number now: what lies under it is this push's."""
@@ -309,7 +317,8 @@ class Pushes:
             if piece in self._below:
                 return self._below[piece]
             piece = piece.rpartition("/")[0]
-        return self._last
+        here = _opened_here.get()
+        return here[1] if here is not None and here[0] is self else self._last
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
 from holdfast.errors import AccessError, ConflictError, UnsupportedError, VersionNotFoundError
+from holdfast.model.result import NoProgress
 
 
 def tree(path, files):
@@ -96,6 +98,31 @@ def test_push__parent(server, tmp_path):
     with pytest.raises(ConflictError, match=r"0\.1"):
         writer.push(source, "parent/a", parent="0.0")
     assert writer.push(source, "parent/a", parent="0.1").version == "0.2"
+
+
+class _Meanwhile(NoProgress):
+    """Does something, once, when the first bytes of a push are on their way."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def advance(self, count):
+        """Bytes went through."""
+        work, self.work = self.work, None
+        if work is not None:
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+
+
+def test_push__while_another_one_comes_and_goes(server, tmp_path):
+    """A push goes on while another thread begins and ends one with the same repository."""
+    one = tree(tmp_path / "one", {f"{n}": os.urandom(1_000_000) for n in range(20)})
+    other, pushed = tree(tmp_path / "other", {"x": os.urandom(1000)}), []
+    meanwhile = _Meanwhile(lambda: pushed.append(repository.push(other, "threads/other", layout="packs")))
+    repository = server.open(tmp_path / "home", progress=meanwhile)
+    assert repository.push(one, "threads/one", layout="packs").created
+    assert pushed[0].created
 
 
 def test_push__a_reader(server, tmp_path):

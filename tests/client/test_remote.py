@@ -24,6 +24,7 @@ from holdfast.errors import (
 )
 from holdfast.formats.api import InfoReply, PushRequest
 from holdfast.remote import Pushes, Server
+from holdfast.transfer.engine import Engine
 from tests.client.answering import answering, error
 
 INFO = {"version": "1", "login": ["password"]}
@@ -220,6 +221,24 @@ def test_pushes():
     assert pushes.of("n/1.0/sub/file") == "one"
     assert pushes.of("n/1.0") == "one"
     assert pushes.of("n/1.01") == "two"
+
+
+def test_pushes__in_threads():
+    """What the threads of a transfer write is of the push that their own thread opened last, whatever others open."""
+    pushes, engine = Pushes(), Engine(jobs=2)
+    pushes.opened("one")
+    other = threading.Thread(target=pushes.opened, args=("two",))
+    other.start()
+    other.join()
+
+    of, found = pushes.of, []
+    engine.pipe(["x", "y"], of, found.append, at_once=2)
+    with engine.behind(lambda key: found.append(of(key))) as behind:
+        behind("x")
+    with engine.beside(lambda key: found.append(of(key)), 2) as beside:
+        beside("x")
+    found += [*engine.run(of, ["x", "y"]), *engine.both(lambda: of("x"), lambda: of("y")), *engine.in_order(of, "xy")]
+    assert found == ["one"] * len(found)
 
 
 def test_ask__signed_in_anew():

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -106,7 +107,7 @@ class Engine:
             for begun, item in enumerate(items, 1):
                 asked.put(item)
                 if len(threads) < count:
-                    threads.append(threading.Thread(target=worker, daemon=True))
+                    threads.append(_thread(worker))
                     threads[-1].start()
                 elif begun - done > count + count // 4:
                     take()
@@ -126,7 +127,7 @@ class Engine:
                 self._left += threads
 
     def _in_threads(self, worker: Callable[[], None], count: int, errors: list[BaseException]) -> None:
-        threads = [threading.Thread(target=worker, daemon=True) for _ in range(count)]
+        threads = [_thread(worker) for _ in range(count)]
         for thread in threads:
             thread.start()
         try:
@@ -162,7 +163,7 @@ class Engine:
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
                 errors.append(error)
 
-        thread = threading.Thread(target=ask, daemon=True)
+        thread = _thread(ask)
         thread.start()
         try:
             first = one()
@@ -179,7 +180,7 @@ class Engine:
         with _pool(ahead) as pool:
             try:
                 for item in items:
-                    window.append(pool.submit(read, item))
+                    window.append(_submit(pool, read, item))
                     if len(window) >= ahead:
                         yield window.popleft().result()
                 while window:
@@ -198,7 +199,7 @@ class Engine:
         with _pool(1) as pool:
 
             def give(item: Item) -> None:
-                pending.append(pool.submit(work, item))
+                pending.append(_submit(pool, work, item))
                 if len(pending) > 2:
                     pending.popleft().result()
 
@@ -218,7 +219,7 @@ class Engine:
             def give(item: Item) -> None:
                 if len(pending) >= at_once:
                     pending.popleft().result()
-                pending.append(pool.submit(work, item))
+                pending.append(_submit(pool, work, item))
 
             yield give
             for future in pending:
@@ -235,13 +236,13 @@ class Engine:
         with _pool(1) as pool:
 
             def drawn() -> Iterator[Item]:
-                pending.extend(pool.submit(next, source) for _ in range(2))
+                pending.extend(_submit(pool, next, source) for _ in range(2))
                 while True:
                     try:
                         item = pending.popleft().result()
                     except StopIteration:
                         return
-                    pending.append(pool.submit(next, source))
+                    pending.append(_submit(pool, next, source))
                     yield item
 
             try:
@@ -261,6 +262,16 @@ class Engine:
             self._rate.spend(count)
         if self._stopping.is_set():
             raise KeyboardInterrupt
+
+
+def _thread(work: Callable[[], None]) -> threading.Thread:
+    """A thread whose work is of this one: it knows for which push it is (``remote.Pushes``)."""
+    return threading.Thread(target=copy_context().run, args=(work,), daemon=True)
+
+
+def _submit(pool: ThreadPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """As :func:`_thread`, of a pool."""
+    return pool.submit(copy_context().run, work, item)
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
