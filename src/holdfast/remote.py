@@ -153,13 +153,14 @@ class Server:
         """The header that says who asks; for this server's own address alone."""
         return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
-    def is_signed_in_anew(self) -> bool:
-        """Whether there is another token than the one that was used so far; it is used from now on."""
-        token = self._tokens()
-        if token is None or token == self._token:
-            return False
-        self._token = token
-        return True
+    def is_signed_in_anew(self, sent: Mapping[str, str]) -> bool:
+        """Whether there is another token than the one in these headers of a refused request; it is used from now on.
+
+        Another thread, whose request was refused as well, may have found it first.
+        """
+        if _who(sent) == _who(self.authorization()):
+            self._token = self._tokens() or self._token
+        return _who(sent) != _who(self.authorization())
 
     @contextmanager
     def open(
@@ -176,7 +177,7 @@ class Server:
         url = self.address(route, query)
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "gzip", **(headers or {}), **self.authorization()}
         answer = self._answered(method, url, body, sent, again=again)
-        if answer.status == _WHO and (body is None or isinstance(body, bytes)) and self.is_signed_in_anew():
+        if answer.status == _WHO and (body is None or isinstance(body, bytes)) and self.is_signed_in_anew(sent):
             answer.drain_conn()
             answer.release_conn()
             answer = self._answered(method, url, body, sent | self.authorization(), again=again)
@@ -371,6 +372,10 @@ def _read(answer: BaseHTTPResponse, subject: str) -> bytes:
         if length > _LONGEST:
             raise UnreachableError(f"the answer of {subject} has no end", subject=subject)
     return b"".join(pieces)
+
+
+def _who(headers: Mapping[str, str]) -> str | None:
+    return headers.get("Authorization")
 
 
 def _told(answer: BaseHTTPResponse, attempt: int) -> float:

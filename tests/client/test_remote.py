@@ -22,8 +22,10 @@ from holdfast.errors import (
     VersionNotFoundError,
     raised_elsewhere,
 )
+from holdfast.formats import layout
 from holdfast.formats.api import InfoReply, PushRequest
-from holdfast.remote import Pushes, Server
+from holdfast.remote import Pushes, Remote, Server
+from holdfast.store.signed import SignedStore
 from holdfast.transfer.engine import Engine
 from tests.client.answering import answering, error
 
@@ -257,3 +259,42 @@ def test_ask__signed_in_anew():
         kept[0] = "new"
         assert server.ask("GET", "info", InfoReply).version == "1"
         assert len(asked) == 3
+
+
+def test_ask__signed_in_anew_in_threads():
+    """Of requests side by side that are refused with a token that has lapsed, each is sent again with the new one."""
+    together = threading.Barrier(4)
+
+    def answer(request):
+        if request.headers["Authorization"] == "Bearer new":
+            return (200, {}, INFO)
+        together.wait(10)
+        return (401, {}, error("not_allowed", "the token has expired"))
+
+    with answering(answer) as (url, asked):
+        server = Server(url, "old", pause=lambda _: None, tokens=lambda: "new")
+        found = Engine(jobs=4).run(lambda _: server.ask("GET", "info", InfoReply).version, range(4))
+        assert (found, len(asked)) == (["1"] * 4, 8)
+
+
+def test_put__signed_in_anew():
+    """An object that goes through the server is sent again with the new token where the old one has lapsed in the middle of a push."""
+
+    def answer(request):
+        if request.path.endswith("/store"):
+            told = {"url": "file:///x", "record": None, "now": 0.0, "create": True, "replace": True, "reason": None}
+            return (200, {}, told | {"signs_get": False, "signs_put": False})
+        if request.headers["Authorization"] != "Bearer new":
+            return (401, {}, error("not_allowed", "the token has expired"))
+        return (200, {}, {"key": "x", "size": len(request.body), "version": "v", "modified": 0.0})
+
+    kept = ["old"]
+    with answering(answer) as (url, _):
+        server = Server(url, "old", pause=lambda _: None, tokens=lambda: kept[0])
+        project = Remote(server, "p", Pushes())
+        project.pushes.opened("0" * 32)
+        store = SignedStore(project)
+        with pytest.raises(AccessError, match="expired"):
+            store.put(layout.pack_key("0" * 64), b"bytes")
+        kept[0] = "new"
+        assert store.put(layout.pack_key("0" * 64), b"bytes").size == 5

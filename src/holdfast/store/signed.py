@@ -82,7 +82,7 @@ class SignedStore:
         try:
             return read(leave)
         except AccessError:
-            if leave.streamed and not self._remote.server.is_signed_in_anew():
+            if leave.streamed and not self._remote.server.is_signed_in_anew(leave.headers):
                 raise
         return read(self._grants.renewed(key))
 
@@ -179,11 +179,21 @@ class SignedStore:
             hint = "put_file takes any size"
             raise UsageError(f"{key} has {view.nbytes} bytes, more than put takes", subject=key, hint=hint)
         try:
-            return self._granted.put(self._leave_to_write(key, view), view)
+            return self._created(key, view)
         except AlreadyExistsError:
             if mode is CREATE:
                 raise
         return self._uploading.kept(key, view)
+
+    def _created(self, key: str, data: memoryview) -> ObjectInfo:
+        """Once more where the server took the token no more, and there is a new one."""
+        leave = self._leave_to_write(key, data)
+        try:
+            return self._granted.put(leave, data)
+        except AccessError:
+            if not (leave.streamed and self._remote.server.is_signed_in_anew(leave.headers)):
+                raise
+        return self._granted.put(self._leave_to_write(key, data), data)
 
     def put_many(
         self, items: Iterable[tuple[str, ReadableBuffer]], at_once: int, md5_of: Callable[[str], str] | None = None
