@@ -96,6 +96,13 @@ def test_publish__again(server):
     assert (again.status_code, again.json()) == (200, first)
 
 
+def test_publish__a_meta_that_is_too_long(server):
+    """Who pushes more files than a commit may list is told which layout takes them."""
+    reply = Push(server).number("publish", "0.0", meta="x" * (33 << 20))
+    assert error(reply) == (413, "usage")
+    assert "--layout packs" in reply.json()["error"]["hint"]
+
+
 def test_publish__objects_that_are_not_there(server):
     """A commit that names objects which are missing, or have another size, is refused and writes no meta."""
     push = Push(server)

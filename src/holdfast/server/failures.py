@@ -30,6 +30,8 @@ __all__ = ["HANDLERS", "failure"]
 _log: Final = logging.getLogger("holdfast.server")
 _KIND_OF_STATUS: Final = {401: "not_allowed", 403: "not_allowed", 404: "not_found", 409: "conflict", 503: "unreachable"}
 _WORDS: Final = {404: "no such route", 405: "no such method here", 413: "the request is too large"}
+#: Where a commit is too large: in every layout but packs the meta lists all files.
+_LONG_META: Final = "the version has too many files to be listed in its meta: push it with --layout packs"
 
 
 def failure(status: int, body: ErrorBody, headers: Mapping[str, str] | None = None) -> Response[bytes]:
@@ -61,8 +63,9 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[byt
         return failure(400, ErrorBody("usage", f"the request is not as it must be: {wrong}"))
     kind = _KIND_OF_STATUS.get(status, "usage")
     message = _WORDS.get(status) or _told(error)
+    hint = _LONG_META if status == 413 and request.scope["path"].endswith("/publish") else None
     headers = {"Allow": error.headers["Allow"]} if status == 405 and error.headers and "Allow" in error.headers else {}
-    return failure(status, ErrorBody(kind, message), headers)
+    return failure(status, ErrorBody(kind, message, hint), headers)
 
 
 def _told(error: HTTPException) -> str:
