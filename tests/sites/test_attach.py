@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -430,7 +430,8 @@ def test_attach__that_fails_after_its_processes_were_killed(shared, killed):
 
 UPLOADER = """
 number=0
-while :; do
+trap ended=yes TERM
+while [ -z "$ended" ]; do
     if echo upload > "images/$0-$number.jpg"; then echo "$0-$number.jpg"; number=$((number + 1)); fi
     sleep 0.005
 done
@@ -449,6 +450,9 @@ def uploads(web: WebServer, name: str) -> Iterator[list[str]]:
         try:
             yield done
         finally:
+            writer.terminate()  # upon which it tells the last one, too
+            with suppress(subprocess.TimeoutExpired):
+                writer.wait(20)
             writer.kill()
             done += writer.stdout.read().split()
 
