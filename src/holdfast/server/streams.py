@@ -6,6 +6,7 @@ larger than the store takes in one conditional write goes under the push's own c
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from holdfast.server.reading import stat
 from holdfast.store.base import CREATE, SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from holdfast.catalog.base import OpenPush
     from holdfast.formats.api import ObjectStat
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from holdfast.server.database import Database
     from holdfast.store.base import Object, ObjectInfo, Store
 
-__all__ = ["Span", "Stream", "open_stream", "parse_range", "write"]
+__all__ = ["Span", "Stream", "in_pieces", "open_stream", "parse_range", "write"]
 
 _BLOCK: Final = 4 * 1024 * 1024
+#: What is given to the connection at a time: it takes a number of them ahead of the client, however long they are.
+_PIECE: Final = 128 * 1024
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z")
 #: So many objects are held whole on their way into a store, at most.
 _whole: Final = threading.BoundedSemaphore(4)
@@ -89,6 +92,13 @@ def open_stream(store: Store, key: str, span: Span | None, version: str | None) 
     return Stream(info, start, end - start, _blocks(store, first, start, end))
 
 
+async def in_pieces(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Blocks as a connection takes them: a client that does not read holds little more than one of them in memory."""
+    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+        for start in range(0, len(block), _PIECE):
+            yield block[start : start + _PIECE]
+
+
 def write(
     project: OpenProject,
     database: Database,
@@ -134,12 +144,13 @@ def _is_replaced(key: str) -> bool:
 
 
 def _blocks(store: Store, first: Object, start: int, end: int) -> Iterator[bytes]:
-    data = bytes(first.data)[: end - start]
-    at = start + len(data)
-    yield data
-    while at < end:
-        block = bytes(store.get_range(first.info.key, at, min(_BLOCK, end - at), version=first.info.version).data)
-        if not block:
-            raise ChangedError(f"{first.info.key} ended early", subject=first.info.key)
-        at += len(block)
-        yield block
+    info, data, at = first.info, bytes(first.data)[: end - start], start
+    del first  # nobody needs its bytes again, and the client may take long
+    while True:
+        at += len(data)
+        yield data
+        if at >= end:
+            return
+        data = bytes(store.get_range(info.key, at, min(_BLOCK, end - at), version=info.version).data)
+        if not data:
+            raise ChangedError(f"{info.key} ended early", subject=info.key)

@@ -20,6 +20,7 @@ from holdfast.server.access import Role
 from holdfast.server.contents import open_content
 from holdfast.server.pages.browsing import commands
 from holdfast.server.pages.rendering import HEADERS, page
+from holdfast.server.streams import in_pieces
 
 if TYPE_CHECKING:
     from holdfast.server.contents import Content
@@ -88,7 +89,7 @@ def download(
     """Any file, as an attachment."""
     content = open_content(project.store, project.catalog, name, version, path)
     headers = HEADERS | _POLICY | {"Content-Disposition": _attachment(content), "Content-Length": str(content.size)}
-    return Stream(content.blocks(), headers=headers, media_type="application/octet-stream")
+    return Stream(in_pieces(content.blocks()), headers=headers, media_type="application/octet-stream")
 
 
 def image_type(data: bytes) -> str | None:

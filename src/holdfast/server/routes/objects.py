@@ -47,9 +47,8 @@ def get_object(project: given.Project, request: Request[Any, Any, Any], key: Fro
     partly = found.length != found.info.size or found.start > 0
     if partly:
         headers["Content-Range"] = f"bytes {found.start}-{found.start + found.length - 1}/{found.info.size}"
-    return StreamResponse(
-        found.blocks, status_code=206 if partly else 200, headers=headers, media_type="application/octet-stream"
-    )
+    pieces, status = streams.in_pieces(found.blocks), 206 if partly else 200
+    return StreamResponse(pieces, status_code=status, headers=headers, media_type="application/octet-stream")
 
 
 @head("/objects", opt=_READER, sync_to_thread=True, media_type="text/plain")
