@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,7 +13,7 @@ from holdfast.server import projects
 from holdfast.server.copies import Copies
 from holdfast.server.resolving import Resolving
 from holdfast.server.scanning import rebuild, scan
-from tests.fakes import FaultyStore
+from tests.fakes import FaultyStore, ManualClock
 from tests.server.test_push_routes import Push
 
 
@@ -79,6 +80,22 @@ def test_resolve__a_copy_past_freshness(server, repo, source):
     assert resolving.ready(project, "a/b") is None
     assert resolving.resolve(project, "a/b").version == "0.1"
     assert newest(server) == "0.1"
+
+
+def test_copy__of_a_clock_that_was_set_back(server, repo, source):
+    """What was copied while the clock was ahead is not believed once it was set back, and what is copied then is."""
+    service, ahead = server.service, ManualClock(datetime.now(UTC) + timedelta(days=1))
+    repo.push(source(), "a/b")
+    project = opened(server)
+    assert Resolving(service.copies, ahead, 5).resolve(project, "a/b").version == "0.0"
+    scan(service.copies, project.id, project.catalog, ahead)
+    repo.push(source(), "a/b")
+    repo.push(source(), "c/d")
+    resolving = Resolving(service.copies, service.clock, 5)
+    assert resolving.ready(project, "a/b") is None
+    assert resolving.resolve(project, "a/b").version == "0.1"
+    assert resolving.ready(project, "a/b").version == "0.1"
+    assert names(server, q="c/d") == ["c/d"]
 
 
 def test_resolve__a_change_through_any_server(server, repo, source):

@@ -152,7 +152,7 @@ class Copies:
             if seen is None and found.listed.token is None and found.problem is None:
                 return found
             if seen is not None and marks is None and _same(seen, found):
-                seen.checked = max(seen.checked, now)
+                seen.checked = now  # also where it is earlier: then the clock was set back
                 return seen
             row = self._write(project, name, seen, found, marks)
             if row is not None or (found.listed.token is None and found.problem is None):

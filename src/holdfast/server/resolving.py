@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.catalog.base import Clock, Listed, Published
     from holdfast.formats.records import AssetRecord
     from holdfast.server.access import OpenProject
-    from holdfast.server.copies import Copies, State
+    from holdfast.server.copies import Copies, Row, State
 
 __all__ = ["Answer", "Resolving"]
 
@@ -49,7 +49,7 @@ class Resolving:
         name = AssetSpec.parse(text).name
         row = self._copies.row(project.id, name)
         state = None if row is None else self._copies.known(project.id, name, row)
-        if row is None or state is None or not self._is_fresh(max(row.checked, state.checked), self._now()):
+        if row is None or state is None or not self._is_fresh(row, state, self._now()):
             return None
         answer: Answer | None = state.answers.get(text)
         return answer
@@ -84,12 +84,13 @@ class Resolving:
     def _state(self, project: OpenProject, name: str) -> State:
         now = self._now()
         state = self._copies.load(project.id, name)
-        if state is not None and state.row is not None and self._is_fresh(max(state.row.checked, state.checked), now):
+        if state is not None and state.row is not None and self._is_fresh(state.row, state, now):
             return state
         return self._copies.refresh(project.id, project.catalog, name, now)
 
-    def _is_fresh(self, checked: float, now: float) -> bool:
-        return self._freshness > 0 and now - checked <= self._freshness
+    def _is_fresh(self, row: Row, state: State, now: float) -> bool:
+        """A moment that is still to come was told by a clock that has been set back since: nobody knows how long ago it was."""
+        return self._freshness > 0 and any(abs(now - at) <= self._freshness for at in (row.checked, state.checked))
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -232,7 +232,8 @@ class Scans:
     def _age(self, project: int) -> float:
         with self._database.database.read() as connection:
             at = connection.execute(select(copies.c.scanned).where(copies.c.project == project)).scalar()
-        return float("inf") if at is None else self._clock.now().timestamp() - at
+        # One that is still to come was told by a clock that has been set back since.
+        return float("inf") if at is None else abs(self._clock.now().timestamp() - at)
 
     def _start(self) -> None:
         if self._thread is None and not self._stopped.is_set():
