@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,10 +12,12 @@ import holdfast
 from holdfast.formats.people import ProjectRequest
 from holdfast.server import projects
 from holdfast.server.copies import Copies
+from holdfast.server.database import Database
 from holdfast.server.resolving import Resolving
-from holdfast.server.scanning import rebuild, scan
+from holdfast.server.scanning import Scans, rebuild, scan
 from tests.fakes import FaultyStore, ManualClock
 from tests.server.test_push_routes import Push
+from tests.services.base import wait_until
 
 
 @pytest.fixture
@@ -222,6 +225,21 @@ def test_scan__follows_the_bucket(server, repo, source):
         project.store.delete(key)
     rescan(server)
     assert [row["name"] for row in server.get("assets").json()["assets"]] == ["a/b"]
+
+
+def test_scans__after_the_database_was_gone(server, repo, source):
+    """The background goes on to scan once a database that did not answer is back."""
+    service, project = server.service, opened(server)
+    repo.push(source(), "a/b")
+    copies = Copies(service.database)
+    scans = Scans(copies, service.clock, every=0.05)
+    scans.ensure(project)
+    copies.database = Database("sqlite:////nowhere/to/be/found.db")
+    time.sleep(0.5)
+    copies.database = service.database
+    repo.push(source(), "c/d")
+    wait_until(lambda: names(server, q="c/d") == ["c/d"], 10, "a scan")
+    scans.stop()
 
 
 def test_scan__a_meta_that_was_written_over(server, repo, source):

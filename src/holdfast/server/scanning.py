@@ -202,9 +202,10 @@ def _copy_batch(
 class Scans:
     """Scans in time: before the first answer about a project, and in the background while it is asked about."""
 
-    def __init__(self, database: Copies, clock: Clock) -> None:
+    def __init__(self, database: Copies, clock: Clock, *, every: float = _EVERY) -> None:
         self._database = database
         self._clock = clock
+        self._every = every
         self._asked: dict[int, tuple[float, BucketCatalog]] = {}
         self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._stopped = threading.Event()
@@ -227,7 +228,7 @@ class Scans:
         """No further scan begins."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(_EVERY)
+            self._thread.join(self._every)
 
     def _age(self, project: int) -> float:
         with self._database.database.read() as connection:
@@ -241,15 +242,17 @@ class Scans:
             self._thread.start()
 
     def _run(self) -> None:
-        while not self._stopped.wait(_EVERY):
+        while not self._stopped.wait(self._every):
             for project, (asked, catalog) in list(self._asked.items()):
                 if time.monotonic() - asked > _ASKED_WITHIN:
                     self._asked.pop(project, None)
-                elif self._age(project) > _EVERY / 2:
+                else:
                     self._again(project, catalog)
 
     def _again(self, project: int, catalog: BucketCatalog) -> None:
         try:
+            if self._age(project) <= self._every / 2:
+                return
             with self._locks[project]:
                 scan(self._database, project, catalog, self._clock, waiting=False)
         except HoldfastError as error:
