@@ -38,8 +38,6 @@ _FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL = _MIB // 4, 8 * _MIB, _MIB // 4
 _BATCH: Final = 4 * _MIB
 #: Small files are looked for on so many pages at a time.
 _SHEETS: Final = 8
-#: Seconds after a file was read to its end until it is put together: whoever reads it again at once, or the next one, has the machine for that.
-_PAUSE: Final = 5.0
 _STREAMS: Final = 4096
 #: Bytes of files in memory; an open file counts as a MiB.
 _OPEN: Final = 192 * _MIB
@@ -179,7 +177,7 @@ class PackedContents:
             if stream.is_made:
                 return
             stream.is_made = True
-            self._pieces.later(lambda: self._put_together(stream), _PAUSE)
+            self._pieces.later(lambda: self._put_together(stream))
 
     def _put_together(self, stream: _Stream) -> None:
         wholes, digest = self._wholes, stream.entry.digest.hex()

@@ -148,20 +148,14 @@ class Pieces:
                 flight = self._register(group.parts, urgent=False)
             self._workers.submit(self._ahead_of(group, flight, size), urgent=False)
 
-    def later(self, work: Callable[[], object], after: float = 0.0) -> None:
-        """Have something done by a thread that has nothing else to do, in so many seconds; what goes wrong there is of no consequence."""
+    def later(self, work: Callable[[], object]) -> None:
+        """Have something done by a thread that has nothing else to do; what goes wrong there is of no consequence."""
 
         def quietly() -> None:
             with suppress(Exception):
                 work()
 
-        if not after:
-            self._workers.submit(quietly, urgent=False)
-            return
-        timer = threading.Timer(after, self._workers.submit, (quietly,), {"urgent": False})
-        timer.daemon = True
-        with suppress(RuntimeError):  # the machine has no more threads: it is not done, then
-            timer.start()
+        self._workers.submit(quietly, urgent=False)
 
     @property
     def is_exhausted(self) -> bool:
