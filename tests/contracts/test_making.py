@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.errors import AccessError, UnreachableError, UnsupportedError
 from holdfast.store.calls import call
-from holdfast.store.making import make_bucket, owner_of
+from holdfast.store.making import NewBucket
 from holdfast.store.settings import bucket_settings
 from tests.services.base import s3_client
 
@@ -31,10 +31,10 @@ def service(request):
 def test_make__nobodys_becomes_ours(service, name):
     """A bucket that nobody has is made, private, and is ours from then on; to make it again changes nothing."""
     settings = bucket_settings(f"s3://{name}", service.env)
-    assert owner_of(settings) == "nobody"
+    assert NewBucket(settings).owner() == "nobody"
     for _ in range(2):
-        make_bucket(settings)
-        assert owner_of(settings) == "ours"
+        NewBucket(settings).make()
+        assert NewBucket(settings).owner() == "ours"
     with s3_client(service.env) as client:
         grants = client.get_bucket_acl(Bucket=name)["Grants"]
     assert [grant["Permission"] for grant in grants] == ["FULL_CONTROL"]
@@ -43,18 +43,18 @@ def test_make__nobodys_becomes_ours(service, name):
 def test_make__in_another_region(localstack, name):
     """A bucket is made in the region of the settings."""
     settings = bucket_settings(f"s3://{name}", localstack.env, region="eu-west-1")
-    make_bucket(settings)
+    NewBucket(settings).make()
     with s3_client(localstack.env) as client:
         assert client.get_bucket_location(Bucket=name)["LocationConstraint"] == "eu-west-1"
 
 
 def test_make__anothers(ceph, name):
     """Another account's bucket is another's, and is not made: the error names it, and where to choose another name."""
-    make_bucket(bucket_settings(f"s3://{name}", ceph.second))
+    NewBucket(bucket_settings(f"s3://{name}", ceph.second)).make()
     settings = bucket_settings(f"s3://{name}", ceph.env)
-    assert owner_of(settings) == "another"
+    assert NewBucket(settings).owner() == "another"
     with pytest.raises(AccessError, match=f"bucket {name}: another account has it") as caught:
-        make_bucket(settings)
+        NewBucket(settings).make()
     assert caught.value.hint is not None
     assert "[buckets]" in caught.value.hint
 
@@ -63,12 +63,12 @@ def test_make__refused_and_unreachable(ceph, name):
     """Wrong keys are refused with the store's word for it, a silent place is unreachable, and other providers' buckets are made by hand."""
     wrong = bucket_settings(f"s3://{name}", ceph.env, secret_key="not the secret")
     with pytest.raises(AccessError, match=f"bucket {name}: refused: SignatureDoesNotMatch"):
-        owner_of(wrong)
+        NewBucket(wrong).owner()
     nowhere = bucket_settings(f"s3://{name}", ceph.env, endpoint="http://127.0.0.1:9")
     with pytest.raises(UnreachableError, match=name):
-        owner_of(nowhere)
+        NewBucket(nowhere).owner()
     with pytest.raises(UnsupportedError, match="buckets of gs://"):
-        make_bucket(bucket_settings(f"gs://{name}", {}))
+        NewBucket(bucket_settings(f"gs://{name}", {})).make()
 
 
 class _Proxy(BaseHTTPRequestHandler):
@@ -121,7 +121,7 @@ def test_call__through_the_proxy(no_proxies):
     settings = bucket_settings("s3://mine", KEYS, endpoint="http://nowhere.invalid")
     with answering() as (proxy, asked):
         no_proxies.setenv("http_proxy", proxy)
-        assert owner_of(settings) == "ours"
+        assert NewBucket(settings).owner() == "ours"
         assert asked[0].startswith("http://nowhere.invalid/")
         no_proxies.setenv("no_proxy", "nowhere.invalid")
         with pytest.raises(UnreachableError):
@@ -133,9 +133,9 @@ def test_call__a_moment_of_weakness(no_proxies):
     """A server that is busy is asked again, twice at most."""
     with answering(503, 500) as (server, asked):
         settings = bucket_settings("s3://mine", KEYS, endpoint=server)
-        assert owner_of(settings) == "ours"
+        assert NewBucket(settings).owner() == "ours"
         assert len(asked) == 3
     with answering(503, 503, 503) as (server, _):
         settings = bucket_settings("s3://mine", KEYS, endpoint=server)
         with pytest.raises(UnreachableError, match="status 503"):
-            owner_of(settings)
+            NewBucket(settings).owner()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from holdfast.sites.stores import SiteStore
     from holdfast.sites.streamed import Streamed
     from holdfast.store.base import ObjectInfo, Store
-    from holdfast.store.settings import BucketSettings
+    from holdfast.store.making import NewBucket
 
 __all__ = ["Media"]
 
@@ -125,9 +126,7 @@ class Media:
             with local_errors(folder.parent):
                 folder.mkdir(mode=0o700, exist_ok=True)
         elif self.settings.url.startswith("s3:"):
-            from holdfast.store.making import make_bucket
-
-            make_bucket(self._described())
+            self._new.make()
 
     def mark(self) -> None:
         """Say in it whose it is."""
@@ -331,9 +330,7 @@ class Media:
             folder = _folder(self.settings.url)
             return "ours" if folder.is_dir() else "nobody"
         if self.settings.url.startswith("s3:"):
-            from holdfast.store.making import owner_of
-
-            return owner_of(self._described())
+            return self._new.owner()
         try:
             self.store.list_level("")
         except BucketNotFoundError:
@@ -344,9 +341,13 @@ class Media:
             return "another"
         return "ours"
 
-    def _described(self) -> BucketSettings:
+    @cached_property
+    def _new(self) -> NewBucket:
+        """The bucket on S3, for what is asked before it is there."""
+        from holdfast.store.making import NewBucket
+
         settings = store_settings(self.settings)
-        return described(self.settings.url, settings.environ, **settings.bucket_options())
+        return NewBucket(described(self.settings.url, settings.environ, **settings.bucket_options()))
 
 
 def _checked(key: str, sent: _Sent, wanted: Wanted) -> _Sent:

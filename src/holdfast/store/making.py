@@ -17,44 +17,58 @@ if TYPE_CHECKING:
 
     from holdfast.store.settings import BucketSettings
 
-__all__ = ["Owner", "make_bucket", "owner_of"]
+__all__ = ["NewBucket", "Owner"]
 
 #: Whose a bucket is: this account's, another's, or nobody's.
 Owner = str
 _DEFAULT_REGION: Final = "us-east-1"
 _SILENCE: Final = 30.0
 _PRIVATE: Final = {"x-amz-acl": "private"}
+_CONFIGURATION: Final = (
+    '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    "<LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
+)
 
 
-def owner_of(settings: BucketSettings) -> Owner:
-    """Whose the bucket of these settings is: ``ours``, ``another`` or ``nobody``.
+class NewBucket:
+    """The bucket of these settings, which may not be there yet.
 
     Raises:
-        AccessError: these credentials may not list the account's buckets.
-        UnreachableError: there is no answer.
+        AccessError: there are no credentials.
         UnsupportedError: it is no S3.
     """
-    site = _site(settings)
-    account = _asked("GET", _account(site, settings.bucket), settings)
-    if account.status != 200:
-        raise _refused(account, settings)
-    if settings.bucket in each_text(account.data, "Name"):
-        return "ours"
-    return "nobody" if _asked("HEAD", site, settings).status == 404 else "another"
 
+    def __init__(self, settings: BucketSettings) -> None:
+        self._settings = settings
+        self._site = _site(settings)  # to find credentials can take longer than all that is asked
 
-def make_bucket(settings: BucketSettings) -> None:
-    """Make the bucket of these settings, private; one that this account has already is no error.
+    def owner(self) -> Owner:
+        """Whose it is: ``ours``, ``another`` or ``nobody``.
 
-    Raises:
-        AccessError: another account has it, or these credentials may not make one.
-    """
-    region = settings.region or _DEFAULT_REGION
-    where = "" if region == _DEFAULT_REGION else f"<LocationConstraint>{region}</LocationConstraint>"
-    body = f"<CreateBucketConfiguration>{where}</CreateBucketConfiguration>" if where else ""
-    answer = _asked("PUT", _site(settings), settings, _PRIVATE, body.encode())
-    if answer.status != 200 and text_of(answer.data, "Code") != "BucketAlreadyOwnedByYou":
-        raise _refused(answer, settings)
+        Raises:
+            AccessError: these credentials may not list the account's buckets.
+            UnreachableError: there is no answer.
+        """
+        bucket = self._settings.bucket
+        account = _asked("GET", _account(self._site, bucket), self._settings)
+        if account.status != 200:
+            raise _refused(account, self._settings)
+        if bucket in each_text(account.data, "Name"):
+            return "ours"
+        return "nobody" if _asked("HEAD", self._site, self._settings).status == 404 else "another"
+
+    def make(self) -> None:
+        """Make it, private; one that this account has already is no error.
+
+        Raises:
+            AccessError: another account has it, or these credentials may not make one.
+            UnreachableError: there is no answer.
+        """
+        region = self._settings.region or _DEFAULT_REGION
+        body = "" if region == _DEFAULT_REGION else _CONFIGURATION.format(region)
+        answer = _asked("PUT", self._site, self._settings, _PRIVATE, body.encode())
+        if answer.status != 200 and text_of(answer.data, "Code") != "BucketAlreadyOwnedByYou":
+            raise _refused(answer, self._settings)
 
 
 def _site(settings: BucketSettings) -> Site:
