@@ -157,6 +157,23 @@ def test_aliases(server, pushed):
     assert server.post("remove", json={"name": "nlp/bert", "versions": ["0.1"]}).status_code == 409
 
 
+def test_changes__of_nothing(server, pushed):
+    """Where no version is named nothing is written, least of all the list of an asset that never was."""
+
+    def written():
+        return {
+            path: path.stat().st_mtime_ns
+            for path in server.folder.rglob("*")
+            if path.is_file() and path.name != "clock"
+        }
+
+    before = written()
+    for verb in ("enlist", "remove", "restore"):
+        for name in ("nlp/bert", "never/was"):
+            assert server.post(verb, json={"name": name, "versions": []}).status_code == 200
+    assert written() == before
+
+
 def test_changes__are_in_the_audit_log(server, pushed):
     """Who removed, restored, aliased or configured what is written down."""
     server.post("remove", json={"name": "nlp/bert", "versions": ["0.0"]})

@@ -175,6 +175,8 @@ class BucketCatalog(BucketReader):
             kept = {version for version in {*listed.versions, *versions} if not self.is_removed(name, version, record)}
             wanted = listed.ordered(kept)
             result.append(replace(listed, versions=tuple(newest_first(kept, listed.scheme))))
+            if current is None and not wanted and not rebuild:
+                return None  # a list of nothing, of an asset that may never have been
             if (
                 listed.token is not None
                 and not (listed.merged or rebuild)
