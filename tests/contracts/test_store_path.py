@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from holdfast.errors import ObjectNotFoundError, UsageError
-from holdfast.store.base import CREATE
+from holdfast.errors import AlreadyExistsError, ObjectNotFoundError, UsageError
+from holdfast.store.base import CREATE, OVERWRITE
 from holdfast.store.confined import ConfinedStore
 from holdfast.store.path import PathStore
 from tests.contracts.store_suite import StoreSuite
@@ -33,6 +33,16 @@ class TestPathStore(StoreSuite):
         with pytest.raises(UsageError) as caught:
             store.put(key, b"x")
         assert str(store.root) not in str(caught.value)
+
+    @pytest.mark.parametrize("mode", [OVERWRITE, CREATE])
+    @pytest.mark.parametrize(("there", "key"), [("below/file", "below/file/key"), ("above/key/file", "above/key")])
+    def test_key__below_another(self, store, there, key, mode):
+        """A folder holds no object below another: such a write is refused in words that do not name the folder, and changes nothing."""
+        store.put(there, b"there")
+        with pytest.raises((UsageError, AlreadyExistsError)) as caught:
+            store.put(key, b"new", mode)
+        assert str(store.root) not in str(caught.value)
+        assert bytes(store.get(there).data) == b"there"
 
 
 def test_create__syncs_what_came_while_another_did(tmp_path, monkeypatch):

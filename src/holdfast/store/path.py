@@ -48,6 +48,8 @@ __all__ = ["PathStore"]
 
 #: What the system says where nothing is, or where a name is so long that nothing can be.
 _NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+#: What a file system says where a file would have to be a folder, or the other way about.
+_IN_THE_WAY: Final = (errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST)
 #: After so many bytes of a large object the disk begins with them.
 _STRETCH: Final = 8 * 1024 * 1024
 #: Directories below our own that are this module's business and no keys.
@@ -402,6 +404,12 @@ def _error(error: OSError, key: str, *, missing_object: bool = False) -> Holdfas
         return ObjectNotFoundError(f"no object {key}", subject=key)
     if error.errno == errno.ENAMETOOLONG:
         return UsageError("the key is longer than the store's file system allows", subject=key)
+    if error.errno in _IN_THE_WAY:
+        return UsageError(
+            f"{key}: a store in a folder cannot hold one object below another",
+            subject=key,
+            hint="look at what lies at a part of that path, or where a part of it would be a folder",
+        )
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return AccessError(
             f"{error.strerror}: {error.filename or key}", subject=key, hint="look at the rights of the folder"
