@@ -18,6 +18,8 @@ from holdfast.cache.wholes import Wholes
 from holdfast.errors import IntegrityError, LocalError
 from holdfast.model.digest import digest_of
 from holdfast.mount.ahead import Ahead
+from holdfast.mount.order import READ_AHEAD
+from holdfast.mount.stretches import range_size
 from holdfast.mount.view import Events, open_version
 from holdfast.transfer.memory import Memory
 from tests.fakes import repository_on
@@ -138,7 +140,13 @@ def test_memory__used_again():
     del part
     third = memory.take(5000, 4 * MIB)
     assert ctypes.addressof(ctypes.c_char.from_buffer(third)) == address
-    assert [len(memory.take(0, size)) for size in (1, MIB, 6 * MIB, 7 * MIB)] == [1, MIB, 6 * MIB, 7 * MIB]
+    assert [len(memory.take(0, size)) for size in (1, MIB, 6 * MIB, 7 * MIB, 11 * MIB)] == [
+        1,
+        MIB,
+        6 * MIB,
+        7 * MIB,
+        11 * MIB,
+    ]
 
 
 def test_memory__no_more_than_is_counted():
@@ -146,7 +154,7 @@ def test_memory__no_more_than_is_counted():
     memory, dice, held = Memory(), random.Random(1), []
     before = shared_and_own()
     for _ in range(300):
-        size = 4 * MIB if dice.random() < 0.2 else MIB
+        size = dice.choice([4 * MIB, 8 * MIB]) if dice.random() < 0.2 else MIB
         view = memory.take(0, size)
         view[:] = b"x" * size
         held.append(view)
@@ -441,6 +449,24 @@ def test_ahead__none_for_who_reads_here_and_there():
     assert spans == [None] * 1000
 
 
+def test_ahead__none_around_a_place():
+    """What a kernel asks for around a place in a mapped file, in pieces and in any order, is not read ahead of; who reads on from there is."""
+    ahead = Ahead(8, 64, 2, least=2)
+    for at in (100, 5000, 300, 7000):
+        assert [ahead.after(at + 1, at + 2), ahead.after(at, at + 1)] == [None, None]
+        assert [ahead.after(at + 1000, at + 1001), ahead.after(at + 1001, at + 1002)] == [None, None]
+    assert ahead.after(8002, 8003) == (8003, 8011)
+
+
+def test_range_size__by_how_fast_they_come():
+    """Of a store that is near as much is asked for at once as comes in a tenth of a second, from 4 up to 8 MiB; of others 4."""
+    assert [range_size(rate) for rate in (0, 1e6, 4e7, 6e7, 8e7, 1e9)] == [4 * MIB] * 3 + [
+        6_000_000,
+        8_000_000,
+        8 * MIB,
+    ]
+
+
 def test_view__random_reads_fetch_little(tmp_path):
     """Reading at random places of a large file fetches the chunks of those places and nothing ahead of them."""
     source = tmp_path / "source"
@@ -454,3 +480,19 @@ def test_view__random_reads_fetch_little(tmp_path):
         for at in (20, 3, 11, 7, 15):
             view.read(node, at * MIB, 65_536)
     assert store.bytes_of_packs <= 5 * 2 * 256 * 1024
+
+
+def test_view__mapped_reads_fetch_little(tmp_path):
+    """What the kernel reads around a place of a file that is mapped fetches the chunks of that, and nothing ahead of it."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(DICE.randbytes(24 * MIB))
+    store = Recording()
+    repository_on(store, tmp_path / "one").push(source, "n/v")
+    store.reads.clear()
+    with closing(open_version(repository_on(store, tmp_path / "two"), "n/v", "0.0", None)) as view:
+        node = find(view, "large").node
+        for at in (20, 3, 11):
+            for start in range(at * MIB, at * MIB + READ_AHEAD, MIB):
+                view.read(node, start, MIB)
+    assert store.bytes_of_packs <= 3 * (READ_AHEAD + 4 * 256 * 1024)

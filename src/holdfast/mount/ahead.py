@@ -17,20 +17,25 @@ class Ahead:
         first: how far to read ahead once a second read follows the first, in bytes; it doubles whenever half of it was used.
         most: no further.
         slack: a read follows another where it begins so near to the other's end: kernels ask for several pieces at once.
+        least: reads that follow one another are of somebody who reads on once they have more than so many bytes: that many, a kernel
+            asks for around a place in a mapped file.
     """
 
-    def __init__(self, first: int, most: int, slack: int) -> None:
-        self._first, self._most, self._slack = first, most, slack
+    def __init__(self, first: int, most: int, slack: int, least: int = 0) -> None:
+        self._first, self._most, self._slack, self._least = first, most, slack, least
         self._window = 0
+        self._begin = 0  # of the first read of those that follow one another
         self._end = -1  # of the reads so far
         self._until = 0  # what was read ahead, or asked for
 
     def after(self, start: int, end: int) -> tuple[int, int] | None:
         """Which bytes to read ahead, now that these are read."""
         if self._end < 0 or abs(start - self._end) > self._slack:
-            self._window, self._end, self._until = 0, end, end
+            self._window, self._begin, self._end, self._until = 0, start, end, end
             return None
         self._end = max(self._end, end)
+        if self._end - self._begin <= self._least:
+            return None
         window = min(self._window * 2 or self._first, self._most)
         if self._until - self._end > self._window // 2:
             return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.errors import HoldfastError, IntegrityError
 from holdfast.mount.ahead import Ahead
+from holdfast.mount.order import READ_AHEAD
 from holdfast.mount.pieces import MEMORY, WHOLE, Raw
 from holdfast.mount.sheets import Kept
 from holdfast.transfer.unpacking import Part
@@ -57,7 +58,7 @@ class _Stream:
             self.starts.append(self.starts[-1] + chunk.raw)
         if self.starts.pop() != entry.size:
             raise IntegrityError(f"{entry.path!r}: its chunks do not add up to its size", subject=repr(entry.path))
-        self.ahead = Ahead(_FIRST, _MOST, _SLACK)
+        self.ahead = Ahead(_FIRST, _MOST, _SLACK, READ_AHEAD)
         self.whole = False  # whether the kernel would like to read it itself
         self.read_to = 0
         self.is_made = False  # whether it is being put together

@@ -14,6 +14,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.errors import UnsupportedError
+from holdfast.mount.order import READ_AHEAD
 from holdfast.mount.wire import BODY, Opcode, read_header
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAGES",
-    "READ_AHEAD",
     "Agreement",
     "Offer",
     "agree",
@@ -39,8 +39,6 @@ _NEWEST_MINOR: Final = 45
 
 #: Pages of one request: 1 MiB.
 PAGES: Final = 256
-#: Bytes that the kernel reads ahead.
-READ_AHEAD: Final = 1024 * 1024
 #: Reads that the kernel has under way on its own account; more than these wait in it.
 _BACKGROUND: Final = 64
 #: Bytes of a write, which no mount takes: small, so that the buffer for a request can be small.

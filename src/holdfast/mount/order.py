@@ -9,9 +9,12 @@ Example::
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["Opens", "Order", "chosen"]
+__all__ = ["READ_AHEAD", "Opens", "Order", "chosen"]
+
+#: Bytes that the kernel reads ahead of who reads on, and around a place in a mapped file.
+READ_AHEAD: Final = 2 * 1024 * 1024
 
 #: How files are opened: not at all ("none"), or so that the kernel reads those that are whole in the cache itself.
 Opens: TypeAlias = Literal["none", "passthrough"]
@@ -33,7 +36,7 @@ class Order:
     noexec: bool = False
     opens: Opens | None = None
     deadline: float = 45.0
-    read_ahead: int = 1024
+    read_ahead: int = READ_AHEAD // 1024
     resend: bool = True
 
     @classmethod

@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError, IntegrityError, ObjectNotFoundError, 
 from holdfast.formats import layout as keys
 from holdfast.model.chunk import CODEC_NONE
 from holdfast.model.digest import raw_digest_of
-from holdfast.mount.stretches import bounded_ranges, checked, range_of
+from holdfast.mount.stretches import bounded_ranges, checked, range_of, range_size
 from holdfast.mount.workers import Workers
 from holdfast.store.base import Bulk
 from holdfast.transfer.memory import Memory
@@ -37,6 +37,8 @@ __all__ = ["MEMORY", "WHOLE", "Pieces", "Raw"]
 MEMORY: Final = 128 * 1024 * 1024
 #: Files from this size on, in bytes, may be here as a whole.
 WHOLE: Final = 1024 * 1024
+#: A range of so many bytes tells how fast its store is.
+_TELLING: Final = 1024 * 1024
 _TRIES: Final = 2
 
 
@@ -102,6 +104,7 @@ class Pieces:
         self._held = self._number = 0
         self._flights: dict[bytes, _Flight] = {}
         self._coming = 0
+        self._rate = 0.0  # bytes a second of the last ranges that came from the store
         #: Bytes that came from the store.
         self.fetched = 0
 
@@ -139,7 +142,7 @@ class Pieces:
         """Bring chunks into memory, for they will be asked for soon; not more at a time than half of it holds."""
         known, coming = self._places, self._flights
         left = [part for part in parts if part.chunk.digest not in known and part.chunk.digest not in coming]
-        for group in bounded_ranges(left):
+        for group in bounded_ranges(left, most=range_size(self._rate)):
             size = sum(part.chunk.raw for part in group.parts)
             with self._guard:
                 if self._coming + size > self._memory // 2:
@@ -224,7 +227,7 @@ class Pieces:
         """Bring from the store what is missing; whoever waits is told, whatever happens; then it is kept on disk."""
         brought: list[tuple[str, int, memoryview]] = []
         try:
-            groups = bounded_ranges(missing())
+            groups = bounded_ranges(missing(), most=range_size(self._rate))
             brought.extend((self._key_of(each.pack), each.start, self._from_store(each, flight)) for each in groups)
         except HoldfastError as error:
             flight.error = error
@@ -324,12 +327,16 @@ class Pieces:
         raise wrong or IntegrityError(f"{key} is not what it was", subject=key)
 
     def _read(self, key: str, start: int, length: int) -> memoryview:
+        begun = time.monotonic()
         if isinstance(self._store, Bulk):
             data = memoryview(self._store.get_range_into(key, start, self._buffers.take(start, length)).data)
         else:
             data = memoryview(self._store.get_range(key, start, length).data)
         with self._guard:
             self.fetched += data.nbytes
+            if data.nbytes >= _TELLING:
+                rate = data.nbytes / max(time.monotonic() - begun, 1e-6)
+                self._rate += (rate - self._rate) / 4
         return data.cast("B")
 
     def _taken(self, group: PackRange, data: memoryview, flight: _Flight) -> tuple[list[Part], IntegrityError | None]:

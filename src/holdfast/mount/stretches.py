@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import IntegrityError
 from holdfast.formats.codec import unpack
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from holdfast.transfer.unpacking import Part
 
-__all__ = ["bounded_ranges", "checked", "range_of"]
+__all__ = ["bounded_ranges", "checked", "range_of", "range_size"]
 
-#: Bytes of one range, and what it may unfold to.
-_RANGE, _RAW = 4 * 1024 * 1024, 16 * 1024 * 1024
+#: Bytes of one range, and of one from a store that is near; and what either may unfold to.
+_RANGE, _NEAR, _RAW = 4 * 1024 * 1024, 8 * 1024 * 1024, 16 * 1024 * 1024
+#: A range of a store that is near takes about so many seconds.
+_MOMENT: Final = 0.1
 
 
 def checked(stored: memoryview, part: Part, pack: str) -> memoryview:
@@ -39,9 +41,17 @@ def checked(stored: memoryview, part: Part, pack: str) -> memoryview:
     return raw
 
 
-def bounded_ranges(parts: Sequence[Part], gap: int | None = None) -> list[PackRange]:
-    """The ranges to read, none of which unfolds to more than some bytes, whatever the manifest promises."""
-    planned = pack_ranges(parts, _RANGE) if gap is None else pack_ranges(parts, _RANGE, gap)
+def range_size(rate: float) -> int:
+    """How many bytes to ask for at once of a store that gives a range at so many bytes a second.
+
+    Every request costs it and us the same work, however little comes of it; but where it is far, more requests side by side bring more.
+    """
+    return max(_RANGE, min(int(rate * _MOMENT), _NEAR))
+
+
+def bounded_ranges(parts: Sequence[Part], gap: int | None = None, most: int = _RANGE) -> list[PackRange]:
+    """The ranges to read, none of which has more than ``most`` bytes or unfolds to more than some, whatever the manifest promises."""
+    planned = pack_ranges(parts, most) if gap is None else pack_ranges(parts, most, gap)
     return [each for group in planned for each in _cut(group)]
 
 
