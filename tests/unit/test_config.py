@@ -221,6 +221,8 @@ def test_storage_prefix__beats_modelkits() -> None:
         ("cache.max_size", "10X", "not a size"),
         ("cache.max_size", -1, "not a size"),
         ("cache.timeout", "soon", "not a number of seconds"),
+        ("store_timeout", "0", "too short"),
+        ("store_timeout", "soon", "not a number of seconds"),
         ("versioning", "semver", "unknown version scheme"),
         ("s3.path_style", "maybe", "neither on nor off"),
         ("s3.checksum", "md5", "not a checksum"),
@@ -269,6 +271,8 @@ def test_bucket_options__only_what_the_environment_does_not_say(file: Path) -> N
     written(file, 'endpoint = "http://file:1"\nregion = "r"\n[s3]\nchecksum = "none"\npath_style = true\n')
     settings = load({}, {"AWS_REGION": "e"}, None, file)
     assert settings.bucket_options() == {"endpoint": "http://file:1", "path_style": True}
+    patient = load({}, {"HOLDFAST_STORE_TIMEOUT": "2.5"}, None, file)
+    assert patient.bucket_options() == {**settings.bucket_options(), "region": "r", "read_timeout": 2.5}
 
 
 def test_endpoint__of_another_cloud(file: Path) -> None:

@@ -198,6 +198,13 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _patience(value: object) -> float:
+    seconds = _seconds(value)
+    if not seconds:
+        raise UsageError(f"{value!r} is too short: nothing answers at once")
+    return seconds
+
+
 def _switch(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -285,6 +292,13 @@ _KEYS = (
         "Whether the bucket stands in the path of the address instead of its host.",
         _switch,
         ("S3_FORCE_PATH_STYLE", "AWS_S3_FORCE_PATH_STYLE"),
+    ),
+    Key(
+        "store_timeout",
+        "Seconds that a bucket's service may say nothing while it is asked something.",
+        _patience,
+        ("HOLDFAST_STORE_TIMEOUT",),
+        default=10.0,
     ),
     Key("mounts", "Mounted buckets: bucket URL and path.", parse_mounts, ("ASSET_BUCKET_MT_CONFIG",)),
     Key(

@@ -66,6 +66,7 @@ class Settings:
     s3_kms_key: str | None
     s3_checksum: str | None
     s3_path_style: bool | None
+    store_timeout: float
     mounts: Mapping[str, str]
     mount_atomic: bool | None
     mount_timeout: float
@@ -92,10 +93,12 @@ class Settings:
         return next((self.environ[name] for name in names if self.environ.get(name)), None)
 
     def bucket_options(self) -> dict[str, Any]:
-        """What ``store.settings.bucket_settings`` does not see in the environment: values given, or set in the file."""
+        """What ``store.settings.bucket_settings`` does not see in the clouds' environment: values given, set in the file, or our own."""
         names = {"endpoint": "endpoint", "region": "region", "s3.profile": "profile", "s3.kms_key": "kms_key"}
         names |= {"s3.checksum": "checksum", "s3.path_style": "path_style"}
         chosen = {names[key]: getattr(self, KEYS[key].attribute) for key in names if not self._from_environment(key)}
+        if self.origins["store_timeout"] != "default":
+            chosen["read_timeout"] = self.store_timeout
         return {name: value for name, value in chosen.items() if value not in (None, "NONE")}
 
     def _from_environment(self, key: str) -> bool:
