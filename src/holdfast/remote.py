@@ -33,7 +33,18 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
-__all__ = ["CONNECT", "Pushes", "Remote", "Server", "foreign", "jitter", "pool_manager", "reason", "tls_context"]
+__all__ = [
+    "CONNECT",
+    "Pushes",
+    "Remote",
+    "Server",
+    "foreign",
+    "jitter",
+    "pool_manager",
+    "reason",
+    "tls_context",
+    "told_pause",
+]
 
 #: Seconds until a server is held to be unreachable, and silences that are waited out.
 CONNECT: Final = 5.0
@@ -217,7 +228,7 @@ class Server:
             else:
                 if last or answer.status not in _AGAIN:
                     return answer
-                wait = _told(answer, attempt)
+                wait = told_pause(answer.headers, attempt)
                 answer.drain_conn()
                 answer.release_conn()
             self._pause(wait)
@@ -378,9 +389,9 @@ def _who(headers: Mapping[str, str]) -> str | None:
     return headers.get("Authorization")
 
 
-def _told(answer: BaseHTTPResponse, attempt: int) -> float:
-    """How long the server asks to wait."""
-    after = answer.headers.get("Retry-After", "")
+def told_pause(headers: Mapping[str, str], attempt: int) -> float:
+    """Seconds before another try, as an answer asks for; where it asks for none, a moment."""
+    after = headers.get("Retry-After", "")
     return min(float(after), _LONGEST_PAUSE) + jitter(1) if after.isdigit() else jitter(attempt)
 
 

@@ -25,6 +25,8 @@ from holdfast.errors import (
 from holdfast.formats import layout
 from holdfast.formats.api import InfoReply, PushRequest
 from holdfast.remote import Pushes, Remote, Server
+from holdfast.store.granted import Granted
+from holdfast.store.grants import leave_of
 from holdfast.store.signed import SignedStore
 from holdfast.transfer.engine import Engine
 from tests.client.answering import answering, error
@@ -298,3 +300,19 @@ def test_put__signed_in_anew():
             store.put(layout.pack_key("0" * 64), b"bytes")
         kept[0] = "new"
         assert store.put(layout.pack_key("0" * 64), b"bytes").size == 5
+
+
+@pytest.mark.parametrize("method", ["get", "put"])
+def test_granted__waits_as_it_is_asked_to(method):
+    """A bucket that asks to be left alone for a while is, though not for long."""
+    answers = [(503, {"Retry-After": "7"}, b""), (429, {"Retry-After": "9999"}, b""), (503, {}, b"")]
+    answers.append((200, {"ETag": '"e"'}, b"" if method == "put" else b"bytes"))
+    pauses = []
+    with answering(lambda _: answers.pop(0)) as (url, asked):
+        granted = Granted(pause=pauses.append)
+        leave = leave_of("key", f"{url}/b/key?signed", {}, 0.0)
+        found = granted.put(leave, b"bytes") if method == "put" else granted.get(leave).info
+    assert (found.key, found.etag, len(asked)) == ("key", "e", 4)
+    assert 7 <= pauses[0] < 8
+    assert 20 <= pauses[1] < 21
+    assert pauses[2] < 3

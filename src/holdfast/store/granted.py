@@ -26,7 +26,7 @@ from holdfast.errors import (
     raised_elsewhere,
 )
 from holdfast.formats.api import ErrorReply, ObjectStat, decode_reply
-from holdfast.remote import CONNECT, jitter, pool_manager, reason, tls_context
+from holdfast.remote import CONNECT, jitter, pool_manager, reason, tls_context, told_pause
 from holdfast.store.base import Object, ObjectInfo
 from holdfast.store.direct import info_told, range_info
 from holdfast.store.many import Request, drive
@@ -179,6 +179,7 @@ class Granted:
         """Status, headers and body of the first answer that is worth no further try."""
         sent = {"Accept-Encoding": "identity", **headers, **leave.headers}
         for attempt in range(1, _TRIES + 1):
+            pause = jitter(attempt)
             try:
                 answer: BaseHTTPResponse = self._full(leave.tls).request(
                     method, leave.url, body=body, headers=sent, redirect=False, preload_content=False
@@ -189,6 +190,7 @@ class Granted:
                         good = 200 <= answer.status < 300
                         data = answer.read(None if good else _REFUSAL, decode_content=False)
                         return answer.status, answer.headers, data
+                    pause = told_pause(answer.headers, attempt)
                 finally:
                     answer.close() if answer.status >= 300 else answer.release_conn()
             except (HTTPError, OSError) as error:
@@ -199,7 +201,7 @@ class Granted:
                         subject=leave.key,
                         hint="the bucket's address must be reachable from here; the server can stream instead",
                     ) from None  # the cause may tell the signed URL
-            self._pause(jitter(attempt))
+            self._pause(pause)
         raise AssertionError("unreachable")  # pragma: no cover - the last try answers or raises
 
     def _full(self, tls: bool) -> Any:
