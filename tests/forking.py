@@ -3,8 +3,8 @@
 Starting Python and importing Holdfast is most of what a short command costs, and the tests start thousands. A process that
 begins here has its own number, environment, folder and streams, can be killed at any moment, and ends as any other; what was
 started with it by the interpreter alone (``PYTHONPATH``, warnings, the locale) is that of the process that it was forked from. Where a
-test wants other values of those, a new interpreter is started instead. What a start costs, and that nothing is imported
-without need, is tested elsewhere, with processes started as users start them (``tests/e2e/test_program.py``).
+test wants other values of those, a new interpreter is started instead. What a start costs, that every command can be started so, and
+that nothing is imported without need, is tested with processes started as users start them (``tests/e2e/test_program.py``).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _LEFT_OUT = ("holdfast.server", "holdfast.modelkit")
 
 Process: TypeAlias = "Forked | subprocess.Popen[str]"
 
-#: Programs that are forked. ``holdfast.cli`` is not yet: forked, ``asset diff`` and ``status`` of a folder ended as killed.
-_FORKED = ("tests.e2e.driver", "tests.mount.edit_program", "tests.e2e.telling")
+#: Programs that are forked.
+_FORKED = ("holdfast.cli", "tests.e2e.driver", "tests.mount.edit_program", "tests.e2e.telling")
 
 #: Bytes of a process id, as it is told.
 _NUMBER = 12

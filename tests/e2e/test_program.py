@@ -200,6 +200,45 @@ def test_verbose__shows_where(asset) -> None:
     assert "Traceback" not in asset("show", "nope").err
 
 
+#: Every command of assets, in an order in which each can be done.
+COMMANDS = """
+push model nlp/other --layout tree
+fetch nlp/bert:0.1
+list
+versions nlp/bert
+show nlp/bert
+files nlp/bert
+cat nlp/bert[config.json]
+diff nlp/bert:0.0 nlp/bert:0.1
+diff nlp/bert:0.0 model
+status home/.cache/holdfast/assets/nlp/bert/0.1
+alias nlp/bert prod 0.1
+remove nlp/bert:0.0 --yes
+restore nlp/bert:0.0
+prune nlp/other --keep-last 1
+verify --all --deep
+repair nlp/bert
+collect
+copy nlp/bert:0.1 --to memory://copy
+export nlp/bert:0.1 bundle
+import bundle
+cache list
+cache verify
+doctor
+config
+config set region eu-1
+completion bash
+mounts
+"""
+
+
+def test_fresh_interpreters(pushed) -> None:
+    """Every command runs in an interpreter of its own, too: the other tests fork theirs from one that has imported everything."""
+    (pushed.folder / "model/more.txt").write_text("changed")
+    for line in COMMANDS.strip().splitlines():
+        assert pushed(*line.split(), PYTHONHASHSEED="1").code == 0, line
+
+
 def fastest(command: list[str], environ: dict[str, str]) -> float:
     """Seconds of the fastest of some runs, as many as it takes to be within the budget: the machine may be busy, but not each time."""
     best = float("inf")
