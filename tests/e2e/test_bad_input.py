@@ -446,6 +446,25 @@ def test_push__store_full(place, tmp_path_factory):
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_push__store_full_for_a_large_file(place, tmp_path_factory):
+    """Where the store has no room for a large file, the store's disk is told of, and not the file."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    disk = tmp_path_factory.mktemp("store")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "holdfast-test", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        repository = holdfast.open(disk.as_uri(), assets_dir=place.assets)
+        big = lay(place.folder / "big", {"big": os.urandom(12 * 1024 * 1024)}) / "big"
+        with pytest.raises(LocalError, match="No space left on device"):
+            repository.push(big, "n")
+        subprocess.run(["mount", "-o", "remount,size=40m", str(disk)], check=True)
+        assert repository.push(big, "n").version == "0.0"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_assets_dir__missing(place):
     """A missing assets folder is exit 1 and names the setting; nothing is made."""
     repository = holdfast.open(place.store.as_uri(), assets_dir=place.folder / "absent")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from holdfast.cache.tree import Scanned, changed, check_source, gone, read_file, read_whole
+from holdfast.errors import HoldfastError
 from holdfast.failpoint import reach
 from holdfast.model.digest import Hasher, digest_of
 from holdfast.store.base import Bulk
@@ -143,6 +144,8 @@ class Upload:
         try:
             with open(scanned.path, "rb", buffering=0) as file:
                 self._store.put_file(item.key, file, item.size, seen)
+        except HoldfastError:  # of the store, also of one whose disk is full, which is an OSError, too
+            raise
         except OSError as error:
             raise gone(scanned, error) from error
         check_source(scanned)
