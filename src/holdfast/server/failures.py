@@ -30,6 +30,8 @@ __all__ = ["HANDLERS", "failure"]
 _log: Final = logging.getLogger("holdfast.server")
 _KIND_OF_STATUS: Final = {401: "not_allowed", 403: "not_allowed", 404: "not_found", 409: "conflict", 503: "unreachable"}
 _WORDS: Final = {404: "no such route", 405: "no such method here", 413: "the request is too large"}
+#: What the framework says where a client goes before its request is whole.
+_WENT: Final = "client disconnected prematurely"
 #: Where a commit is too large: in every layout but packs the meta lists all files.
 _LONG_META: Final = "the version has too many files to be listed in its meta: push it with --layout packs"
 
@@ -56,6 +58,8 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[byt
     """What the framework refuses by itself: no such route, an argument that is missing or of another type."""
     status = error.status_code
     if status >= 500:
+        if error.detail == _WENT:  # nobody is there to read this; it is counted
+            return failure(499, ErrorBody("interrupted", "the client went before its request was whole"))
         wrong = error.__cause__
         if not isinstance(wrong, NotOfItsTypeError):
             return _unknown(request, error)
