@@ -78,3 +78,17 @@ def test_client_that_goes(tmp_path, method, path):
             client.sendall(b"{")
         wait_until(lambda: server.counted(499) == 1, 30, "a request that ended")
         assert server.log() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_client_that_says_no_more(tmp_path):
+    """Whoever sends an object and then nothing for as long as the server's `silence` is refused, and what was held for him is free."""
+    with running(tmp_path, "silence=0.5") as server:
+        path, size = f"{server.made.p}/objects?key=n/0.0&push={server.push()}", 8 << 20
+        with server.begin("PUT", path, f"Content-Length: {size}") as client:
+            client.sendall(b"x" * (2 << 20))
+            assert b"nothing more of n/0.0 came for 0.5 s" in client.recv(4096)
+        wait_until(lambda: server.counted(409) == 1, 30, "a request that ended")
+        held = [os.readlink(each) for each in Path(f"/proc/{server.process.pid}/fd").iterdir() if each.is_symlink()]
+        assert [each for each in held if each.startswith(str(tmp_path)) and each.endswith("(deleted)")] == []
+        assert server.log() == ""

@@ -37,7 +37,7 @@ class ServerSettings:
 
     ``roots`` are folders that ``file://`` projects may lie below, beside the data folder; ``allow_endpoints`` endpoints of projects
     on this machine or its link; ``behind_proxy`` the proxies whose forwarded headers count; ``freshness`` how old, in seconds, the
-    copy of a list may be before the bucket is asked again; ``session_hours`` how long a browser stays
+    copy of a list may be before the bucket is asked again; ``silence`` for how long, in seconds, whoever sends an object may send nothing; ``session_hours`` how long a browser stays
     signed in; ``local_metrics`` whether programs on this machine see the counters without a token, which a proxy on it that tells
     nothing of itself would hand on to everybody; ``url`` where browsers find this server, and ``oidc`` the providers that send them there. ``environ`` is the process's own, for projects that use its credentials.
     """
@@ -49,6 +49,7 @@ class ServerSettings:
     allow_endpoints: tuple[str, ...] = ()
     behind_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     freshness: float = 5.0
+    silence: float = 120.0
     token_days: int = TOKEN_DAYS
     session_hours: float = 12.0
     login_attempts: int = 10
@@ -124,7 +125,7 @@ def _checked(name: str, value: Any) -> Any:
             return checked_url(str(value).rstrip("/")) if value else ""
         if name == "oidc":
             return read_providers(value)
-        if name in ("freshness", "login_window"):
+        if name in ("freshness", "silence", "login_window"):
             return _at_least(float(value), 0.0)
         if name == "session_hours":
             return _at_least(float(value), 0.01)

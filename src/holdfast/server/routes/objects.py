@@ -79,21 +79,32 @@ async def put_object(
         tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=room.folder) as spool,
     ):
         file = cast("BinaryIO", spool)
-        await _receive(request, file, key, size)
+        await _receive(request, file, key, size, service.settings.silence)
         return await asyncio.to_thread(streams.write, project, service.database, allowed, key, file, size)
 
 
-async def _receive(request: Request[Any, Any, Any], file: BinaryIO, key: str, size: int) -> None:
-    """All of a body into a file; one of another length than was told is refused."""
+async def _receive(request: Request[Any, Any, Any], file: BinaryIO, key: str, size: int, silence: float) -> None:
+    """All of a body into a file; one of another length than was told is refused, and so is one of which nothing more comes.
+
+    A client whose line was cut says nothing, for ever: it must not keep the room that it asked for.
+    """
     got, held = 0, bytearray()
-    async for piece in request.stream():
-        got += len(piece)
-        held += piece
-        if got > size:
-            break
-        if len(held) >= _IN_MEMORY:
-            await asyncio.to_thread(file.write, bytes(held))
-            held.clear()
+    try:
+        async with asyncio.timeout(silence) as patience:
+            async for piece in request.stream():
+                patience.reschedule(None)  # our own disk may take its time
+                got += len(piece)
+                held += piece
+                if got > size:
+                    break
+                if len(held) >= _IN_MEMORY:
+                    await asyncio.to_thread(file.write, bytes(held))
+                    held.clear()
+                patience.reschedule(asyncio.get_running_loop().time() + silence)
+    except TimeoutError:
+        raise SourceChangedError(
+            f"nothing more of {key} came for {silence:g} s: {got} of {size} bytes are here", subject=key
+        ) from None
     if got != size:
         raise SourceChangedError(f"{key} was sent with other than {size} bytes", subject=key)
     file.write(held)
