@@ -325,13 +325,18 @@ def check_private(folder: Path) -> None:
     Raises:
         LocalError: it is somebody else's, a link, or below a folder that others may change.
     """
-    status = os.lstat(folder)
-    mine = os.geteuid()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != mine:
-        raise _not_private(folder, f"{folder} is not a folder of this user")
-    if status.st_mode & 0o077:
+    refuse_shared(folder)
+    if os.lstat(folder).st_mode & 0o077:
         os.chmod(folder, 0o700)
-    for above in folder.resolve().parents:
+
+
+def refuse_shared(folder: Path) -> None:
+    """As :func:`check_private`, where the folder need not be there yet; nothing is changed."""
+    mine = os.geteuid()
+    status = os.lstat(folder) if os.path.lexists(folder) else None
+    if status is not None and (not stat.S_ISDIR(status.st_mode) or status.st_uid != mine):
+        raise _not_private(folder, f"{folder} is not a folder of this user")
+    for above in (each for each in folder.resolve().parents if each.exists()):
         status = os.stat(above)
         is_open = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
         if status.st_uid not in (0, mine) or is_open:

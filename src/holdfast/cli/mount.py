@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.completion import complete_directory, complete_mounted, complete_mounter, complete_spec
-from holdfast.cli.options import Session, command
-from holdfast.cli.output import human_time, plain, print_json, print_lines, print_table
+from holdfast.cli.options import Session, command, dry_run
+from holdfast.cli.output import human_time, marked, plain, print_json, print_lines, print_table
 from holdfast.errors import HoldfastError, NotFoundError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = ["mount_command", "mounts_command", "unmount_command"]
 @click.option("--writable", is_flag=True, help="Let it be changed; asset push DIR publishes the changes.")
 @click.option("--follow", is_flag=True, help="Show newer versions as they come.")
 @click.option("--foreground", is_flag=True, help="Stay, and unmount at Ctrl-C.")
+@dry_run
 def mount_command(
     session: Session,
     source: str,
@@ -49,6 +50,7 @@ def mount_command(
     writable: bool,
     follow: bool,
     foreground: bool,
+    dry_run: bool,
 ) -> int:
     """Mount a version, or a live bucket, at an empty directory, supervised.
 
@@ -63,19 +65,21 @@ def mount_command(
       asset mount nlp/bert /mnt/bert --writable
       asset mount nlp/bert /mnt/bert --follow -o allow_other
       asset mount s3://media /srv/media --with rclone
-      asset mount s3://media/images ./images --with s3fs -o ro
+      asset mount s3://media/images ./images --with s3fs -o ro --dry-run
       asset mount s3://media /srv/media --with rclone -o allow_other,needs=rename+overwrite -o vfs-cache-max-size=5G
     """
     if writable and (mounter is not None or follow or foreground):
         other = "--with" if mounter is not None else "--follow" if follow else "--foreground"
         hint = "a live bucket is writable anyway" if mounter is not None else "leave one of them out"
         raise UsageError(f"--writable does not go with {other}", subject="--writable", hint=hint)
+    if follow and mounter is not None:
+        raise UsageError("--follow goes with a spec: a live bucket is followed anyway", subject="--follow")
+    if dry_run:
+        return _would_mount(session, source, directory, mounter, options, writable=writable)
     if writable:
         return _mount_writable(session, source, directory, options)
     if mounter is None:
         return _mount_version(session, source, directory, options, follow=follow, foreground=foreground)
-    if follow:
-        raise UsageError("--follow goes with a spec: a live bucket is followed anyway", subject="--follow")
     return _mount_live(session, source, directory, mounter, options, foreground=foreground)
 
 
@@ -115,12 +119,40 @@ def _version_words(source: str, options: Sequence[str]) -> set[str]:
 def _mount_writable(session: Session, source: str, directory: str, options: Sequence[str]) -> int:
     from holdfast.mount import writable
 
+    others = _writable_for_others(source, options)
+    _print_mounted(session, writable.mount(session.repository, session.settings, source, directory, others=others))
+    return 0
+
+
+def _writable_for_others(source: str, options: Sequence[str]) -> bool:
+    """Whether other users may use a writable mount; no other word of ``-o`` goes with it."""
     words = _version_words(source, options)
     if refused := sorted(words - {"allow_other"}):
         message = f"--writable does not go with -o {refused[0]}"
         raise UsageError(message, subject="-o", hint="leave one of them out")
-    others = "allow_other" in words
-    _print_mounted(session, writable.mount(session.repository, session.settings, source, directory, others=others))
+    return "allow_other" in words
+
+
+def _would_mount(
+    session: Session, source: str, directory: str, mounter: str | None, options: Sequence[str], *, writable: bool
+) -> int:
+    """Say what would be mounted, or refuse it as it would be refused."""
+    from holdfast.mount import live, mounting
+    from holdfast.mount import writable as edited
+
+    settings = session.settings
+    if mounter is not None:
+        found = live.would_mount(source, directory, mounter=mounter, settings=settings, options=options)
+    elif writable:
+        _writable_for_others(source, options)
+        found = edited.would_mount(session.repository, settings, source, directory)
+    else:
+        others = "allow_other" in _version_words(source, options)
+        found = mounting.would_mount(source, directory, settings=settings, allow_other=others)
+    if session.json:
+        print_json({"dir": found.dir, "source": found.source, "kind": found.kind, "dry_run": True})
+    elif not session.quiet:
+        print_lines([f"{found.source} would be mounted at {found.dir}"])
     return 0
 
 
@@ -201,7 +233,10 @@ def _unsent(record: Record) -> dict[str, list[str]]:
 @click.option("--wait", is_flag=True, help="Wait until nobody uses it and all is sent; says who does.")
 @click.option("--discard", is_flag=True, help="Unmount though it is in use, and give up what was not sent or pushed.")
 @click.option("--all", "everything", is_flag=True, help="Unmount everything that this user has mounted.")
-def unmount_command(session: Session, directory: str | None, *, wait: bool, discard: bool, everything: bool) -> None:
+@dry_run
+def unmount_command(
+    session: Session, directory: str | None, *, wait: bool, discard: bool, everything: bool, dry_run: bool
+) -> None:
     """Unmount a directory, and end its supervisor.
 
     What was written is sent to the bucket first. A directory that is in use stays mounted, and who uses it is named; so does a version with
@@ -211,6 +246,7 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
     Examples:
       asset unmount /srv/media
       asset unmount /srv/media --wait
+      asset unmount /srv/media --discard --dry-run
       asset unmount --all
     """
     registry = _registry(session)
@@ -220,20 +256,27 @@ def unmount_command(session: Session, directory: str | None, *, wait: bool, disc
     failures: list[HoldfastError] = []
     gone: list[str] = []
     discarded: dict[str, object] = {}
+    unsent: dict[str, list[str]] = {}
     for record in chosen:
         try:
-            changes = _unmount(session, registry, record, wait=wait, discard=discard)
+            if dry_run:
+                changes = _would_unmount(registry, record, gone, wait=wait, discard=discard)
+                unsent |= _would_lose(session, record) if discard else {}
+            else:
+                changes = _unmount(session, registry, record, wait=wait, discard=discard)
             gone.append(record.settings.dir)
         except HoldfastError as error:
             failures.append(error)
         else:
             if changes:
                 discarded[record.settings.dir] = plain(changes.difference)
-                session.progress.warn(f"thrown away in {record.settings.dir}: {changes.named()}")
+                would = "would be thrown away" if dry_run else "thrown away"
+                session.progress.warn(f"{would} in {record.settings.dir}: {changes.named()}")
     if session.json and not failures:
-        print_json({"unmounted": gone} | ({"discarded": discarded} if discarded else {}))
+        told = {"discarded": discarded, "unsent": unsent}
+        print_json(marked({"unmounted": gone, **{k: v for k, v in told.items() if v}}, dry_run=dry_run))
     elif not session.json and not session.quiet:
-        print_lines(f"{place} is unmounted" for place in gone)
+        print_lines(f"{place} {'would be' if dry_run else 'is'} unmounted" for place in gone)
     for other in failures[1:]:
         session.progress.warn(other.message)
     if failures:
@@ -250,7 +293,7 @@ def _unions_first(records: list[Record]) -> list[Record]:
 def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool, discard: bool) -> Changes | None:
     """Unmount one; the changes that were thrown away, if any."""
     from holdfast.mount import unmounting, writable
-    from holdfast.mount.live.mounting import refuse_branch
+    from holdfast.mount.live.refusing import refuse_branch
 
     say = session.progress.warn
     if writable.is_writable(record):
@@ -259,6 +302,36 @@ def _unmount(session: Session, registry: Registry, record: Record, *, wait: bool
         refuse_branch(registry, record)
     unmounting.unmount(registry, record, _ways(record), wait=wait, discard=discard, say=say)
     return None
+
+
+def _would_unmount(
+    registry: Registry, record: Record, gone: Sequence[str], *, wait: bool, discard: bool
+) -> Changes | None:
+    """Refuse what :func:`_unmount` would, once what is ``gone`` is unmounted; the changes that would be thrown away, if any."""
+    from holdfast.mount import unmounting, writable
+    from holdfast.mount.live.refusing import refuse_branch
+
+    if writable.is_writable(record):
+        return writable.would_unmount(record, wait=wait, discard=discard)
+    ways = _ways(record)
+    if not discard:
+        refuse_branch(registry, record, gone)
+        unmounting.refuse_used(record, ways, wait=wait)
+    return None
+
+
+def _would_lose(session: Session, record: Record) -> dict[str, list[str]]:
+    """What would be thrown away with a live mount: what waits to be sent, and what is open for writing."""
+    from holdfast.mount.live.plan import KINDS, waiting
+    from holdfast.mount.live.unsent import open_files
+    from holdfast.mount.unmounting import told
+
+    if record.settings.kind not in KINDS:
+        return {}
+    found = sorted({*waiting(record), *open_files(record.settings.dir)})
+    if found:
+        session.progress.warn(f"would be thrown away in {record.settings.dir}: {told(found)}")
+    return {record.settings.dir: found} if found else {}
 
 
 def _ways(record: Record) -> Ways:

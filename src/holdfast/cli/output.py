@@ -93,6 +93,11 @@ def _draw(headers: Sequence[str], rows: list[list[str]], right: Sequence[int]) -
     Console(file=sys.stdout).print(table)
 
 
+def marked(value: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
+    """A command's document, which says so where nothing was done."""
+    return value | {"dry_run": True} if dry_run else value
+
+
 def error_value(error: HoldfastError) -> dict[str, object]:
     """The error as it stands under ``error`` in JSON."""
     return {"kind": error.kind, "message": error.message, "hint": error.hint}

@@ -28,6 +28,7 @@ __all__ = [
     "MountOptions",
     "is_over",
     "mount",
+    "refuse_unusable",
     "set_read_ahead",
     "unmount",
 ]
@@ -63,15 +64,37 @@ def mount(directory: Path, options: MountOptions) -> int:
     return _mount_as_root(directory, options) if os.geteuid() == 0 else _mount_by_helper(directory, options)
 
 
-def _mount_as_root(directory: Path, options: MountOptions) -> int:
+def refuse_unusable() -> None:
+    """Raise UnsupportedError where nothing can be mounted for want of a device or a helper; whether the kernel gives leave is not known then."""
+    if os.geteuid() == 0:
+        os.close(_opened())
+    else:
+        _helper()
+
+
+def _opened() -> int:
     try:
-        device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise UnsupportedError(
             f"{_DEVICE} cannot be opened: {error.strerror}",
             subject=_DEVICE,
             hint="load the kernel's module (modprobe fuse), or give the container the device",
         ) from error
+
+
+def _helper() -> str:
+    helper = next((path for path in HELPERS if os.access(path, os.X_OK)), None)
+    if helper is None:
+        raise UnsupportedError(
+            "mounting as an ordinary user needs fusermount3, which is not installed",
+            hint="install the package fuse3, or mount as root",
+        )
+    return helper
+
+
+def _mount_as_root(directory: Path, options: MountOptions) -> int:
+    device = _opened()
     words = [f"fd={device}", "rootmode=40000", f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
     words += ["default_permissions"] + ["allow_other"] * options.allow_other
     flags = _READ_ONLY | _NO_SUID | _NO_DEVICES | (_NO_PROGRAMS if options.noexec else 0)
@@ -93,12 +116,7 @@ def _mount_as_root(directory: Path, options: MountOptions) -> int:
 def _mount_by_helper(directory: Path, options: MountOptions) -> int:
     import socket
 
-    helper = next((path for path in HELPERS if os.access(path, os.X_OK)), None)
-    if helper is None:
-        raise UnsupportedError(
-            "mounting as an ordinary user needs fusermount3, which is not installed",
-            hint="install the package fuse3, or mount as root",
-        )
+    helper = _helper()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         said = _run_helper(helper, _helper_words(directory, options), theirs)

@@ -25,10 +25,10 @@ from holdfast.model.spec import AssetSpec
 from holdfast.mount import overlay
 from holdfast.mount.changes import Changes, changes_of, edited_manifest
 from holdfast.mount.edits import Edits, EditsRecord, all_edits
-from holdfast.mount.holders import holders
 from holdfast.mount.live.underneath import checked, resolved
 from holdfast.mount.mounted import BaseVersion, Identity, edited_scan
 from holdfast.mount.moving import Mover
+from holdfast.mount.refusing import END_THEM, LET_GO, refuse_held, refuse_lost, refuse_other, refuse_shown
 from holdfast.mount.table import detach, stacked_at
 from holdfast.mount.upper import read_upper
 
@@ -40,7 +40,17 @@ if TYPE_CHECKING:
     from holdfast.mount.upper import UpperTree
     from holdfast.repository import Repository
 
-__all__ = ["diff_with", "find_edits", "mount_writable", "push_edits", "status_of", "unmount_writable"]
+__all__ = [
+    "above",
+    "diff_with",
+    "find_edits",
+    "mount_writable",
+    "named_base",
+    "names_alone",
+    "push_edits",
+    "status_of",
+    "unmount_writable",
+]
 
 
 def find_edits(repository: Repository, directory: Path | str) -> Edits | None:
@@ -90,26 +100,31 @@ def mount_writable(
     """
     spec = AssetSpec.parse(spec) if isinstance(spec, str) else spec
     path = Path(resolved(os.fspath(directory)))
-    if spec.sub_path is not None:
-        raise UsageError(f"{spec} is a part of a version", subject=str(spec), hint="only whole versions are writable")
     edits = Edits.of(repository.state, repository.place, spec.name, path)
     if not edits.folder.exists():  # nothing is made for what cannot be mounted
         checked(str(path))
-        _base(repository, spec)
+        named_base(repository, spec)
     with edits.turn():
         mover, record = Mover(repository, edits, versions(edits)), edits.read()
         if record is not None:
             record = mover.settle(record)  # of which a version may come that the spec names
             _make_free(mover, record)
         checked(str(path))
-        base = _base(repository, spec)
+        base = named_base(repository, spec)
         if record is None or record.base.version != base.version:
             record = _begin(mover, record, base, path, others=others)
         mover.mount(record)
     return edits
 
 
-def _base(repository: Repository, spec: AssetSpec) -> Identity:
+def named_base(repository: Repository, spec: AssetSpec) -> Identity:
+    """The version that a spec names, which can be mounted so that it can be changed.
+
+    Raises:
+        NotFoundError, UsageError: there is none, or it is a file.
+    """
+    if spec.sub_path is not None:
+        raise UsageError(f"{spec} is a part of a version", subject=str(spec), hint="only whole versions are writable")
     version = repository.resolve(spec)
     published = repository.resolver.published(spec.name, version)
     if not published.meta.is_directory:
@@ -119,12 +134,9 @@ def _base(repository: Repository, spec: AssetSpec) -> Identity:
 
 def _make_free(mover: Mover, record: EditsRecord) -> None:
     """Refuse what is mounted; take away what nobody serves any more: every change of it is kept, and is mounted anew."""
-    if mover.shown(record) is None:
+    if not refuse_shown(mover, record):
         return
-    if not mover.is_dead(record):
-        message = f"{record.path} is a writable mount of {record.base.name}:{record.base.version} already"
-        raise BusyError(message, subject=record.directory, hint=f"asset unmount {record.path}")
-    _hold(record, "end them, and mount it again")
+    _hold(record, END_THEM)
     try:
         overlay.unmount(record.path, record.kind)
     except BaseException:
@@ -137,14 +149,7 @@ def _begin(mover: Mover, before: EditsRecord | None, base: Identity, path: Path,
     if before is None:
         record = EditsRecord(mover.repository.place, str(path), overlay.choose(), base)
     else:
-        changes = _changes(mover.repository, mover.edits, before)
-        if changes:
-            old = f"{before.base.name}:{before.base.version}"
-            raise ConflictError(
-                f"{path} has unpushed changes of {old}: {changes.named()}",
-                subject=str(path),
-                hint=f"go on with: asset mount {old} {path} --writable, or throw them away with: asset unmount {path} --discard",
-            )
+        refuse_other(before, _changes(mover.repository, mover.edits, before))
         record = replace(before, base=base, generation=before.generation + 1)
     layers = mover.edits.open_generation(record.generation)
     layers.upper.chmod(0o755 if others else 0o700)  # which is the directory's own, and is kept when it moves
@@ -153,11 +158,15 @@ def _begin(mover: Mover, before: EditsRecord | None, base: Identity, path: Path,
 
 
 def _changes(repository: Repository, edits: Edits, record: EditsRecord) -> Changes:
-    """What lies above the version; where that is nothing at all, the version's manifest is not read."""
-    upper = _upper(edits, record)
+    """What lies above the version."""
+    return above(repository, record.base, _upper(edits, record))
+
+
+def above(repository: Repository, base: Identity, upper: UpperTree) -> Changes:
+    """What an upper directory makes of a version; where it has nothing at all, the version's manifest is not read."""
     if upper.tables.keys() == {""} and not upper.tables[""].names:
         return Changes(Difference((), (), (), 0, 0))
-    return changes_of(BaseVersion.read(repository, record.base), upper)
+    return changes_of(BaseVersion.read(repository, base), upper)
 
 
 def _upper(edits: Edits, record: EditsRecord, *, flush: bool = False) -> UpperTree:
@@ -315,7 +324,7 @@ def unmount_writable(repository: Repository, edits: Edits, versions: Versions, *
 
 def _unmount(repository: Repository, edits: Edits, record: EditsRecord) -> Changes:
     """Unmount what nobody uses and nothing is lost with."""
-    _hold(record, "end them, wait for them with --wait, or give up the mount and its changes with --discard")
+    _hold(record, LET_GO)
     try:
         changes = _lost(repository, edits, record, discard=False)
         overlay.unmount(record.path, record.kind)
@@ -333,11 +342,9 @@ def _hold(record: EditsRecord, hint: str) -> None:
     Raises:
         BusyError: it is in use, with what to do about it.
     """
-    why = "; ".join(map(str, holders(record.directory)[:5]))
-    if not why and record.kind == "overlayfs" and not overlay.freeze(record.path, record.kind):
-        why = overlay.HELD
-    if why:
-        raise BusyError(f"{record.path} is in use: {why}", subject=record.directory, hint=hint)
+    refuse_held(record, hint)
+    if record.kind == "overlayfs" and not overlay.freeze(record.path, record.kind):
+        raise BusyError(f"{record.path} is in use: {overlay.HELD}", subject=record.directory, hint=hint)
 
 
 def _lost(repository: Repository, edits: Edits, record: EditsRecord, *, discard: bool) -> Changes:
@@ -347,12 +354,13 @@ def _lost(repository: Repository, edits: Edits, record: EditsRecord, *, discard:
     except HoldfastError:
         if not discard:
             raise
-        upper = edits.layers(record).upper  # its names are all that can be told of it
-        return Changes(Difference((), (), tuple(sorted(os.listdir(upper))), 0, 0))
-    if changes and not discard:
-        raise ConflictError(
-            f"{record.path} has unpushed changes: {changes.named()}",
-            subject=record.directory,
-            hint=f"asset push {record.path} publishes them; asset unmount {record.path} --discard throws them away",
-        )
+        return names_alone(edits, record)
+    if not discard:
+        refuse_lost(record, changes)
     return changes
+
+
+def names_alone(edits: Edits, record: EditsRecord) -> Changes:
+    """The names of changes, where no more can be told of them."""
+    upper = edits.layers(record).upper
+    return Changes(Difference((), (), tuple(sorted(os.listdir(upper))), 0, 0))

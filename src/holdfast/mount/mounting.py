@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from holdfast.errors import BusyError, ConflictError
+from holdfast.errors import ConflictError
 from holdfast.model.spec import AssetSpec
 from holdfast.mount.daemon import VERSION, WAYS, start
-from holdfast.mount.live.underneath import checked, resolved
+from holdfast.mount.device import refuse_unusable
+from holdfast.mount.live.underneath import checked, checked_over, resolved
 from holdfast.mount.order import Order
-from holdfast.mount.registry import Registry
+from holdfast.mount.registry import MountSettings, Registry, refuse_served
+from holdfast.mount.version import refuse_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.mount.registry import Record
 
-__all__ = ["mount_version", "refuse_unfinished"]
+__all__ = ["mount_version", "refuse_unfinished", "would_mount"]
 
 _VIEW: Final = "holdfast.mount.version:open_view"
 
@@ -69,39 +71,53 @@ def mount_version(
     path = resolved(os.fspath(directory))
     _take_over(registry, path)
     path = checked(path)
-    arguments: dict[str, Any] = {
-        "spec": spec,
-        "follow": follow,
-        "store": settings.store,
-        "profile": settings.profile,
-        "assets_dir": str(settings.assets_dir),
-        "folder": str(registry.folder_of(path)),
-        "mount": uuid4().hex,
-        "others": allow_other,
-    }
+    more = {"follow": follow, "folder": str(registry.folder_of(path)), "mount": uuid4().hex}
+    arguments = _view_arguments(spec, settings, others=allow_other) | more
     order = Order(_VIEW, arguments, owner=(os.getuid(), os.getgid()), allow_other=allow_other, noexec=noexec)
     return start(registry, Path(path), str(parsed), order, foreground=foreground)
 
 
+def would_mount(
+    spec: str, directory: str | os.PathLike[str], *, settings: Settings, allow_other: bool = False
+) -> MountSettings:
+    """What :func:`mount_version` would mount; it is refused as there, as far as that can be told by looking, and nothing is changed.
+
+    Raises:
+        HoldfastError: as there; whether the kernel gives leave to mount, and whether the version's pages are whole, is not known yet.
+    """
+    parsed = AssetSpec.parse(spec)
+    registry = Registry(settings.state_dir / "mounts")
+    path = resolved(os.fspath(directory))
+    registry.refuse_inside(path)
+    before = registry.find(path)
+    _refuse_before(before)
+    path = checked(path) if before is None else checked_over(path)
+    refuse_view(_view_arguments(spec, settings, others=allow_other))
+    refuse_unusable()
+    return MountSettings(path, str(parsed), VERSION)
+
+
+def _view_arguments(spec: str, settings: Settings, *, others: bool) -> dict[str, Any]:
+    where = {"store": settings.store, "profile": settings.profile, "assets_dir": str(settings.assets_dir)}
+    return {"spec": spec, **where, "others": others}
+
+
 def _take_over(registry: Registry, path: str) -> None:
     """Refuse what is served, or lies inside another mount of ours; take away what a dead mount left."""
-    if (above := registry.above(path)) is not None:
-        message = f"{path} lies inside the mount of {above.settings.source} at {above.settings.dir}"
-        raise ConflictError(message, subject=path, hint="choose a directory outside of it")
+    registry.refuse_inside(path)
     if registry.find(path) is not None:
         with registry.turn(path):  # what somebody is just mounting is served by nobody yet
-            _free(registry.find(path), path)
+            before = registry.find(path)
+            _refuse_before(before)
+            if before is not None:
+                WAYS.free(before)
 
 
-def _free(before: Record | None, path: str) -> None:
-    """Refuse what is served; take away what a dead mount left."""
-    if before is None:
-        return
-    if before.is_served:
-        message = f"{path} is a mount of {before.settings.source} already"
-        raise BusyError(message, subject=path, hint=f"asset unmount {path}")
-    refuse_unfinished(before)
-    WAYS.free(before)
+def _refuse_before(before: Record | None) -> None:
+    """Refuse what is served, and what a live mount has not sent."""
+    refuse_served(before)
+    if before is not None:
+        refuse_unfinished(before)
 
 
 def refuse_unfinished(before: Record) -> None:

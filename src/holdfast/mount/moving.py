@@ -89,7 +89,7 @@ class Mover:
         """
         pending = record.pending
         if pending is not None:
-            published = self._published(record, pending)
+            published = self.published(record, pending)
             if published is None:
                 record = replace(record, pending=None)
                 self.edits.write(record)
@@ -99,7 +99,7 @@ class Mover:
         self._put_in_place(record)
         return record
 
-    def _published(self, record: EditsRecord, pending: Pending) -> Published | None:
+    def published(self, record: EditsRecord, pending: Pending) -> Published | None:
         """The version that was claimed, if it is whole and has that content."""
         try:
             found = self.repository.catalog.published(record.base.name, pending.version)

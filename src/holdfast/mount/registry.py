@@ -35,14 +35,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.disk import local_errors
-from holdfast.errors import BusyError, LocalError
+from holdfast.errors import BusyError, ConflictError, LocalError
 from holdfast.model.digest import digest_of
 from holdfast.mount.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Event", "MountSettings", "Record", "Registry", "State", "name_of", "record_at"]
+__all__ = ["Event", "MountSettings", "Record", "Registry", "State", "name_of", "record_at", "refuse_served"]
 
 #: An event log that is longer is put aside, in the place of the one before it.
 _LONGEST: Final = 1 << 20
@@ -206,6 +206,12 @@ class Registry:
         """The mount that this directory, which is not its own, lies in."""
         return next((r for r in self.records() if directory.startswith(r.settings.dir.rstrip("/") + "/")), None)
 
+    def refuse_inside(self, directory: str) -> None:
+        """Raise ConflictError for a directory inside another mount, which may be down at the moment."""
+        if (above := self.above(directory)) is not None:
+            message = f"{directory} lies inside the mount of {above.settings.source} at {above.settings.dir}"
+            raise ConflictError(message, subject=directory, hint="choose a directory outside of it")
+
     @contextmanager
     def claimed(self, settings: MountSettings) -> Iterator[Record]:
         """A folder for a new mount, whose record stands for as long as nobody removes it; one that is not served is written over.
@@ -218,13 +224,7 @@ class Registry:
         """
         folder = self.folder_of(settings.dir)
         with self.turn(settings.dir):
-            before = record_at(folder)
-            if before is not None and before.is_served:
-                raise BusyError(
-                    f"{settings.dir} is a mount of {before.settings.source} already",
-                    subject=settings.dir,
-                    hint=f"asset unmount {settings.dir}",
-                )
+            refuse_served(record_at(folder))
             with suppress(FileNotFoundError):
                 (folder / "request.json").unlink()
             _write_json(folder / "mount.json", asdict(settings), durable=True)
@@ -299,6 +299,16 @@ def name_of(directory: str) -> str:
     """A folder's name for a directory: readable, and another one for each."""
     last = re.sub(r"[^A-Za-z0-9._-]", "_", directory.rpartition("/")[2])[:40].lstrip(".")
     return f"{last or 'mount'}-{digest_of(os.fsencode(directory))[:16]}"
+
+
+def refuse_served(before: Record | None) -> None:
+    """Raise BusyError where a mount is served already."""
+    if before is not None and before.is_served:
+        raise BusyError(
+            f"{before.settings.dir} is a mount of {before.settings.source} already",
+            subject=before.settings.dir,
+            hint=f"asset unmount {before.settings.dir}",
+        )
 
 
 def record_at(folder: Path) -> Record | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.cache.ranges import Ranges
+from holdfast.cache.ranges import FOLDER, Ranges, refuse_shared
 from holdfast.catalog.base import Published
 from holdfast.config import load
 from holdfast.errors import LocalError, UsageError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from holdfast.repository import Repository
 
-__all__ = ["PAUSE", "open_view"]
+__all__ = ["PAUSE", "open_view", "refuse_view"]
 
 #: Seconds between two looks for a newer version.
 PAUSE: Final = 5.0
@@ -53,19 +53,34 @@ def open_view(arguments: Mapping[str, Any]) -> VersionView | FollowingView:
     return _Opening(arguments).view()
 
 
+def refuse_view(arguments: Mapping[str, Any]) -> None:
+    """Raise what :func:`open_view` would of the spec and the settings. Nothing is made; the version's pages are not looked at."""
+    spec = _whole_version(arguments)
+    repository = _repository_of(arguments)
+    version, published = repository.resolver.find(spec)
+    published or repository.resolver.published(spec.name, version)
+    if arguments.get("others"):
+        refuse_shared(repository.state / FOLDER)
+
+
+def _whole_version(arguments: Mapping[str, Any]) -> AssetSpec:
+    spec = AssetSpec.parse(str(arguments["spec"]))
+    if spec.sub_path:
+        hint = "mount the version, and look at the part in it"
+        raise UsageError(f"{spec} names a part of a version", subject=str(spec), hint=hint)
+    return spec
+
+
+def _repository_of(arguments: Mapping[str, Any]) -> Repository:
+    given = {name: arguments.get(name) for name in ("store", "assets_dir")}
+    return open_settings(load(given, profile=arguments.get("profile")))
+
+
 class _Opening:
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         self._arguments = arguments
-        self._spec = AssetSpec.parse(str(arguments["spec"]))
-        if self._spec.sub_path:
-            raise UsageError(
-                f"{self._spec} names a part of a version",
-                subject=str(self._spec),
-                hint="mount the version, and look at the part in it",
-            )
-        given = {name: arguments.get(name) for name in ("store", "assets_dir")}
-        settings = load(given, profile=arguments.get("profile"))
-        self._repository: Repository = open_settings(settings)
+        self._spec = _whole_version(arguments)
+        self._repository = _repository_of(arguments)
         self._events = Events()
         self._deadline = float(arguments.get("deadline", DEADLINE))
         self._ranges = self._opened_ranges() if arguments.get("cache", True) else None

@@ -18,7 +18,7 @@ from holdfast.model.spec import AssetSpec
 from holdfast.mount.editing import mount_writable, push_edits, unmount_writable
 from holdfast.mount.edits import Edits, all_edits
 from holdfast.mount.live.underneath import checked, resolved
-from holdfast.mount.registry import MountSettings, Registry, State
+from holdfast.mount.registry import MountSettings, Registry, State, refuse_served
 from holdfast.mount.table import detach, stacked_at
 
 if TYPE_CHECKING:
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from holdfast.mount.registry import Record
     from holdfast.repository import Repository
 
-__all__ = ["ServedVersions", "edits_at", "is_writable", "mount", "push", "shown", "unmount"]
+__all__ = [
+    "ServedVersions",
+    "edits_at",
+    "is_writable",
+    "mount",
+    "push",
+    "shown",
+    "unmount",
+    "would_mount",
+    "would_unmount",
+]
 
 Result = TypeVar("Result")
 
@@ -146,6 +156,29 @@ def mount(repository: Repository, settings: Settings, spec: str, directory: str,
     return shown(mounted)
 
 
+def would_mount(repository: Repository, settings: Settings, spec: str, directory: str) -> MountSettings:
+    """What :func:`mount` would mount; it is refused as there, as far as that can be told by looking, and nothing is changed.
+
+    Raises:
+        HoldfastError: as there.
+    """
+    from holdfast.mount.device import refuse_unusable
+    from holdfast.mount.mounting import refuse_unfinished
+    from holdfast.mount.rehearsing import would_mount_writable
+
+    path = resolved(directory)
+    before = Registry(settings.state_dir / "mounts").find(path)
+    if Edits.of(repository.state, repository.place, AssetSpec.parse(spec).name, Path(path)).folder.exists():
+        refuse_served(before)
+    elif before is None or before.is_served:
+        checked(path)
+    if before is not None:
+        refuse_unfinished(before)
+    base = would_mount_writable(repository, spec, path, lambda edits: ServedVersions(settings, edits))
+    refuse_unusable()
+    return MountSettings(path, f"{base.name}:{base.version}", _KIND)
+
+
 def _note(record: Record) -> None:
     """Write what it is mounted of, and the processes of the version below as the mount's own: it is served as long as they live.
 
@@ -201,18 +234,37 @@ def unmount(
         ConflictError: there are unpushed changes, and ``discard`` is not set.
         BusyError: it is in use, and ``discard`` is not set.
     """
-    from holdfast.wiring import open_settings
-
-    options, edits = record.settings.options, _edits_of(record)
-    changes = None
+    edits, changes = _edits_of(record), None
     if edits.folder.exists():
-        settings = load({"store": options["store"]}, profile=options["profile"])
-        versions = ServedVersions(settings, edits)
-        repository = open_settings(settings, offline=True)
+        repository, versions = _opened(record, edits)
         changes = _patiently(lambda: unmount_writable(repository, edits, versions, discard=discard), wait, say)
     with registry.turn(record.settings.dir):
         record.remove()
     return changes
+
+
+def would_unmount(record: Record, *, wait: bool = False, discard: bool = False) -> Changes | None:
+    """What :func:`unmount` would throw away; it is refused as there, as far as that can be told by looking, and nothing is changed.
+
+    Raises:
+        HoldfastError: as there.
+    """
+    from holdfast.mount.rehearsing import would_unmount_writable
+
+    edits = _edits_of(record)
+    if not edits.folder.exists():
+        return None
+    repository, versions = _opened(record, edits)
+    return would_unmount_writable(repository, edits, versions, wait=wait, discard=discard)
+
+
+def _opened(record: Record, edits: Edits) -> tuple[Repository, ServedVersions]:
+    """The repository that a mount's version is of, and who mounts versions of it."""
+    from holdfast.wiring import open_settings
+
+    options = record.settings.options
+    settings = load({"store": options["store"]}, profile=options["profile"])
+    return open_settings(settings, offline=True), ServedVersions(settings, edits)
 
 
 def _patiently(deed: Callable[[], Result], wait: bool, say: Callable[[str], None]) -> Result:

@@ -35,13 +35,12 @@ from holdfast.mount.live.finding import environment, found
 from holdfast.mount.live.options import Choices
 from holdfast.mount.live.parts import layer_call
 from holdfast.mount.live.plan import KINDS, Plan, waiting, write_private
+from holdfast.mount.live.refusing import refuse_branch, refuse_other
 from holdfast.mount.live.starting import handing_on, start
 from holdfast.mount.live.templates import MOUNTERS, Place, holding
-from holdfast.mount.live.underneath import checked, resolved
+from holdfast.mount.live.underneath import checked, checked_over, resolved
 from holdfast.mount.live.union import MERGERFS, UNION, call
 from holdfast.mount.registry import MountSettings, Registry
-from holdfast.mount.table import mounted_at
-from holdfast.mount.unmounting import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,6 +60,7 @@ __all__ = [
     "status",
     "unite",
     "unmount",
+    "would_mount",
 ]
 
 
@@ -101,20 +101,32 @@ def mount(
         UnreachableError, HoldfastError: the store does not answer, or the mounter did not mount. Nothing is left behind then.
     """
     choices = Choices.parse([*(holding(mounter) if above else ()), *options], needs)
-    tool = _mounter_named(mounter)
-    bucket = bucket_of(source, settings)
-    url = f"s3://{bucket.name}/{bucket.prefix}".rstrip("/")
-    wanted = _Wanted(
-        url,
-        mounter,
-        found(tool, settings.mount_path, settings.environ),
-        lambda place: tool.call(bucket, place, choices),
-        bucket.environment,
-        above=above,
-        layer=None if parts is None else _layer(parts, settings, choices, url),
-    )
+    wanted = replace(_wanted(source, mounter, settings, choices), above=above)
+    if parts is not None:
+        wanted = replace(wanted, layer=_layer(parts, settings, choices, wanted.source))
     path = _path_of(directory, follow=follow)
     return _supervised(wanted, path, choices, settings, bits, lambda: ask(source, settings), stay)
+
+
+def would_mount(
+    source: str, directory: str | os.PathLike[str], *, mounter: str, settings: Settings, options: Sequence[str] = ()
+) -> MountSettings:
+    """What :func:`mount` would mount; it is refused as there, as far as that can be told by looking, and nothing is changed.
+
+    Raises:
+        HoldfastError: as there; whether the mounter mounts is not known yet.
+    """
+    choices = Choices.parse(options, ())
+    wanted = _wanted(source, mounter, settings, choices)
+    registry, path = registry_of(settings), _path_of(directory, follow=True)
+    before = registry.find(path)
+    if before is not None:
+        refuse_other(before, wanted.source, wanted.kind)
+    ask(source, settings)
+    path = checked(path) if before is None else checked_over(path)
+    registry.refuse_inside(path)
+    wanted.call(_place(wanted, registry, path))
+    return MountSettings(path, wanted.source, wanted.kind)
 
 
 def unite(
@@ -171,6 +183,27 @@ class _Wanted:
     layer: Parts | None = None
 
 
+def _wanted(source: str, mounter: str, settings: Settings, choices: Choices) -> _Wanted:
+    """A bucket, and its mounter."""
+    tool = _mounter_named(mounter)
+    bucket = bucket_of(source, settings)
+    url = f"s3://{bucket.name}/{bucket.prefix}".rstrip("/")
+    program = found(tool, settings.mount_path, settings.environ)
+    return _Wanted(url, mounter, program, lambda place: tool.call(bucket, place, choices), bucket.environment)
+
+
+def _place(wanted: _Wanted, registry: Registry, path: str) -> Place:
+    """Where it is mounted, and where its files lie. Nothing is made."""
+    folder = str(registry.folder_of(path))
+    at = _apart(wanted, path) or (path if wanted.layer is None else wanted.layer.bucket)
+    return Place(at, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
+
+
+def _apart(wanted: _Wanted, path: str) -> str:
+    """Where root's mounter mounts, or nothing."""
+    return place_for(path) if os.geteuid() == 0 and wanted.layer is None else ""
+
+
 def _layer(parts: Parts, settings: Settings, choices: Choices, source: str) -> Parts:
     """What lies over a mount, with the program that lays it and how that is called."""
     program = found(MERGERFS, settings.mount_path, settings.environ)
@@ -190,18 +223,15 @@ def _supervised(
     registry = registry_of(settings)
     before = registry.find(path)
     if before is not None:
-        _refuse_other(before, wanted.source, wanted.kind)
+        refuse_other(before, wanted.source, wanted.kind)
     ready()
     mode = taken_over(before) if before is not None else None
     keeps_closed = os.geteuid() == 0 and (bits is not None or mode is not None)
     is_claimed = False
     try:
         path = checked(path)
-        _refuse_inside(registry, path)
-        folder = str(registry.folder_of(path))
-        apart = place_for(path) if os.geteuid() == 0 and wanted.layer is None else ""
-        at = apart or (path if wanted.layer is None else wanted.layer.bucket)
-        place = Place(at, f"{folder}/private", f"{folder}/cache", os.getuid(), os.getgid())
+        registry.refuse_inside(path)
+        place, apart = _place(wanted, registry, path), _apart(wanted, path)
         call = wanted.call(place)
         plan = _plan(wanted, call, place, choices, mode or bits or _mode_of(path), apart, keeps_closed=keeps_closed)
         is_claimed = True
@@ -314,19 +344,6 @@ def _known(registry: Registry, directory: str | os.PathLike[str], *, follow: boo
     return record
 
 
-def refuse_branch(registry: Registry, record: Record) -> None:
-    """Raise BusyError where a union stands on this mount, while that is supervised: without, no union is left standing on it."""
-    above = Plan.of(record).above if record.settings.kind in KINDS else ""
-    union = registry.find(above) if above else None
-    stands = mounted_at(above) is not None and record.state.state not in ("dead", "unsupervised")
-    if union is not None and union.is_served and stands:
-        raise BusyError(
-            f"{record.settings.dir} is a branch of what is mounted at {above}",
-            subject=record.settings.dir,
-            hint=f"unmount that first: asset unmount {above}",
-        )
-
-
 def registry_of(settings: Settings) -> Registry:
     """The registry of this user's mounts."""
     return Registry(settings.state_dir / "mounts")
@@ -361,28 +378,6 @@ def _plan(
         apart,
         keeps_closed,
     )
-
-
-def _refuse_inside(registry: Registry, path: str) -> None:
-    """Refuse what lies inside another mount of ours, which may be down at the moment."""
-    if (above := registry.above(path)) is not None:
-        message = f"{path} lies inside the mount of {above.settings.source} at {above.settings.dir}"
-        raise ConflictError(message, subject=path, hint="choose a directory outside of it")
-
-
-def _refuse_other(before: Record, source: str, mounter: str) -> None:
-    """Where a mount was before: refuse while it is served, or while its cache holds what only that mount can send."""
-    if before.is_served:
-        message = f"{before.settings.dir} is a mount of {before.settings.source} already"
-        raise BusyError(message, subject=before.settings.dir, hint=f"asset unmount {before.settings.dir}")
-    left = waiting(before) if before.settings.kind in KINDS else []
-    if left and (before.settings.source, before.settings.kind) != (source, mounter):
-        raise ConflictError(
-            f"the last mount at {before.settings.dir}, of {before.settings.source} by {before.settings.kind}, has not sent "
-            f"{told(left)}",
-            subject=before.settings.dir,
-            hint=f"mount the same again, or give them up: asset unmount {before.settings.dir} --discard",
-        )
 
 
 def _mode_of(path: str) -> int:

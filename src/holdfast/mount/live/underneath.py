@@ -19,7 +19,7 @@ from holdfast.errors import AlreadyExistsError, ConflictError, LocalError, NotFo
 from holdfast.mount.reaching import opened
 from holdfast.mount.table import mounted_at, mounts
 
-__all__ = ["Underneath", "checked", "resolved"]
+__all__ = ["Underneath", "checked", "checked_over", "resolved"]
 
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 _IMMUTABLE: Final = 0x10
@@ -62,6 +62,19 @@ def checked(directory: str) -> str:
             message, subject=path, hint="what lies there would be hidden: move it away, or choose another"
         )
     return path
+
+
+def checked_over(directory: str) -> str:
+    """As :func:`checked`, where a mount of ours was: what is left of it is taken away before another comes there, and what that covers or
+    keeps closed is not looked at now.
+
+    Raises:
+        HoldfastError: as there.
+    """
+    path = resolved(directory)
+    there = mounted_at(path)
+    is_left = there.is_fuse if there is not None else os.path.isdir(path) and not os.access(path, os.R_OK)
+    return path if is_left else checked(path)
 
 
 def resolved(directory: str) -> str:
