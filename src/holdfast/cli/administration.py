@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
-from holdfast.cli.output import print_json, print_lines
+from holdfast.cli.output import marked, print_json, print_lines
 from holdfast.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
@@ -161,10 +161,10 @@ def _with(wanted: dict[str, Any], function: Callable[..., Any]) -> Callable[...,
 
 
 @contextmanager
-def reached(session: Session, place: Place, *, make: bool = False) -> Iterator[Deeds]:
+def reached(session: Session, place: Place, *, make: bool = False, dry_run: bool = False) -> Iterator[Deeds]:
     """What an admin does: on the database where the options say where it is, else at the server that runs.
 
-    With ``make`` a new server may begin with it.
+    With ``make`` a new server may begin with it. In a ``dry_run`` each deed is refused as it would be, tells what it would, and changes nothing.
 
     Raises:
         UsageError: the options say both, or neither they nor the settings name a server.
@@ -173,9 +173,10 @@ def reached(session: Session, place: Place, *, make: bool = False) -> Iterator[D
     if place.database_given:
         if place.server is not None:
             raise UsageError("a database, or a server that runs", hint="--data DIR, or --server URL, not both")
-        with administration(session, place, make=make) as deeds:
+        with administration(session, place, make=make, dry_run=dry_run) as deeds:
             yield deeds
         return
+    from holdfast.cli.rehearsing import RemoteRehearsal
     from holdfast.cli.remotely import RemoteAdministration
     from holdfast.cli.signin import signed_in
 
@@ -184,19 +185,19 @@ def reached(session: Session, place: Place, *, make: bool = False) -> Iterator[D
     except UsageError as error:
         hint = f"--data DIR on the server's machine, or {error.hint}"
         raise UsageError(error.message, subject=error.subject, hint=hint) from None
-    yield RemoteAdministration(server)
+    yield RemoteRehearsal(server) if dry_run else RemoteAdministration(server)
 
 
-def told(session: Session, value: dict[str, Any], text: str) -> None:
-    """Say what was done."""
+def told(session: Session, value: dict[str, Any], text: str, *, dry_run: bool = False) -> None:
+    """Say what was done, or would be."""
     if session.json:
-        print_json(value)
+        print_json(marked(value, dry_run=dry_run))
     elif not session.quiet:
         print_lines([text])
 
 
 def confirmed(session: Session, question: str, *, yes: bool) -> None:
-    """Ask on a terminal before something is lost; a program that runs the command has said it by that.
+    """Unless the answer is known to be ``yes``, ask on a terminal before something is lost; a program that runs the command has said it by that.
 
     Raises:
         Abort: no.
@@ -207,11 +208,11 @@ def confirmed(session: Session, question: str, *, yes: bool) -> None:
 
 @contextmanager
 def administration(
-    session: Session, place: Place, *, current: bool = True, make: bool = False
+    session: Session, place: Place, *, current: bool = True, make: bool = False, dry_run: bool = False
 ) -> Iterator[Administration]:
     """What an admin does, on the server's own database; with ``make`` a new SQLite database and a secret are made where there are none.
 
-    With ``current`` the database is at this release's state; else it is as it is, and a new one is empty.
+    With ``current`` the database is at this release's state; else it is as it is, and a new one is empty. In a ``dry_run`` nothing is made.
 
     Raises:
         UsageError, LocalError: there is no database, or no secret, and ``make`` is not set.
@@ -220,13 +221,13 @@ def administration(
     from holdfast.clock import SystemClock
     from holdfast.server.admin import Administration
     from holdfast.server.audit import Actor
-    from holdfast.server.migrate import open_database
-    from holdfast.server.secret import Vault, read_secret
+    from holdfast.server.migrate import open_as_it_is, open_database
+    from holdfast.server.secret import Vault, read_secret, secret_or_new
 
-    database = open_database(settings, current=current, make=make)
+    database = (open_as_it_is if dry_run else open_database)(settings, current=current, make=make)
     try:
-        read_secret(settings.secret, make=make)
-        vault = Vault(lambda: read_secret(settings.secret))
-        yield Administration(database, settings, vault, SystemClock(), Actor(None))
+        keys = secret_or_new(settings.secret) if dry_run and make else read_secret(settings.secret, make=make)
+        vault = Vault(lambda: keys if dry_run else read_secret(settings.secret))
+        yield Administration(database, settings, vault, SystemClock(), Actor(None), dry_run)
     finally:
         database.close()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from holdfast.cli.administration import confirmed, reached, reaching, told
-from holdfast.cli.options import Session, command, group, print_help
-from holdfast.cli.output import print_json, print_lines
+from holdfast.cli.options import Session, command, dry_run, group, print_help
+from holdfast.cli.output import marked, print_json, print_lines
 
 if TYPE_CHECKING:
     from holdfast.cli.administration import Place
@@ -30,53 +30,59 @@ def group_command(context: click.Context) -> None:
 @command("add")
 @click.argument("name")
 @click.argument("members", nargs=-1)
+@dry_run
 @reaching
-def group_add_command(session: Session, name: str, members: tuple[str, ...], *, place: Place) -> None:
+def group_add_command(session: Session, name: str, members: tuple[str, ...], *, dry_run: bool, place: Place) -> None:
     """Add a group, with these accounts in it.
 
     Examples:
       asset server group add vision ann bob --data /srv/holdfast
     """
-    with reached(session, place, make=True) as deeds:
+    with reached(session, place, make=True, dry_run=dry_run) as deeds:
         deeds.add_group(name, list(members))
-    told(session, {"name": name, "members": sorted(members)}, f"the group {name} has {len(members)} members")
+    text = f"the group {name} {'would have' if dry_run else 'has'} {len(members)} members"
+    told(session, {"name": name, "members": sorted(members)}, text, dry_run=dry_run)
 
 
 @command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@dry_run
 @reaching
-def group_remove_command(session: Session, name: str, *, yes: bool, place: Place) -> None:
+def group_remove_command(session: Session, name: str, *, yes: bool, dry_run: bool, place: Place) -> None:
     """Take a group away, and the roles that it gave.
 
     Examples:
       asset server group remove vision --data /srv/holdfast
     """
-    confirmed(session, f"Remove the group {name}, and the roles that it gives?", yes=yes)
-    with reached(session, place) as deeds:
+    confirmed(session, f"Remove the group {name}, and the roles that it gives?", yes=yes or dry_run)
+    with reached(session, place, dry_run=dry_run) as deeds:
         deeds.remove_group(name)
-    told(session, {"name": name}, f"the group {name} is gone")
+    told(session, {"name": name}, f"the group {name} {'would be' if dry_run else 'is'} gone", dry_run=dry_run)
 
 
 @command("members")
 @click.argument("name")
 @click.option("--add", metavar="NAME", multiple=True, help="Put an account in; as often as you like.")
 @click.option("--remove", metavar="NAME", multiple=True, help="Take an account out.")
+@dry_run
 @reaching
 def group_members_command(
-    session: Session, name: str, *, add: tuple[str, ...], remove: tuple[str, ...], place: Place
+    session: Session, name: str, *, add: tuple[str, ...], remove: tuple[str, ...], dry_run: bool, place: Place
 ) -> None:
     """Change who is in a group, and list them.
 
     Examples:
       asset server group members vision --add eve --data /srv/holdfast
     """
-    with reached(session, place) as deeds:
+    with reached(session, place, dry_run=dry_run) as deeds:
         from holdfast.formats.people import MembersRequest
 
         row = deeds.change_members(name, MembersRequest(None, list(add), list(remove)))
     if session.json:
-        print_json({"name": row.name, "members": row.members, "roles": row.roles})
+        print_json(marked({"name": row.name, "members": row.members, "roles": row.roles}, dry_run=dry_run))
+    elif dry_run:
+        print_lines([f"the group {row.name} would have {', '.join(row.members) or 'no members'}"])
     else:
         print_lines(row.members)
 
@@ -89,9 +95,16 @@ for _each in (group_add_command, group_remove_command, group_members_command):
 @click.argument("project")
 @click.argument("whom", metavar="USER|@GROUP")
 @click.argument("role", type=click.Choice(["reader", "writer", "admin", "none"]))
+@dry_run
 @reaching
 def role_command(
-    session: Session, project: str, whom: str, role: Literal["reader", "writer", "admin", "none"], *, place: Place
+    session: Session,
+    project: str,
+    whom: str,
+    role: Literal["reader", "writer", "admin", "none"],
+    *,
+    dry_run: bool,
+    place: Place,
 ) -> None:
     """Give a person or a group a role in a project, or take it away.
 
@@ -102,10 +115,11 @@ def role_command(
       asset server role models @vision reader --data /srv/holdfast
       asset server role models bob none --data /srv/holdfast
     """
-    with reached(session, place) as deeds:
+    with reached(session, place, dry_run=dry_run) as deeds:
         from holdfast.formats.people import MemberRequest
 
         change = MemberRequest(whom, None if role == "none" else role)
         rows = deeds.set_role(project, change)
     members = {row.whom: row.role for row in rows}
-    told(session, {"project": project, "members": members}, f"{whom} is {role} in {project}")
+    text = f"{whom} {'would be' if dry_run else 'is'} {role} in {project}"
+    told(session, {"project": project, "members": members}, text, dry_run=dry_run)

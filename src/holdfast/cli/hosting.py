@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.administration import confirmed, reached, reaching, told
-from holdfast.cli.options import Session, command, group, print_help
+from holdfast.cli.options import Session, command, dry_run, group, print_help
 from holdfast.cli.output import print_json, print_table
 from holdfast.errors import LocalError, UsageError
 
@@ -42,6 +42,7 @@ def project_command(context: click.Context) -> None:
 @click.option("--server-credentials", is_flag=True, help="Use the server's own, as its environment gives them.")
 @click.option("--endpoint", metavar="URL", help="The endpoint of the store's cloud, where it is not the usual one.")
 @click.option("--region", metavar="REGION", help="The store's region.")
+@dry_run
 @reaching
 def project_add_command(
     session: Session,
@@ -53,6 +54,7 @@ def project_add_command(
     server_credentials: bool,
     endpoint: str | None,
     region: str | None,
+    dry_run: bool,
     place: Place,
 ) -> None:
     """Add a project: a store under a name.
@@ -68,11 +70,13 @@ def project_add_command(
         raise UsageError("credentials come from a file or from stdin", subject="credentials")
     text = _read(credentials_file) if credentials_file is not None else sys.stdin.read() if credentials_stdin else None
     credentials = None if text is None else _variables(text)
-    with reached(session, place, make=True) as deeds:
+    with reached(session, place, make=True, dry_run=dry_run) as deeds:
         from holdfast.formats.people import ProjectRequest
 
         row = deeds.add_project(ProjectRequest(name, store_url, endpoint, region, credentials, server_credentials))
-    told(session, {"name": row.name, "url": row.url, "credentials": row.credentials}, f"{row.name} is at {row.url}")
+    text = f"{row.name} {'would be' if dry_run else 'is'} at {row.url or 'a place of the server'}"
+    value = {"name": row.name, "url": row.url or None, "credentials": row.credentials}
+    told(session, value, text, dry_run=dry_run)
 
 
 @command("list")
@@ -97,17 +101,19 @@ def project_list_command(session: Session, *, place: Place) -> None:
 @command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@dry_run
 @reaching
-def project_remove_command(session: Session, name: str, *, yes: bool, place: Place) -> None:
+def project_remove_command(session: Session, name: str, *, yes: bool, dry_run: bool, place: Place) -> None:
     """Forget a project, its roles and the tokens for it alone; its store stays as it is.
 
     Examples:
       asset server project remove scratch --data /srv/holdfast
     """
-    confirmed(session, f"Forget the project {name}, its roles, its tokens and its credentials?", yes=yes)
-    with reached(session, place) as deeds:
+    confirmed(session, f"Forget the project {name}, its roles, its tokens and its credentials?", yes=yes or dry_run)
+    with reached(session, place, dry_run=dry_run) as deeds:
         deeds.remove_project(name)
-    told(session, {"name": name}, f"{name} is no project any more; its store stays as it is")
+    text = f"{name} {'would be' if dry_run else 'is'} no project any more; its store stays as it is"
+    told(session, {"name": name}, text, dry_run=dry_run)
 
 
 for _each in (project_add_command, project_list_command, project_remove_command):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.administration import reached, reaching, told
-from holdfast.cli.options import Session, command, group, print_help
+from holdfast.cli.options import Session, command, dry_run, group, print_help
 from holdfast.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -47,16 +47,18 @@ def invite_list_command(session: Session, *, place: Place) -> None:
 
 @command("withdraw")
 @click.argument("email")
+@dry_run
 @reaching
-def invite_withdraw_command(session: Session, email: str, *, place: Place) -> None:
+def invite_withdraw_command(session: Session, email: str, *, dry_run: bool, place: Place) -> None:
     """Take an invitation back; the account stays as it is.
 
     Examples:
       asset server invite withdraw bob@example.com --data /srv/holdfast
     """
-    with reached(session, place) as deeds:
+    with reached(session, place, dry_run=dry_run) as deeds:
         deeds.withdraw(email)
-    told(session, {"email": email}, f"the invitation to {email} is taken back")
+    text = f"the invitation to {email} {'would be' if dry_run else 'is'} taken back"
+    told(session, {"email": email}, text, dry_run=dry_run)
 
 
 for _each in (invite_list_command, invite_withdraw_command):

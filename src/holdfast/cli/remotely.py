@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from holdfast.formats.api import Request
     from holdfast.remote import Server
 
-__all__ = ["RemoteAdministration"]
+__all__ = ["RemoteAdministration", "absent"]
 
 Reply = TypeVar("Reply")
 _NOTHING: type[None] = type(None)
@@ -85,6 +85,10 @@ class RemoteAdministration:
         """Take a group away, and the roles that it gave."""
         self._ask("DELETE", _NOTHING, "groups", name)
 
+    def groups(self) -> list[GroupRow]:
+        """Every group."""
+        return self._ask("GET", list[GroupRow], "groups")
+
     def change_members(self, name: str, change: MembersRequest) -> GroupRow:
         """Accounts into a group and out of it."""
         return self._ask("POST", GroupRow, "groups", name, "members", body=change)
@@ -107,13 +111,24 @@ class RemoteAdministration:
         Raises:
             NotFoundError: there is no such project, which only an admin of the server is told.
         """
+        return self._members("PUT", project, change)
+
+    def members(self, project: str) -> list[MemberRow]:
+        """Who has which role in a project.
+
+        Raises:
+            NotFoundError: as above.
+        """
+        return self._members("GET", project)
+
+    def _members(self, method: str, project: str, change: MemberRequest | None = None) -> list[MemberRow]:
         route = _route("projects", project, "members")
         try:
-            return self.server.ask("PUT", route, list[MemberRow], body=change)
+            return self.server.ask(method, route, list[MemberRow], body=change)
         except AccessError:
             if project in {each.name for each in self.projects()}:
                 raise
-            raise _absent("projects", project) from None
+            raise absent("projects", project) from None
 
     def _ask(self, method: str, reply: type[Reply], *pieces: str, body: Request | None = None) -> Reply:
         """The answer of a route of admins. Sent once: what is done must not be answered with 'it is there already'."""
@@ -125,10 +140,11 @@ def _route(about: str, name: str | None = None, *more: str) -> str:
     if name is None:
         return about
     if "/" in name or name in ("", ".", ".."):
-        raise _absent(about, name)
+        raise absent(about, name)
     return "/".join((about, quote(name, safe=""), *more))
 
 
-def _absent(about: str, name: str) -> NotFoundError:
+def absent(about: str, name: str) -> NotFoundError:
+    """What a server says where there is nothing of that name."""
     what, hint = _NAMED[about]
     return NotFoundError(f"no {what} {name!r}", subject=name, hint=hint)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.administration import administration, placed
+from holdfast.cli.administration import administration, placed, told
 from holdfast.cli.groups import group_command, role_command
 from holdfast.cli.hosting import project_command
 from holdfast.cli.invitations import invite_command
-from holdfast.cli.options import Session, command, group, print_help
-from holdfast.cli.output import print_json, print_lines, print_table
+from holdfast.cli.options import Session, command, dry_run, group, print_help
+from holdfast.cli.output import marked, print_json, print_lines, print_table
 from holdfast.cli.users import user_command
 
 if TYPE_CHECKING:
@@ -97,8 +97,9 @@ def start_command(
 
 
 @command("migrate")
+@dry_run
 @placed
-def migrate_command(session: Session, *, place: Place) -> None:
+def migrate_command(session: Session, *, dry_run: bool, place: Place) -> None:
     """Bring the database to the state that this release needs.
 
     Make a backup before. Servers of the older release stop answering once it has begun.
@@ -107,25 +108,30 @@ def migrate_command(session: Session, *, place: Place) -> None:
       asset server migrate --database postgresql+psycopg://holdfast@db/holdfast --secret-file /etc/holdfast/secret
     """
     settings = place.settings(session)
-    from holdfast.server.migrate import open_database, revision, upgrade
+    from holdfast.server.migrate import next_state, open_as_it_is, open_database, revision, upgrade
 
-    database = open_database(settings, current=False)
+    database = (open_as_it_is if dry_run else open_database)(settings, current=False)
     try:
         before = revision(database)
-        upgrade(database)
-        after = revision(database)
+        after = next_state(before)
+        if not dry_run:
+            upgrade(database)
     finally:
         database.close()
-    if session.json:
-        print_json({"before": before, "after": after})
-    else:
-        print_lines([f"the database is at {after}" + ("" if before == after else f", it was at {before or 'nothing'}")])
+    was = "" if before == after else f", it {'is' if dry_run else 'was'} at {before or 'nothing'}"
+    told(
+        session,
+        {"before": before, "after": after},
+        f"the database {'would be' if dry_run else 'is'} at {after}{was}",
+        dry_run=dry_run,
+    )
 
 
 @command("backup")
 @click.argument("file")
+@dry_run
 @placed
-def backup_command(session: Session, file: str, *, place: Place) -> None:
+def backup_command(session: Session, file: str, *, dry_run: bool, place: Place) -> None:
     """Write people, groups, roles, tokens, projects and the audit log into a new file.
 
     Credentials of projects are in it as they are sealed; the secret that opens them is not, and is kept apart. What assets there are is
@@ -134,16 +140,17 @@ def backup_command(session: Session, file: str, *, place: Place) -> None:
     Examples:
       asset server backup holdfast.backup --data /srv/holdfast
     """
-    with administration(session, place) as deeds:
+    with administration(session, place, dry_run=dry_run) as deeds:
         from holdfast.server.backup import backup
 
-        _counted(session, backup(deeds.database, Path(file), time.time()))
+        _counted(session, backup(deeds.database, Path(file), time.time(), dry_run=dry_run), dry_run=dry_run)
 
 
 @command("restore")
 @click.argument("file")
+@dry_run
 @placed
-def restore_command(session: Session, file: str, *, place: Place) -> None:
+def restore_command(session: Session, file: str, *, dry_run: bool, place: Place) -> None:
     """Put a backup into a database in which nobody is yet.
 
     The secret file of the old server must be in its place if the backup holds credentials of projects: without one nothing is
@@ -156,18 +163,19 @@ def restore_command(session: Session, file: str, *, place: Place) -> None:
     from holdfast.server.backup import restore, unopened
 
     locked = unopened(Path(file), settings.secret)
-    with administration(session, place, current=False, make=True) as deeds:
+    with administration(session, place, current=False, make=True, dry_run=dry_run) as deeds:
         if locked:
             names = ", ".join(locked)
             session.progress.warn(
                 f"{settings.secret} does not open the credentials of {names}: put the old secret there"
             )
-        _counted(session, restore(deeds.database, Path(file)))
+        _counted(session, restore(deeds.database, Path(file), dry_run=dry_run), dry_run=dry_run)
 
 
 @command("rotate-secret")
+@dry_run
 @placed
-def rotate_secret_command(session: Session, *, place: Place) -> None:
+def rotate_secret_command(session: Session, *, dry_run: bool, place: Place) -> None:
     """Make another key in the secret file, and seal every project's credentials with it.
 
     Servers at work go on. A backup made before needs the old secret: make another one.
@@ -175,19 +183,18 @@ def rotate_secret_command(session: Session, *, place: Place) -> None:
     Examples:
       asset server rotate-secret --data /srv/holdfast
     """
-    with administration(session, place) as deeds:
+    with administration(session, place, dry_run=dry_run) as deeds:
         from holdfast.server.backup import rotate_secret
 
-        count = rotate_secret(deeds.database, deeds.settings.secret, time.time())
-    if session.json:
-        print_json({"projects": count})
-    else:
-        print_lines([f"another secret; credentials of {count} projects are sealed with it"])
+        count = rotate_secret(deeds.database, deeds.settings.secret, time.time(), dry_run=dry_run)
+    text = f"another secret; credentials of {count} projects {'would be' if dry_run else 'are'} sealed with it"
+    told(session, {"projects": count}, text, dry_run=dry_run)
 
 
 @command("rebuild")
+@dry_run
 @placed
-def rebuild_command(session: Session, *, place: Place) -> None:
+def rebuild_command(session: Session, *, dry_run: bool, place: Place) -> None:
     """Make the database's copy of the catalogs anew from the buckets.
 
     Lists and searches answer from it. Nothing is lost where it is gone: the buckets are the truth.
@@ -201,20 +208,27 @@ def rebuild_command(session: Session, *, place: Place) -> None:
 
     service = prepare(settings, make=False)
     try:
-        made = rebuild(service)
+        made = rebuild(service, dry_run=dry_run)
     finally:
         service.close()
     if session.json:
-        print_json(made)
-    else:
-        print_table(("PROJECT", "ASSETS"), [(name, str(count)) for name, count in made.items()])
+        print_json(made)  # by names of projects, among which no other word belongs
+        return
+    print_table(("PROJECT", "ASSETS"), [(name, str(count)) for name, count in made.items()])
+    _nothing_done(session, dry_run=dry_run)
 
 
-def _counted(session: Session, rows: dict[str, int]) -> None:
+def _counted(session: Session, rows: dict[str, int], *, dry_run: bool) -> None:
     if session.json:
-        print_json(rows)
-    else:
-        print_table(("TABLE", "ROWS"), [(name, str(count)) for name, count in rows.items()])
+        print_json(marked(rows, dry_run=dry_run))
+        return
+    print_table(("TABLE", "ROWS"), [(name, str(count)) for name, count in rows.items()])
+    _nothing_done(session, dry_run=dry_run)
+
+
+def _nothing_done(session: Session, *, dry_run: bool) -> None:
+    if dry_run and not session.quiet:
+        print_lines(["nothing was done"])
 
 
 for _command in (

@@ -1,11 +1,10 @@
 """Accounts and groups: who there is. A password is kept as an argon2 hash; a service account has none and never signs in with one.
 
-Every change is one transaction of its caller's connection. Names are lower case, so that no two differ by case alone.
+Every change is one transaction of its caller's connection. What a name or a password may be, :mod:`holdfast.model.people` says.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 from functools import cache
@@ -18,6 +17,7 @@ from sqlalchemy.exc import IntegrityError as TakenError
 
 from holdfast.errors import AlreadyExistsError, ConflictError, NotFoundError, UsageError
 from holdfast.formats.people import UserRow
+from holdfast.model import people
 from holdfast.server.tables import accounts, devices, group_roles, groups, handovers, members, projects, tokens
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ __all__ = [
     "set_password",
 ]
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
-_SHORTEST, _LONGEST = 10, 1000
 _hasher: Final = PasswordHasher()
 #: A hash takes 64 MiB while it is made, and anybody may ask for one: so many at a time, and the others wait.
 _hashing: Final = threading.BoundedSemaphore(4)
@@ -58,7 +56,7 @@ def add_account(
         UsageError: a name or password that is none.
         AlreadyExistsError: the name is taken.
     """
-    _check_name(name)
+    people.check_account(name)
     if service and password is not None:
         raise UsageError("a service account has no password", subject=name, hint="asset token create gives it a token")
     values = {"name": name, "password": None if password is None else _hashed(password), "admin": admin}
@@ -90,7 +88,7 @@ def check_password(database: Database, name: str, password: str) -> int | None:
     try:
         with _hashing:
             nobody = _nobody()  # for everybody, so that it takes as long the first time
-            _hasher.verify(kept or nobody, password[: _LONGEST + 1])
+            _hasher.verify(kept or nobody, password[: people.LONGEST_PASSWORD + 1])
     except (VerificationError, InvalidHashError):
         return None
     if row is None or kept is None:
@@ -140,7 +138,7 @@ def groups_of(connection: Connection, account: int) -> list[str]:
 
 def add_group(connection: Connection, name: str) -> int:
     """A new group; its id."""
-    _check_name(name)
+    people.check_account(name)
     try:
         number: int = connection.execute(insert(groups).values(name=name).returning(groups.c.id)).scalar_one()
     except TakenError:
@@ -206,12 +204,6 @@ def _revoke_all(connection: Connection, account: int) -> None:
         connection.execute(delete(table).where(table.c.account == account))
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        hint = "lower-case letters, digits and . _ @ + -, at most 100, a letter or digit first"
-        raise UsageError(f"{name[:100]!r} is no name for an account or group", subject=name[:100], hint=hint)
-
-
 @cache
 def _nobody() -> str:
     """Verified when there is no such account, so that the answer takes as long as one about an account."""
@@ -219,7 +211,6 @@ def _nobody() -> str:
 
 
 def _hashed(password: str) -> str:
-    if not _SHORTEST <= len(password) <= _LONGEST:
-        raise UsageError(f"a password has {_SHORTEST} to {_LONGEST} characters", subject="password")
+    people.check_password(password)
     with _hashing:
         return _hasher.hash(password)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError
 from holdfast.formats.people import AuditReply, AuditRow, GroupRow, InvitationRow, MemberRow, ProjectRow
+from holdfast.model.people import INVITED
 from holdfast.server import accounts, identities, memberships, projects, tokens
 from holdfast.server.access import Role
 from holdfast.server.audit import list_audit, note
@@ -45,13 +46,14 @@ _LAST = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class Administration:
-    """The deeds of an admin, done in the actor's name."""
+    """The deeds of an admin, done in the actor's name; in a ``dry_run`` each is taken back once it is done, with its line in the log."""
 
     database: Database
     settings: ServerSettings
     vault: Vault
     clock: Clock
     actor: Actor
+    dry_run: bool = False
 
     def users(self) -> list[UserRow]:
         """Every account."""
@@ -69,7 +71,7 @@ class Administration:
         """Whoever signs in at a provider with a verified address has an account from then on."""
         with self._noting("user.invite", wanted.email[:200], detail=wanted.name) as (connection, now):
             name = identities.invite(connection, wanted.email, wanted.name, now, admin=wanted.admin)
-            return InvitationRow(wanted.email.strip().lower(), name, now, now + identities.INVITED)
+            return InvitationRow(wanted.email.strip().lower(), name, now, now + INVITED)
 
     def invitations(self) -> list[InvitationRow]:
         """The open invitations."""
@@ -135,7 +137,7 @@ class Administration:
     def add_project(self, wanted: ProjectRequest) -> ProjectRow:
         """A new project."""
         with self._noting("project.add", wanted.url, project=wanted.name) as (connection, now):
-            projects.add_project(connection, self.settings, self.vault, wanted, now)
+            projects.add_project(connection, self.settings, self.vault, wanted, now, dry_run=self.dry_run)
             return _project(connection, projects.find_project(connection, wanted.name))
 
     def change_project(self, wanted: ProjectRequest) -> ProjectRow:
@@ -180,6 +182,8 @@ class Administration:
         with self.database.write() as connection:
             yield connection, now
             note(connection, self.actor, now, action, subject, project=project, detail=detail)
+            if self.dry_run:
+                connection.rollback()
 
 
 def _groups(connection: Connection) -> list[GroupRow]:

@@ -7,6 +7,7 @@ of the tables that it was made from, and is put back at that state and migrated 
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import secrets
 from typing import TYPE_CHECKING, Any, Final
@@ -34,8 +35,8 @@ __all__ = ["backup", "restore", "rotate_secret", "unopened"]
 _FORMAT: Final = "holdfast-server-backup-1"
 
 
-def backup(database: Database, file: Path, now: float) -> dict[str, int]:
-    """Write a backup to a new file that only its owner can read; rows by table.
+def backup(database: Database, file: Path, now: float, *, dry_run: bool = False) -> dict[str, int]:
+    """Write a backup to a new file that only its owner can read; rows by table. A ``dry_run`` looks whether the file could be written.
 
     Raises:
         ConflictError: the database is not at this release's state.
@@ -45,7 +46,10 @@ def backup(database: Database, file: Path, now: float) -> dict[str, int]:
     with database.read() as connection:
         tables = {each.name: [dict(row) for row in connection.execute(select(each)).mappings()] for each in KEPT}
     document = {"format": _FORMAT, "revision": migrate.revision(database), "made": now, "tables": tables}
-    _write(file, encode(document))
+    if dry_run:
+        _refuse_unwritable(file)
+    else:
+        _write(file, encode(document))
     return {name: len(rows) for name, rows in tables.items()}
 
 
@@ -79,8 +83,9 @@ def _opens(vault: Vault, name: str, sealed: str) -> bool:
     return True
 
 
-def restore(database: Database, file: Path) -> dict[str, int]:
-    """Put a backup of this release or an older one into a database in which nobody is yet, all of it or nothing; rows by table.
+def restore(database: Database, file: Path, *, dry_run: bool = False) -> dict[str, int]:
+    """Put a backup of this release or an older one into a database in which nobody is yet, all of it or nothing; rows by table. A
+    ``dry_run`` takes it all back.
 
     Raises:
         UsageError: the file is no backup, or one of a newer release.
@@ -102,15 +107,23 @@ def restore(database: Database, file: Path) -> dict[str, int]:
             why = f"{file} does not fit its tables: {type(error).__name__}"
             raise UsageError(why, subject=str(file)) from error
         migrate.upgrade_in(connection)
+        if dry_run:
+            connection.rollback()
     return done
 
 
-def rotate_secret(database: Database, path: Path, now: float) -> int:
+def rotate_secret(database: Database, path: Path, now: float, *, dry_run: bool = False) -> int:
     """Another key in the secret file, and every credential sealed with it; how many. Killed at any moment, it can be run again.
 
-    The old key stays in the file until nothing is sealed with it, so that servers at work go on.
+    The old key stays in the file until nothing is sealed with it, so that servers at work go on. A ``dry_run`` opens every credential,
+    and leaves all as it is.
     """
     keys = read_secret(path)
+    if dry_run:
+        with database.write() as connection:
+            count = projects.reseal(connection, Vault(lambda: keys))
+            connection.rollback()
+        return count
     write_secret(path, [new_key(), *keys])
     with database.write() as connection:
         count = projects.reseal(connection, Vault(lambda: read_secret(path)))
@@ -166,6 +179,20 @@ def _read(file: Path) -> dict[str, Any]:
     if str(document.get("revision")) not in migrate.revisions():
         raise UsageError(f"{file} is of a newer release", subject=str(file), hint="upgrade Holdfast first")
     return document
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Raise LocalError where :func:`_write` would, as far as looking tells it."""
+    folder = file.parent
+    if os.path.lexists(file):
+        code = errno.EEXIST
+    elif not folder.is_dir():
+        code = errno.ENOTDIR if folder.exists() else errno.ENOENT
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise LocalError(f"cannot write {file}: {os.strerror(code)}", subject=str(file))
 
 
 def _write(file: Path, data: bytes) -> None:

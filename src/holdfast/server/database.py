@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import StaticPool
 
 from holdfast.errors import UsageError
 
@@ -42,14 +43,14 @@ def sqlite_url(path: object) -> str:
 
 
 class Database:
-    """A database that is there; whether its tables are is asked of ``migrate``.
+    """A database that is there; whether its tables are is asked of ``migrate``. Without a URL it is an empty one in memory.
 
     Raises:
         UsageError: the URL is none of a database that the server can use.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine: Engine = _engine(url)
+    def __init__(self, url: str | None) -> None:
+        self.engine: Engine = _in_memory() if url is None else _engine(url)
         self._threads = threading.local()
         self._owned: list[sqlite3.Connection] = []
 
@@ -136,6 +137,14 @@ def _insert(connection: Connection, table: Table) -> Any:
     from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table)
+
+
+def _in_memory() -> Engine:
+    """An engine over one connection, with which the database goes."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _engine(url: str) -> Engine:

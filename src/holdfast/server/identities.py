@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError as TakenError
 
 from holdfast.errors import AccessError, ConflictError, NotFoundError, UsageError
+from holdfast.model.people import INVITED, address_of
 from holdfast.server.accounts import add_account
 from holdfast.server.tables import accounts, groups, identities, invitations, members
 
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
     from holdfast.server.idtokens import Person
     from holdfast.server.providers import Provider
 
-__all__ = ["INVITED", "Arrived", "arrive", "invite", "list_invitations", "withdraw"]
+__all__ = ["Arrived", "arrive", "invite", "list_invitations", "withdraw"]
 
-#: Seconds that an invitation is open.
-INVITED: Final = 30 * 86400.0
-_ADDRESS: Final = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
-_LONGEST: Final = 254
 _NAME: Final = 100
 
 
@@ -68,9 +65,7 @@ def invite(connection: Connection, email: str, name: str | None, now: float, *, 
     Raises:
         UsageError: an address or name that is none, or a service account's.
     """
-    address = email.strip().lower()
-    if not _ADDRESS.fullmatch(address) or len(address) > _LONGEST:
-        raise UsageError(f"{email[:100]!r} is no address", subject="email", hint="it reads like ann@example.com")
+    address = address_of(email)
     wanted = name or _name_of(address)
     row = connection.execute(select(accounts).where(accounts.c.name == wanted)).first()
     if row is not None and row.service:

@@ -28,6 +28,8 @@ __all__ = [
     "downgrade",
     "is_empty",
     "newest",
+    "next_state",
+    "open_as_it_is",
     "open_database",
     "require_current",
     "revision",
@@ -67,10 +69,44 @@ def open_database(settings: ServerSettings, *, current: bool = True, make: bool 
     return database
 
 
+def open_as_it_is(settings: ServerSettings, *, current: bool = True, make: bool = True) -> Database:
+    """As :func:`open_database`, and nothing is made: an empty database in memory stands for one that would be, with its tables if ``current``.
+
+    Raises:
+        ConflictError, UsageError: as there.
+    """
+    path = _file_of(settings.database)
+    if not make:
+        _require_file(settings.database)
+    database = Database(None if path and not (os.path.exists(path) and os.path.getsize(path)) else settings.database)
+    try:
+        if current and database.local and is_empty(database):
+            database.close()
+            database = Database(None)
+            upgrade(database)
+        if current:
+            require_current(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
 def upgrade(database: Database, to: str = "head") -> None:
     """Bring the tables to this release's state, in one transaction."""
     with database.write() as connection:
         upgrade_in(connection, to)
+
+
+def next_state(before: str | None) -> str:
+    """The state that :func:`upgrade` would bring the tables to.
+
+    Raises:
+        ConflictError: they are at one that this release does not know.
+    """
+    if before is not None and before not in revisions():
+        raise ConflictError(f"the database is at {before}, which is newer than {newest()}", subject="database")
+    return newest()
 
 
 def upgrade_in(connection: Connection, to: str = "head") -> None:

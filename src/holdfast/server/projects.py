@@ -6,13 +6,15 @@ rules. Credentials are sealed before they are written, and nothing here gives th
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import delete, insert, select, update
 
 from holdfast.errors import AlreadyExistsError, NotFoundError, UsageError
 from holdfast.formats.api import encode
+from holdfast.model.people import check_project
 from holdfast.server.copies import forget_copy
 from holdfast.server.credentials import checked_credentials
 from holdfast.server.places import Place, is_listed, place_of
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from holdfast.server.settings import ServerSettings
 
 __all__ = [
-    "RESERVED",
     "add_project",
     "change_project",
     "find_project",
@@ -38,67 +39,28 @@ __all__ = [
     "reseal",
 ]
 
-#: Names that are routes of the server, or may become ones.
-RESERVED: Final = frozenset(
-    {
-        "about",
-        "account",
-        "accounts",
-        "admin",
-        "api",
-        "assets",
-        "audit",
-        "auth",
-        "callback",
-        "device",
-        "docs",
-        "favicon.ico",
-        "groups",
-        "healthz",
-        "help",
-        "index.html",
-        "info",
-        "login",
-        "logout",
-        "members",
-        "metrics",
-        "oidc",
-        "openapi",
-        "openapi.json",
-        "projects",
-        "readyz",
-        "robots.txt",
-        "search",
-        "settings",
-        "signin",
-        "signout",
-        "static",
-        "status",
-        "tokens",
-        "users",
-        "whoami",
-    }
-)
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
 
 def add_project(
-    connection: Connection, settings: ServerSettings, vault: Vault, wanted: ProjectRequest, now: float
+    connection: Connection,
+    settings: ServerSettings,
+    vault: Vault,
+    wanted: ProjectRequest,
+    now: float,
+    *,
+    dry_run: bool = False,
 ) -> int:
-    """A new project; its id.
+    """A new project; its id. In a ``dry_run`` no folder is made for it.
 
     Raises:
         UsageError: a name, URL, endpoint or credentials that may not be.
         AlreadyExistsError: the name is taken, or its place overlaps another project's.
     """
-    if not _NAME.fullmatch(wanted.name) or wanted.name.lower() in RESERVED:
-        hint = (
-            "letters, digits and . _ -, at most 100, a letter or digit first; and no word that is a route of the server"
-        )
-        raise UsageError(f"{wanted.name[:100]!r} is no name for a project", subject=wanted.name[:100], hint=hint)
+    check_project(wanted.name)
     if connection.execute(select(projects.c.id).where(projects.c.name == wanted.name)).first():
         raise AlreadyExistsError(f"there is a project {wanted.name} already", subject=wanted.name)
     values = _values(connection, settings, vault, wanted, None)
+    if not wanted.url and not dry_run:
+        _make_folder(settings, wanted.name)
     new = insert(projects).values(name=wanted.name, revision=1, created=now, **values)
     return int(connection.execute(new.returning(projects.c.id)).scalar_one())
 
@@ -107,6 +69,8 @@ def change_project(connection: Connection, settings: ServerSettings, vault: Vaul
     """Give a project another place or other credentials, checked as a new one's; open stores are opened anew."""
     row = find_project(connection, wanted.name)
     values = _values(connection, settings, vault, wanted, row.id)
+    if not wanted.url:
+        _make_folder(settings, wanted.name)
     connection.execute(
         update(projects).where(projects.c.id == row.id).values(revision=projects.c.revision + 1, **values)
     )
@@ -173,9 +137,12 @@ def _place_of_row(row: Mapping[Any, Any], vault: Vault, settings: ServerSettings
     return place_of(row["url"], row["endpoint"], environment(row, vault, settings.environ), settings, judge=False)
 
 
+def _make_folder(settings: ServerSettings, name: str) -> None:
+    """The folder of a project without a URL of its own."""
+    Path(unquote(urlsplit(_default_url(settings, name)).path)).mkdir(parents=True, exist_ok=True)
+
+
 def _default_url(settings: ServerSettings, name: str) -> str:
     if settings.stores is None:
         raise UsageError("which store?", subject="url", hint="s3://bucket/prefix (a server with --data has a default)")
-    folder = settings.stores / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.as_uri()
+    return (settings.stores / name).as_uri()

@@ -88,8 +88,9 @@ def scan(
     return len(seen.lists)
 
 
-def rebuild(service: Service) -> dict[str, int]:
-    """Make the copies of all projects anew from their buckets; how many assets each has. What ``asset server rebuild`` does.
+def rebuild(service: Service, *, dry_run: bool = False) -> dict[str, int]:
+    """Make the copies of all projects anew from their buckets; how many assets each has. What ``asset server rebuild`` does. A ``dry_run``
+    lists the buckets alone.
 
     Raises:
         HoldfastError: a bucket cannot be read; the copies of the projects before it are made.
@@ -99,7 +100,10 @@ def rebuild(service: Service) -> dict[str, int]:
     made = {}
     for number, name, revision in found:
         catalog = BucketCatalog(service.stores.store(number, revision), service.clock, "server")
-        made[name] = scan(service.copies, number, catalog, service.clock, whole=True)
+        if dry_run:
+            made[name] = len(_walk(catalog, Engine(1 if catalog.is_here else _AT_ONCE), pace=_unpaced).lists)
+        else:
+            made[name] = scan(service.copies, number, catalog, service.clock, whole=True)
     return made
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["Vault", "new_key", "read_secret", "write_secret"]
+__all__ = ["Vault", "new_key", "read_secret", "secret_or_new", "write_secret"]
 
 _KEY: Final = 32
 _NONCE: Final = 12
@@ -96,6 +96,15 @@ def read_secret(path: Path, *, make: bool = False) -> list[bytes]:
         if isinstance(error, LocalError):
             raise
         raise LocalError(f"cannot use {path}: {error.strerror}", subject=str(path)) from error
+
+
+def secret_or_new(path: Path) -> list[bytes]:
+    """The keys in a file; where there is none, one that is kept nowhere.
+
+    Raises:
+        UsageError, LocalError: as for :func:`read_secret`.
+    """
+    return read_secret(path) if os.path.lexists(path) else [new_key()]
 
 
 def write_secret(path: Path, keys: Sequence[bytes]) -> None:
