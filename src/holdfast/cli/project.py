@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.options import Session, command, group
-from holdfast.cli.output import print_json, print_lines, print_table
+from holdfast.cli.options import Session, command, dry_run, group
+from holdfast.cli.output import marked, print_json, print_lines, print_table
 from holdfast.cli.signin import server_address, signed_in
 from holdfast.config import file
 from holdfast.config.active import environment_of
@@ -65,7 +65,8 @@ def list_command(session: Session) -> None:
 
 @command("activate")
 @click.argument("name")
-def activate_command(session: Session, name: str) -> None:
+@dry_run
+def activate_command(session: Session, name: str, *, dry_run: bool) -> None:
     """Make a project on the server the one that commands work with from now on.
 
     It is kept in the settings, in the profile where --profile names one. A store that is set, or given, is stronger.
@@ -78,14 +79,14 @@ def activate_command(session: Session, name: str) -> None:
     if name not in known:
         hint = nearest(name, known) or f"projects: {', '.join(known) or 'none'}"
         raise NotFoundError(f"no project {name!r} on {server_address(settings)} for you", subject=name, hint=hint)
-    file.set_value(settings.file, "project", name, profile=settings.profile)
+    file.set_value(settings.file, "project", name, profile=settings.profile, write=not dry_run)
     origin = settings.origins["store"]
     if settings.store is not None and not origin.startswith("project "):
         session.progress.warn(f"the store {settings.store} ({origin}) is stronger: asset config unset store")
     if session.json:
-        print_json({"project": name, "server": server_address(settings)})
+        print_json(marked({"project": name, "server": server_address(settings)}, dry_run=dry_run))
     elif not session.quiet:
-        print_lines([f"working with {name} on {server_address(settings)}"])
+        print_lines([f"{'would be ' * dry_run}working with {name} on {server_address(settings)}"])
 
 
 @command("current")

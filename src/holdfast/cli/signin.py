@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from holdfast.cli.options import Session, command
-from holdfast.cli.output import print_json, print_lines
+from holdfast.cli.options import Session, command, dry_run
+from holdfast.cli.output import marked, print_json, print_lines
 from holdfast.config import file, key_named
 from holdfast.config.tokens import Kept, Tokens, origin_of
 from holdfast.errors import AccessError, HoldfastError, UsageError
@@ -59,6 +59,7 @@ def signed_in(session: Session, url: str | None = None) -> Server:
 @click.option("--token-stdin", is_flag=True, help="Read a token from stdin, one line, instead of signing in.")
 @click.option("--browser", is_flag=True, help="Sign in with the browser of this machine.")
 @click.option("--device", is_flag=True, help="Sign in with the browser of another device.")
+@dry_run
 def login_command(
     session: Session,
     url: str | None,
@@ -68,6 +69,7 @@ def login_command(
     token_stdin: bool,
     browser: bool,
     device: bool,
+    dry_run: bool,
 ) -> None:
     """Sign in to a server, and make it the server of the settings.
 
@@ -89,6 +91,10 @@ def login_command(
     _warn_in_the_clear(session, address)
     server = open_server(address, settings, signed_in=False)
     info = _info(server)
+    if dry_run:
+        name = _would_sign_in(session, server, info, user, token=token_stdin, browser=browser or device)
+        _tell_would(session, address, name)
+        return
     if browser or device:
         name, token, number = _by_browser(session, server, info, device=device)
     else:
@@ -101,6 +107,34 @@ def login_command(
         print_json({"server": address, "name": name, "kept": place})
     elif not session.quiet:
         print_lines([f"signed in to {address} as {name}; the token is in {place}"])
+
+
+def _would_sign_in(
+    session: Session, server: Server, info: InfoReply, user: str | None, *, token: bool, browser: bool
+) -> str | None:
+    """As whom one would sign in, where that is known. A token is proven; no password is asked for or sent, for that makes a token."""
+    if browser:
+        from holdfast.cli.browser import require_browser
+
+        require_browser(server, info)
+        return None
+    if token:
+        return _by_token(session.settings, server.url)[0]
+    if session.interactive:
+        return user
+    name = user or _asked(session)
+    _line("password")
+    return name
+
+
+def _tell_would(session: Session, address: str, name: str | None) -> None:
+    settings = session.settings
+    if settings.server != address:
+        file.set_value(settings.file, "server", address, profile=settings.profile, write=False)
+    if session.json:
+        print_json(marked({"server": address, "name": name, "kept": None}, dry_run=True))
+    elif not session.quiet:
+        print_lines([f"would be signed in to {address}" + (f" as {name}" if name else "")])
 
 
 def _info(server: Server) -> InfoReply:
@@ -179,7 +213,8 @@ def _warn_of_others(session: Session, address: str) -> None:
 
 @command("logout")
 @click.argument("url", required=False)
-def logout_command(session: Session, url: str | None) -> None:
+@dry_run
+def logout_command(session: Session, url: str | None, *, dry_run: bool) -> None:
     """Sign out of a server: the token that this machine keeps is revoked, and forgotten.
 
     Where the server does not answer, it is forgotten all the same, and a warning says until when it would be good.
@@ -191,23 +226,33 @@ def logout_command(session: Session, url: str | None) -> None:
     address = str(key_named("server").check(url)) if url is not None else server_address(settings)
     tokens = Tokens(settings.file.parent, settings.environ)
     kept = tokens.find(address)
-    revoked = kept is not None and _revoked(session, address, kept)
-    tokens.forget(address)
+    revoked = kept is not None and _revoked(session, address, kept, dry_run=dry_run)
+    if not dry_run:
+        tokens.forget(address)
     if session.json:
-        print_json({"server": address, "name": kept.name if kept else None, "revoked": revoked})
+        value = {"server": address, "name": kept.name if kept else None, "revoked": revoked}
+        print_json(marked(value, dry_run=dry_run))
     elif not session.quiet:
-        print_lines([f"signed out of {address}" if kept else f"was not signed in to {address}"])
+        out = f"would be signed out of {address}" if dry_run else f"signed out of {address}"
+        print_lines([out if kept else f"was not signed in to {address}"])
 
 
-def _revoked(session: Session, address: str, kept: Kept) -> bool:
+def _revoked(session: Session, address: str, kept: Kept, *, dry_run: bool) -> bool:
+    """Whether the token is revoked; in a dry run, whether the server answers to it, and so could revoke it."""
+    from holdfast.formats.api import WhoamiReply
     from holdfast.remote import Server
 
+    server = Server(address, kept.token, ca=session.settings.certificates)
     try:
-        Server(address, kept.token, ca=session.settings.certificates).ask("POST", "logout", type(None), again=False)
+        if dry_run:
+            server.ask("GET", "whoami", WhoamiReply)
+        else:
+            server.ask("POST", "logout", type(None), again=False)
     except AccessError:  # it is no good any more
         return True
     except HoldfastError as error:
-        session.progress.warn(f"the token {kept.id} was not revoked, and lives until it expires: {error.message}")
+        was = "would not be" if dry_run else "was not"
+        session.progress.warn(f"the token {kept.id} {was} revoked, and lives until it expires: {error.message}")
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""What names of accounts, groups and projects may be, passwords, and addresses: rules of a server, which a client can judge by, too.
+"""What names of accounts, groups and projects may be, passwords, addresses and tokens: rules of a server, which a client can judge by, too.
 
 Names of accounts and groups are lower case, so that no two differ by case alone.
 """
@@ -10,7 +10,15 @@ from typing import Final
 
 from holdfast.errors import UsageError
 
-__all__ = ["INVITED", "LONGEST_PASSWORD", "address_of", "check_account", "check_password", "check_project"]
+__all__ = [
+    "INVITED",
+    "LONGEST_PASSWORD",
+    "address_of",
+    "check_account",
+    "check_password",
+    "check_project",
+    "check_token",
+]
 
 #: Seconds that an invitation is open.
 INVITED: Final = 30 * 86400.0
@@ -19,6 +27,8 @@ _ACCOUNT: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ADDRESS: Final = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
 _LONGEST_ADDRESS: Final = 254
+_LONGEST_LIFE: Final = 366 * 86400
+_LABEL: Final = 200
 #: Names that are routes of the server, or may become ones.
 _RESERVED: Final = frozenset(
     {
@@ -82,6 +92,14 @@ def check_project(name: str) -> None:
             "letters, digits and . _ -, at most 100, a letter or digit first; and no word that is a route of the server"
         )
         raise UsageError(f"{name[:100]!r} is no name for a project", subject=name[:100], hint=hint)
+
+
+def check_token(seconds: int, label: str | None) -> None:
+    """Raise UsageError for a life or a label that no token has."""
+    if not 1 <= seconds <= _LONGEST_LIFE:
+        raise UsageError("a token lives between a second and 366 days", subject="expires")
+    if label is not None and len(label) > _LABEL:
+        raise UsageError(f"a label has at most {_LABEL} characters", subject="label")
 
 
 def address_of(email: str) -> str:

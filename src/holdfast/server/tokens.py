@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
-from holdfast.errors import AccessError, NotFoundError, UsageError
+from holdfast.errors import AccessError, NotFoundError
+from holdfast.model.people import check_token
 from holdfast.server.access import Role, TokenScope, refused, token_digest
 from holdfast.server.memberships import projects_of
 from holdfast.server.tables import accounts, projects, tokens
@@ -28,8 +29,6 @@ __all__ = ["Created", "create_token", "life_of", "list_tokens", "note_use", "rev
 PREFIX: Final = "hft_"
 SESSION_PREFIX: Final = "hfs_"
 _DAY: Final = 86400
-_LONGEST: Final = 366 * _DAY
-_LABEL: Final = 200
 #: Dead tokens are forgotten after this.
 _FORGET: Final = 90 * _DAY
 
@@ -57,10 +56,7 @@ def create_token(
     Raises:
         UsageError: a life that is none, or longer than a year.
     """
-    if not 1 <= seconds <= _LONGEST:
-        raise UsageError("a token lives between a second and 366 days", subject="expires")
-    if label is not None and len(label) > _LABEL:
-        raise UsageError(f"a label has at most {_LABEL} characters", subject="label")
+    check_token(seconds, label)
     text, number = (SESSION_PREFIX if pages else PREFIX) + secrets.token_urlsafe(32), secrets.token_hex(8)
     scope = scope or TokenScope(None, None)
     connection.execute(delete(tokens).where(tokens.c.account == account, tokens.c.expires < now - _FORGET))
