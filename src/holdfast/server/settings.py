@@ -125,9 +125,9 @@ def _checked(name: str, value: Any) -> Any:
             return checked_url(str(value).rstrip("/")) if value else ""
         if name == "oidc":
             return read_providers(value)
-        if name in ("freshness", "silence", "login_window"):
+        if name in ("freshness", "login_window"):
             return _at_least(float(value), 0.0)
-        if name == "session_hours":
+        if name in ("silence", "session_hours"):
             return _at_least(float(value), 0.01)
         if name == "local_metrics":
             return _truth(value)
