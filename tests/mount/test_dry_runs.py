@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from holdfast.cli.main import run
 from tests.mount.conftest import mounted_below
 from tests.mount.live import PROGRAMS, require_fuse
 from tests.mount.overlays import needs_overlay
 from tests.mount.test_edits_commands import Shell
+from tests.mount.test_live_union import united_of
 from tests.mount.versions import needs_fuse
 
 if TYPE_CHECKING:
@@ -141,3 +143,17 @@ def test_dry_run__of_a_live_mount(live):
         found = told(shell, "unmount", shell.dir, "--discard")
         assert found == {"unmounted": [str(shell.dir)], "unsent": {str(shell.dir): ["upload"]}}
     shell.ok("unmount", shell.dir, "--wait")
+
+
+def test_unmount_dry_run__of_a_union(ceph: Service, tmp_path: Path, monkeypatch, capsys):
+    """unmount --dry-run of a branch is refused while its union stands, and with --all, which takes the union away first, it is not."""
+    united = united_of(ceph, tmp_path)
+    united.mount()
+    for name, value in united.one.environ.items():
+        monkeypatch.setenv(name, value)
+    assert run(["unmount", str(united.one.directory), "--dry-run"]) == 1
+    assert "is a branch of" in capsys.readouterr().err
+    assert run(["unmount", "--all", "--dry-run"]) == 0
+    places = (united.directory, united.one.directory, united.two.directory)
+    assert capsys.readouterr().out.splitlines() == [f"{place} would be unmounted" for place in places]
+    united.end()
