@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from holdfast.errors import AlreadyExistsError, ObjectNotFoundError, UsageError
+from holdfast.errors import AlreadyExistsError, LocalError, ObjectNotFoundError, UsageError
 from holdfast.store.base import CREATE, OVERWRITE
 from holdfast.store.confined import ConfinedStore
 from holdfast.store.path import PathStore
@@ -39,7 +39,7 @@ class TestPathStore(StoreSuite):
     def test_key__below_another(self, store, there, key, mode):
         """A folder holds no object below another: such a write is refused in words that do not name the folder, and changes nothing."""
         store.put(there, b"there")
-        with pytest.raises((UsageError, AlreadyExistsError)) as caught:
+        with pytest.raises((LocalError, AlreadyExistsError)) as caught:
             store.put(key, b"new", mode)
         assert str(store.root) not in str(caught.value)
         assert bytes(store.get(there).data) == b"there"

@@ -201,7 +201,7 @@ def test_verbose__shows_where(asset) -> None:
 
 
 #: Every command of assets, in an order in which each can be done.
-COMMANDS = """
+IN_TURN = """
 push model nlp/other --layout tree
 fetch nlp/bert:0.1
 list
@@ -235,7 +235,7 @@ mounts
 def test_fresh_interpreters(pushed) -> None:
     """Every command runs in an interpreter of its own, too: the other tests fork theirs from one that has imported everything."""
     (pushed.folder / "model/more.txt").write_text("changed")
-    for line in COMMANDS.strip().splitlines():
+    for line in IN_TURN.strip().splitlines():
         assert pushed(*line.split(), PYTHONHASHSEED="1").code == 0, line
 
 

@@ -123,10 +123,10 @@ def server():
         thread.join()
 
 
-def opened(server, **changed):
-    """A store on the server, by an environment with these differences."""
+def opened(server, silence=0.5, **changed):
+    """A store on the server, which may be silent for so many seconds, by an environment with these differences."""
     environ = {"AWS_ENDPOINT_URL": server.endpoint, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    return BucketStore(bucket_settings("s3://b/p", environ | changed, read_timeout=0.5))
+    return BucketStore(bucket_settings("s3://b/p", environ | changed, read_timeout=silence))
 
 
 def read(store, key, start, length, version=None):
@@ -335,7 +335,7 @@ def test_get_many__leaves_descriptors_to_others(server, monkeypatch, limit, most
     opened_lines = []
     real = many._Loop._open
     monkeypatch.setattr(many._Loop, "_open", lambda loop, line: (opened_lines.append(line), real(loop, line))[1])
-    found = dict(opened(server).get_many([f"{number}" for number in range(1000)], 128))
+    found = dict(opened(server, silence=30).get_many([f"{number}" for number in range(1000)], 128))
     assert all(bytes(each.data) == WHOLE for each in found.values())
     assert len(found) == 1000
     assert len(opened_lines) == most

@@ -405,7 +405,7 @@ def _error(error: OSError, key: str, *, missing_object: bool = False) -> Holdfas
     if error.errno == errno.ENAMETOOLONG:
         return UsageError("the key is longer than the store's file system allows", subject=key)
     if error.errno in _IN_THE_WAY:
-        return UsageError(
+        return LocalError(
             f"{key}: a store in a folder cannot hold one object below another",
             subject=key,
             hint="look at what lies at a part of that path, or where a part of it would be a folder",
