@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -61,7 +62,7 @@ def running(folder, *settings):
         told, data = folder / "url", made.service.settings
         line = [sys.executable, "-m", "tests.server.serving", data.data, data.database, told, *settings]
         env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-        with subprocess.Popen(line, env=env, stderr=log) as process:
+        with subprocess.Popen(line, env=env, stdout=log, stderr=log) as process:
             try:
                 wait_until(lambda: told.exists() and told.read_text() != "", 30, "a server")
                 yield Running(made, process, told.read_text(), folder / "log")
@@ -92,3 +93,29 @@ def test_client_that_says_no_more(tmp_path):
         held = [os.readlink(each) for each in Path(f"/proc/{server.process.pid}/fd").iterdir() if each.is_symlink()]
         assert [each for each in held if each.startswith(str(tmp_path)) and each.endswith("(deleted)")] == []
         assert server.log() == ""
+
+
+@pytest.mark.parametrize(("settings", "signals"), [(["ending=0.5"], 1), (["ending=600"], 2)])
+def test_end__clients_that_neither_read_nor_write(tmp_path, settings, signals):
+    """A server that is told to end waits for clients that neither read nor write as long as `ending` says, or until it is told again; then it ends in order."""
+    with running(tmp_path, *settings) as server, ExitStack() as stack:
+        (server.made.folder / "big").write_bytes(bytes(64 << 20))
+        path = f"{server.made.p}/objects?key=n/0.0&push={server.push()}"
+        writing = stack.enter_context(server.begin("PUT", path, f"Content-Length: {8 << 20}"))
+        writing.sendall(b"x" * (2 << 20))
+        reading = stack.enter_context(server.begin("GET", f"{server.made.p}/objects?key=big"))
+        assert reading.recv(12) == b"HTTP/1.1 200"
+        for _ in range(signals):
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: is_refused(server.url), 30, "a server that takes no more requests")
+        assert server.process.wait(60) == 0
+        assert server.log() == "requests that had not ended are broken off\n"
+
+
+def is_refused(url):
+    """Whether nobody listens at an address."""
+    try:
+        socket.create_connection((url.hostname, url.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False

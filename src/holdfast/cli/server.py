@@ -65,7 +65,7 @@ def start_command(
     behind_proxy: tuple[str, ...],
     place: Place,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests that have begun are answered.
+    """Serve until SIGTERM or Ctrl-C; requests that have begun get 25 seconds to end, or until it comes again.
 
     A new SQLite database and the secret file (readable by its owner alone) are made at the first start. Another host than loopback
     needs a certificate, or a proxy that has one.

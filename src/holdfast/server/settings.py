@@ -37,7 +37,7 @@ class ServerSettings:
 
     ``roots`` are folders that ``file://`` projects may lie below, beside the data folder; ``allow_endpoints`` endpoints of projects
     on this machine or its link; ``behind_proxy`` the proxies whose forwarded headers count; ``freshness`` how old, in seconds, the
-    copy of a list may be before the bucket is asked again; ``silence`` for how long, in seconds, whoever sends an object may send nothing; ``session_hours`` how long a browser stays
+    copy of a list may be before the bucket is asked again; ``silence`` for how long, in seconds, whoever sends an object may send nothing; ``ending`` how many seconds requests that have begun get to end when the server is told to; ``session_hours`` how long a browser stays
     signed in; ``local_metrics`` whether programs on this machine see the counters without a token, which a proxy on it that tells
     nothing of itself would hand on to everybody; ``url`` where browsers find this server, and ``oidc`` the providers that send them there. ``environ`` is the process's own, for projects that use its credentials.
     """
@@ -50,6 +50,7 @@ class ServerSettings:
     behind_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     freshness: float = 5.0
     silence: float = 120.0
+    ending: float = 25.0
     token_days: int = TOKEN_DAYS
     session_hours: float = 12.0
     login_attempts: int = 10
@@ -127,7 +128,7 @@ def _checked(name: str, value: Any) -> Any:
             return read_providers(value)
         if name in ("freshness", "login_window"):
             return _at_least(float(value), 0.0)
-        if name in ("silence", "session_hours"):
+        if name in ("silence", "ending", "session_hours"):
             return _at_least(float(value), 0.01)
         if name == "local_metrics":
             return _truth(value)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listen", "prepare", "serve"]
 
+_log: Final = logging.getLogger("holdfast.server")
 _BACKLOG: Final = 1024
 
 
@@ -73,7 +74,8 @@ def prepare(settings: ServerSettings, *, make: bool = True) -> Service:
 
 
 def serve(service: Service, listen: Listen, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; requests that have begun are answered. ``ready`` is told the address.
+    """Serve until SIGTERM or SIGINT; requests that have begun are answered, within the seconds of the setting ``ending``, or until the
+    signal comes again: what still runs then is broken off. ``ready`` is told the address.
 
     Raises:
         LocalError: the address cannot be had.
@@ -97,17 +99,31 @@ async def _serve(service: Service, listen: Listen, bound: socket.socket, ready: 
     )
     logging.getLogger("_granian").setLevel(logging.ERROR)
     server.socket = bound
+    vars(server).update(workers_kill_timeout=service.settings.ending)
     server.on_startup(lambda: ready(listen.url(port)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    await server.serve()
+        loop.add_signal_handler(number, server.end)
+    try:
+        await server.serve()
+    except (TimeoutError, asyncio.CancelledError):
+        logging.getLogger("_granian").handlers[:] = [logging.NullHandler()]  # it has a traceback for each of them
+        _log.warning("requests that had not ended are broken off")
+        service.close()
 
 
 class _Server(Server):
     """The embedded server on a socket of ours, which nobody else can listen on."""
 
     socket: socket.socket
+
+    def end(self) -> None:
+        """Take no more requests; asked again, do not wait for those that have begun either: a client may neither read nor write, for ever."""
+        granian: Any = super()
+        workers: list[Any] = [*self.wrks] if self.interrupt_signal else []
+        for worker in workers:
+            worker.kill()
+        granian.stop()
 
     def _init_shared_socket(self) -> None:
         number = self.socket.detach()  # which the server now owns and closes
