@@ -8,14 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from holdfast.cli.main import run
 from holdfast.server import migrate
-from holdfast.server.database import Database
+from holdfast.server.database import Database, sqlite_url
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
@@ -243,6 +243,51 @@ def test_start__refusals(machine):
     machine.server("user", "add", "ann", "--password-stdin", stdin=PASSWORD)
     (machine.data / "secret").chmod(0o644)
     assert "chmod 600" in machine.server("user", "list", code=2)["error"]["hint"]
+
+
+@pytest.mark.parametrize("words", [("user", "list"), ("migrate",), ("project", "add", "q"), ("start", "--port", "0")])
+def test_damaged_database(machine, words):
+    """A database's file that is damaged is said to be, with what to do about it."""
+    people(machine)
+    for each in machine.data.glob("holdfast.db*"):
+        each.write_bytes(b"no database" * 1000)
+    told = machine.server(*words, code=5)["error"]
+    assert told["message"] == "the database is damaged: file is not a database"
+    assert "asset server restore" in told["hint"]
+
+
+@contextmanager
+def small_disk(folder: Path):
+    """A disk of 2 MiB at a folder; what fills it to the last byte is yielded."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "holdfast-test", folder]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+
+    def fill() -> Path:
+        with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(1024)):
+                pass
+        return folder / "filler"
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk(machine):
+    """Where the database's disk is full a command that writes says so, one that reads answers, and with room it is done."""
+    with small_disk(machine.data) as fill:
+        people(machine)
+        with closing(Database(sqlite_url(machine.data / "holdfast.db"))) as database:  # open, as a server has it
+            assert migrate.revision(database) == migrate.newest()
+            filler = fill()
+            told = machine.server("user", "add", "cyd", "--password-stdin", stdin=PASSWORD, code=7)["error"]
+            assert told["message"] == "the database does not answer: database or disk is full"
+            assert len(machine.server("user", "list")) == 2
+            filler.unlink()
+            machine.server("user", "add", "cyd", "--password-stdin", stdin=PASSWORD)
 
 
 def test_migrate(machine):

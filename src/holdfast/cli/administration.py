@@ -216,18 +216,20 @@ def administration(
 
     Raises:
         UsageError, LocalError: there is no database, or no secret, and ``make`` is not set.
+        UnreachableError, IntegrityError: the database does not answer, also in the block, or is damaged.
     """
     settings = place.settings(session)
     from holdfast.clock import SystemClock
     from holdfast.server.admin import Administration
     from holdfast.server.audit import Actor
-    from holdfast.server.migrate import open_as_it_is, open_database
+    from holdfast.server.migrate import answering, open_as_it_is, open_database
     from holdfast.server.secret import Vault, read_secret, secret_or_new
 
     database = (open_as_it_is if dry_run else open_database)(settings, current=current, make=make)
     try:
         keys = secret_or_new(settings.secret) if dry_run and make else read_secret(settings.secret, make=make)
         vault = Vault(lambda: keys if dry_run else read_secret(settings.secret))
-        yield Administration(database, settings, vault, SystemClock(), Actor(None), dry_run)
+        with answering():
+            yield Administration(database, settings, vault, SystemClock(), Actor(None), dry_run)
     finally:
         database.close()

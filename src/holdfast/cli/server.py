@@ -108,14 +108,15 @@ def migrate_command(session: Session, *, dry_run: bool, place: Place) -> None:
       asset server migrate --database postgresql+psycopg://holdfast@db/holdfast --secret-file /etc/holdfast/secret
     """
     settings = place.settings(session)
-    from holdfast.server.migrate import next_state, open_as_it_is, open_database, revision, upgrade
+    from holdfast.server.migrate import answering, next_state, open_as_it_is, open_database, revision, upgrade
 
     database = (open_as_it_is if dry_run else open_database)(settings, current=False)
     try:
         before = revision(database)
         after = next_state(before)
         if not dry_run:
-            upgrade(database)
+            with answering():
+                upgrade(database)
     finally:
         database.close()
     was = "" if before == after else f", it {'is' if dry_run else 'was'} at {before or 'nothing'}"

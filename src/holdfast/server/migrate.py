@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from holdfast.errors import ConflictError, LocalError, UnreachableError, UsageError
+from holdfast.errors import ConflictError, IntegrityError, LocalError, UnreachableError, UsageError
 from holdfast.server.database import Database
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.server.settings import ServerSettings
 
 __all__ = [
+    "answering",
     "downgrade",
     "is_empty",
     "newest",
@@ -60,7 +61,8 @@ def open_database(settings: ServerSettings, *, current: bool = True, make: bool 
     database = Database(settings.database)
     try:
         if current and database.local and is_empty(database):
-            upgrade(database)
+            with answering():
+                upgrade(database)
         if current:
             require_current(database)
     except BaseException:
@@ -128,7 +130,7 @@ def downgrade(database: Database, to: str) -> None:
 
 def revision(database: Database) -> str | None:
     """The state that the tables are in; None where there are none of ours."""
-    with _answering(), database.read() as connection:
+    with answering(), database.read() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -147,17 +149,28 @@ def revisions() -> set[str]:
 
 def is_empty(database: Database) -> bool:
     """Whether nothing is in the database at all."""
-    with _answering(), database.read() as connection:
+    with answering(), database.read() as connection:
         return not inspect(connection).get_table_names()
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
+    """What the database cannot do in the block, as our errors.
+
+    Raises:
+        UnreachableError: it is away, locked, full or read-only.
+        IntegrityError: its file is none of a database, or damaged.
+    """
     try:
         yield
-    except OperationalError as error:
-        why = str(error.orig).splitlines()[0]
-        raise UnreachableError(f"the database does not answer: {why}", subject="database") from error
+    except DatabaseError as error:
+        why = str(error.orig).partition("\n")[0]
+        if isinstance(error, OperationalError):
+            raise UnreachableError(f"the database does not answer: {why}", subject="database") from error
+        if type(error) is not DatabaseError:  # a statement of ours that is wrong
+            raise
+        hint = "move its files away, and: asset server restore FILE, with the last backup"
+        raise IntegrityError(f"the database is damaged: {why}", subject="database", hint=hint) from error
 
 
 def require_current(database: Database) -> None:
