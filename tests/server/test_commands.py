@@ -290,6 +290,16 @@ def test_full_disk(machine):
             machine.server("user", "add", "cyd", "--password-stdin", stdin=PASSWORD)
 
 
+def test_backup__full_disk(machine):
+    """A backup that has no room is an error, and nothing of it is left: passwords and tokens are in it."""
+    people(machine)
+    with small_disk(machine.folder / "disk") as fill:
+        filler = fill()
+        told = machine.server("backup", str(machine.folder / "disk" / "backup"), code=1)["error"]
+        assert "No space left" in told["message"]
+        assert [*filler.parent.iterdir()] == [filler]
+
+
 def test_migrate(machine):
     """A new database is brought to this release's state, one of the first release too, with all that is in it; again changes nothing."""
     assert machine.server("migrate") == {"before": None, "after": migrate.newest()}

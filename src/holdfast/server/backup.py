@@ -198,13 +198,13 @@ def _refuse_unwritable(file: Path) -> None:
 def _write(file: Path, data: bytes) -> None:
     part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
         try:
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
             os.link(part, file)
         finally:
-            os.unlink(part)
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise LocalError(f"cannot write {file}: {error.strerror}", subject=str(file)) from error
