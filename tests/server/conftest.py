@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,7 +27,7 @@ from holdfast.server.sessions import form_mark
 from holdfast.server.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from litestar import Litestar
@@ -148,6 +151,26 @@ def serving(folder: Path) -> Iterator[Server]:
             made.account(name, role)
         made.account("stranger")
         yield made
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[], Path]]:
+    """A disk of 2 MiB at a folder; what fills it to the last byte is yielded."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "holdfast-test", folder]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+
+    def fill() -> Path:
+        with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(1024)):
+                pass
+        return folder / "filler"
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

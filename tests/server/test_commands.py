@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from holdfast.cli.main import run
 from holdfast.server import migrate
 from holdfast.server.database import Database, sqlite_url
+from tests.server.conftest import small_disk
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
@@ -254,26 +255,6 @@ def test_damaged_database(machine, words):
     told = machine.server(*words, code=5)["error"]
     assert told["message"] == "the database is damaged: file is not a database"
     assert "asset server restore" in told["hint"]
-
-
-@contextmanager
-def small_disk(folder: Path):
-    """A disk of 2 MiB at a folder; what fills it to the last byte is yielded."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "holdfast-test", folder]
-    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
-        pytest.skip("only root can mount a small disk")
-
-    def fill() -> Path:
-        with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-            while file.write(bytes(1024)):
-                pass
-        return folder / "filler"
-
-    try:
-        yield fill
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_full_disk(machine):

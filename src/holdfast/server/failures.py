@@ -15,7 +15,7 @@ from litestar.response import Response
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from holdfast.errors import KINDS, HoldfastError
+from holdfast.errors import KINDS, HoldfastError, LocalError
 from holdfast.formats.api import ErrorBody, ErrorReply, encode
 from holdfast.formats.messages import NotOfItsTypeError
 from holdfast.server.access import NotSignedInError
@@ -44,7 +44,8 @@ def failure(status: int, body: ErrorBody, headers: Mapping[str, str] | None = No
 
 
 def _ours(_request: Request[Any, Any, Any], error: HoldfastError) -> Response[bytes]:
-    body = ErrorBody(error.kind, error.message, error.hint, error.subject, type(error).__name__)
+    where = "on the server: " if isinstance(error, LocalError) else ""  # whoever reads this has disks of his own
+    body = ErrorBody(error.kind, f"{where}{error.message}", error.hint, error.subject, type(error).__name__)
     status, headers = KINDS[error.kind][1], {}
     if isinstance(error, NotSignedInError):
         status, headers = 401, {"WWW-Authenticate": "Bearer"}
@@ -85,7 +86,8 @@ def _database(request: Request[Any, Any, Any], error: Exception) -> Response[byt
         return failure(400, ErrorBody("usage", "the request holds what the server's database cannot"))
     if isinstance(error, DBAPIError) and type(error).__name__ not in ("OperationalError", "InterfaceError"):
         return _unknown(request, error)
-    _log.error("the database does not answer: %s", type(getattr(error, "orig", error)).__name__)
+    wrong = getattr(error, "orig", None) or error  # what the driver says, without the statement and its values
+    _log.error("the database does not answer: %s", str(wrong).partition("\n")[0])
     return failure(503, ErrorBody("unreachable", "the server's database does not answer", "try again later"))
 
 
