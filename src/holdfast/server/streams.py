@@ -34,6 +34,8 @@ _BLOCK: Final = 4 * 1024 * 1024
 #: What is given to the connection at a time: it takes a number of them ahead of the client, however long they are.
 _PIECE: Final = 128 * 1024
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z")
+#: No object is so long, and not every file system can be asked for what lies there.
+_BEYOND: Final = 1 << 43
 #: So many objects are held whole on their way into a store, at most.
 _whole: Final = threading.BoundedSemaphore(4)
 
@@ -83,6 +85,8 @@ def open_stream(store: Store, key: str, span: Span | None, version: str | None) 
     if start < 0:
         start = max(0, store.head(key).size + start) if start else 0
         wanted = Span(start)
+    if start >= _BEYOND:
+        return Stream(store.head(key), start, -1, iter(()))
     length = _BLOCK if wanted.end is None else min(_BLOCK, wanted.end - start)
     first = _first(store, key, start, length, version)
     info = first.info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import suppress
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,9 +20,10 @@ from holdfast.server.borders import readable
 from holdfast.server.failures import failure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import BinaryIO
 
-    from holdfast.store.base import ObjectInfo
+    from holdfast.store.base import ObjectInfo, Store
 
 __all__ = ["handlers"]
 
@@ -32,10 +34,9 @@ _IN_MEMORY = 1 << 20
 
 @get("/objects", opt=_READER, sync_to_thread=True, media_type="application/octet-stream")
 def get_object(project: given.Project, request: Request[Any, Any, Any], key: FromQuery[str]) -> Response[Any]:
-    """An object or one range of it; ``If-Match`` pins the version that ``ETag`` told."""
+    """An object or one range of it; ``If-Match`` pins the version that ``ETag`` told, and ``If-Range`` the range alone."""
     try:
-        span, version = streams.parse_range(request.headers.get("range")), _version(request.headers.get("if-match"))
-        found = streams.open_stream(project.store, key, span, version)
+        found = _opened(project.store, key, request.headers)
     except ChangedError as error:
         return failure(412, ErrorBody(error.kind, error.message, None, key, type(error).__name__))
     headers = _headers(found.info)
@@ -109,6 +110,16 @@ async def _receive(request: Request[Any, Any, Any], file: BinaryIO, key: str, si
         raise SourceChangedError(f"{key} was sent with other than {size} bytes", subject=key)
     file.write(held)
     file.seek(0)
+
+
+def _opened(store: Store, key: str, headers: Mapping[str, str]) -> streams.Stream:
+    """What is asked for: of an object that is another than ``If-Range`` names the whole (RFC 9110, 13.1.5)."""
+    span, condition = streams.parse_range(headers.get("range")), _version(headers.get("if-range"))
+    if span is not None and condition is not None:
+        with suppress(ChangedError):
+            return streams.open_stream(store, key, span, condition)
+        span = None
+    return streams.open_stream(store, key, span, _version(headers.get("if-match")))
 
 
 def _headers(info: ObjectInfo) -> dict[str, str]:
