@@ -12,6 +12,7 @@ Example::
 from __future__ import annotations
 
 import random
+import re
 import ssl
 import threading
 import time
@@ -59,6 +60,8 @@ _LONGEST_PAUSE: Final = 20.0
 #: Answers upon which a request that may be repeated is.
 _AGAIN: Final = (429, 502, 503, 504)
 _AGENT: Final = "holdfast"
+#: What urllib3 begins with: the connection or pool as an object, with its address in memory or its arguments, by release.
+_OBJECT: Final = re.compile(r"^(?:.*>|HTTPS?Connection(?:Pool)?\([^)]*\)): ")
 
 Reply = TypeVar("Reply")
 
@@ -195,14 +198,10 @@ class Server:
         try:
             self._check(answer)
             yield answer
-        except HoldfastError:
+        except BaseException as error:
             answer.close()
-            raise
-        except (HTTPError, OSError) as error:
-            answer.close()
-            raise self._unreachable(error) from error
-        except BaseException:
-            answer.close()
+            if isinstance(error, HTTPError | OSError) and not isinstance(error, HoldfastError):
+                raise self._unreachable(error) from error
             raise
         finally:
             answer.release_conn()
@@ -407,5 +406,5 @@ def _never_left(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """The cause in a few words, without an object's address."""
     inner = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
-    text = str(inner).rpartition(">: ")[2] or type(inner).__name__
+    text = _OBJECT.sub("", str(inner)) or type(inner).__name__
     return text.removeprefix("Failed to establish a new connection: ")

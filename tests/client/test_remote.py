@@ -160,8 +160,22 @@ def test_ask__nobody_there():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(UnreachableError, match=r"^no answer from .*: \[Errno 111\] Connection refused$"):
+        with pytest.raises(UnreachableError, match=r"^no answer from .*: \[Errno 111\] Connection refused$") as caught:
             impatient(url).ask("GET", "info", InfoReply)
+        assert caught.value.message == f"no answer from {url}: [Errno 111] Connection refused"
+
+
+def test_get__server_gone():
+    """Where the server itself, through which an object was to come, does not answer any more, that is said, and nothing of a bucket."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        store = SignedStore(Remote(impatient(url), "p", Pushes()), streamed=True)
+        with pytest.raises(UnreachableError) as caught:
+            store.get("k")
+    where = url.removeprefix("http://")
+    assert caught.value.message == f"no answer from {where} for k: [Errno 111] Connection refused"
+    assert caught.value.hint == "is the server running?"
 
 
 @pytest.mark.parametrize("url", ["host", "ftp://host", "https://", "https://me:pw@host", "https://host?x=1"])

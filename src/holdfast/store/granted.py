@@ -195,11 +195,11 @@ class Granted:
                     answer.close() if answer.status >= 300 else answer.release_conn()
             except (HTTPError, OSError) as error:
                 if attempt == _TRIES:
-                    place = leave.authority
+                    hint = "the bucket's address must be reachable from here; the server can stream instead"
                     raise UnreachableError(
-                        f"no answer from {place} for {leave.key}: {reason(error)}",
+                        f"no answer from {leave.authority} for {leave.key}: {reason(error)}",
                         subject=leave.key,
-                        hint="the bucket's address must be reachable from here; the server can stream instead",
+                        hint="is the server running?" if leave.streamed else hint,
                     ) from None  # the cause may tell the signed URL
             self._pause(pause)
         raise AssertionError("unreachable")  # pragma: no cover - the last try answers or raises
