@@ -246,6 +246,16 @@ def test_start__refusals(machine):
     assert "chmod 600" in machine.server("user", "list", code=2)["error"]["hint"]
 
 
+def test_start__certificate_that_is_none(machine):
+    """A certificate or key that is not there, or is none, is refused by its name."""
+    absent, none = machine.folder / "absent.pem", machine.folder / "none.pem"
+    none.write_text("no certificate")
+    start = ("start", "--port", "0", "--tls-cert", str(none), "--tls-key")
+    told = machine.server(*start, str(absent), code=2)["error"]
+    assert told["message"] == f"cannot read {absent}: No such file or directory"
+    assert str(none) in machine.server(*start, str(none), code=2)["error"]["message"]
+
+
 @pytest.mark.parametrize("words", [("user", "list"), ("migrate",), ("project", "add", "q"), ("start", "--port", "0")])
 def test_damaged_database(machine, words):
     """A database's file that is damaged is said to be, with what to do about it."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -48,13 +49,15 @@ class Listen:
         """Refuse to be reached from other machines in the clear.
 
         Raises:
-            UsageError: another host than loopback, and neither TLS nor a proxy that has it.
+            UsageError: another host than loopback, and neither TLS nor a proxy that has it; a certificate, or its key, that is none.
         """
         if (self.certificate is None) != (self.key is None):
             raise UsageError("a certificate needs its key", subject="tls", hint="--tls-cert FILE --tls-key FILE")
         if self.certificate is None and not settings.behind_proxy and not _is_loopback(self.host):
             hint = "--tls-cert FILE --tls-key FILE, or --behind-proxy CIDR of the proxy that has the certificate"
             raise UsageError(f"{self.host} is not loopback, and there is no TLS", subject="host", hint=hint)
+        if self.certificate is not None and self.key is not None:
+            _check_pair(self.certificate, self.key)
 
     def url(self, port: int) -> str:
         """The address as a client types it."""
@@ -146,6 +149,19 @@ def _bind(listen: Listen) -> socket.socket:
             f"cannot listen on {where}: {error.strerror}", subject=where, hint="--port 0 takes any"
         ) from error
     return bound
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    for file in (certificate, key):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise UsageError(f"cannot read {file}: {error.strerror}", subject=str(file)) from error
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        hint = "both are PEM; the key is that of the (first) certificate, and has no passphrase"
+        raise UsageError(f"{certificate} and {key} are no certificate and its key", subject="tls", hint=hint) from error
 
 
 def _is_loopback(host: str) -> bool:
