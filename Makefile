@@ -5,7 +5,7 @@ SUITES := $(wildcard $(addprefix tests/,unit formats contracts model protocol se
 SHAPE := $(wildcard tests/docs tests/shape)
 TESTARGS ?=
 # Processes that run the tests side by side, whole files each; TESTARGS="-n 0" runs all in one.
-JOBS ?= 4
+JOBS ?= 3
 BENCH ?= --million
 # As pip does where it installs: else every process compiles us anew wherever PYTHONDONTWRITEBYTECODE is set.
 COMPILE := $(PYTHON) -m compileall -q src tests bench

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import threading
 
 import pytest
 
@@ -30,10 +31,12 @@ class Counting(MemoryStore):
     """Counts the bytes that are read."""
 
     read = 0
+    counting = threading.Lock()
 
     def get_range(self, key, start, length, *, version=None):
         found = super().get_range(key, start, length, version=version)
-        self.read += len(found.data)
+        with self.counting:
+            self.read += len(found.data)
         return found
 
 
