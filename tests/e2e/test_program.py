@@ -178,6 +178,23 @@ def test_output__paths_that_are_not_text(pushed) -> None:
     assert json.loads(done.stdout)["error"]["kind"] == "usage"
 
 
+def test_names__in_a_locale_of_another_encoding(pushed) -> None:
+    """Names are pushed and laid out as the UTF-8 that they are on the disk, whatever encoding the locale has."""
+    folder = pushed.folder / "nämen"
+    (folder / "日本").mkdir(parents=True)
+    (folder / "日本" / "é").write_text("1")
+    environ = pushed.environ(
+        LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0"
+    )  # ASCII, and what it cannot say escaped
+    program = [sys.executable, "-m", "holdfast.cli"]
+    subprocess.run([*program, "push", folder, "n/names"], check=True, env=environ, capture_output=True)
+    assert [entry["path"] for entry in pushed.ok("files", "n/names", "--json").json] == ["日本", "日本/é"]
+    target = pushed.folder / "überall"
+    done = subprocess.run([*program, "fetch", "n/names", "--to", target], env=environ, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, os.fsencode(target) + b"\n")
+    assert (target / "日本" / "é").read_text() == "1"
+
+
 def test_progress__on_a_terminal_only(pushed) -> None:
     """Progress moves on stderr where that is a terminal, and leaves nothing behind there."""
     (pushed.folder / "model" / "large").write_bytes(os.urandom(1 << 20) * 4)

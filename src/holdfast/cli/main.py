@@ -23,9 +23,22 @@ _PROGRAMS = ("asset", "holdfast")
 
 def main() -> None:
     """Run the process's own command line and end the process."""
+    _read_names_as_utf8()
     code = run(sys.argv[1:])
     gc.freeze()  # everything goes now: the interpreter need not look for cycles first
     sys.exit(code)
+
+
+def _read_names_as_utf8() -> None:
+    """In a locale of another encoding the program starts again in Python's UTF-8 mode.
+
+    A version's names are UTF-8, as they are on the disk: read as Latin-1 they would be pushed as other names, and names
+    beyond it could not be laid out. Python settles that before our first line, so nothing less than a new start changes it.
+    """
+    if sys.getfilesystemencoding().lower() == "utf-8" or sys.flags.utf8_mode or not sys.executable:
+        return
+    os.putenv("PYTHONUTF8", "1")  # for the processes that this one starts: supervisors, workers
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself, as it was called
 
 
 def run(args: list[str]) -> int:
