@@ -152,13 +152,14 @@ def test_group_without_a_command(asset, group: str) -> None:
     assert error["hint"].endswith(f"{group} --help'")
 
 
-def test_full_disk_behind_stdout(pushed) -> None:
+@pytest.mark.parametrize("command", ["list", "--version"])
+def test_full_disk_behind_stdout(pushed, command: str) -> None:
     """Output that cannot be written is exit 1 with one line."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "holdfast.cli", "list"],
+            [sys.executable, "-m", "holdfast.cli", command],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=pushed.environ(),
         )  # fmt: skip
     assert done.returncode == 1

@@ -44,13 +44,12 @@ def _read_names_as_utf8() -> None:
 def run(args: list[str]) -> int:
     """Run a command line; the exit code. Nothing but an exit by a signal gets past here."""
     _open_closed_streams()
-    if args == ["--version"]:
-        print(version_line())
-        return 0
     _allow_any_path()
     code = 0
     try:
-        if "fetch" not in args or not shortcut.answered(args):
+        if args == ["--version"]:
+            print(version_line())
+        elif "fetch" not in args or not shortcut.answered(args):
             # A short life with much to remember and no cycles: looking for them cost a tenth of a push of 20,000 files.
             gc.set_threshold(200_000, 20, 20)
             code = _run(args)
