@@ -79,6 +79,7 @@ class Publisher:
         """See :meth:`holdfast.repository.Repository.push`."""
         begun = time.monotonic()
         check_options(name, options)
+        _refuse_special(source)
         layout = self._layout(source, options)
         if options.get("beside") and layout != "packs":
             raise UsageError(f"directories from elsewhere go into packs only, not into {layout}", subject=name)
@@ -279,3 +280,8 @@ class Publisher:
             commit = Commit(self.desk, source, self._situation(name, listed, record), journal, options, opened)
             with closed_if_unfinished(self.catalog, self.engine, commit.pushes):
                 return commit.run()
+
+
+def _refuse_special(source: Path) -> None:
+    if source.exists() and not (source.is_file() or source.is_dir()):
+        raise UsageError(f"'{source}' is a device, fifo or socket, which an asset cannot hold", subject=str(source))

@@ -253,6 +253,8 @@ def test_special_file__refused(shop: Shop, kind: str, monkeypatch: pytest.Monkey
             server.bind("special")
     with pytest.raises(UsageError, match="'special'"):
         shop.repository.push(shop.source, "n/a")
+    with pytest.raises(UsageError, match="special' is a device, fifo or socket"):
+        shop.repository.push(shop.source / "special", "n/b")
 
 
 def _claim(shop: Shop, version: str) -> None:
