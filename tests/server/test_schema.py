@@ -21,7 +21,7 @@ SKIP = os.environ.get("HOLDFAST_SKIP_SERVICES") == "1"
 PUSH = "0123456789abcdef0123456789abcdef"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 #: Seconds, and examples of an operation, at most.
-TIME, EXAMPLES = 30, 12
+TIME, EXAMPLES = 60, 12
 #: What ends the token that is asked with, and the framework's own routes.
 LEFT_OUT = ("/api/v1/logout", "/api/v1/openapi", "/api/v1/openapi/{path}", "/api/v1/openapi/openapi.json")
 
