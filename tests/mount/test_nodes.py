@@ -132,6 +132,18 @@ def test_items__from_anywhere(manifest, size):
                 assert [*nodes.items(number, item.position)] == items[at + 1 :]
 
 
+@given(manifests(), st.integers(1, 6))
+def test_items__from_where_no_listing_was(manifest, size):
+    """Who seeks in a directory to where no listing of it was gets the rest of that directory from some place on, and nothing else."""
+    nodes = Nodes(Cut(manifest, size), PUSHED)
+    for number in walked(nodes)[1].values():
+        if stat.S_ISDIR(nodes.attributes(number).mode):
+            items = [*nodes.items(number, 0)]
+            for position in [*range(len(manifest.entries) + 3), 2**62]:
+                found = [*nodes.items(number, position)]
+                assert found == items[len(items) - len(found) :]
+
+
 @given(manifests(), st.integers(0, 3))
 def test_nodes__made_from_the_manifest_alone(manifest, generation):
     """Another worker gives the same numbers; those of another generation differ, but for the root's."""

@@ -122,7 +122,7 @@ class Nodes:
     def items(self, node: int, position: int) -> Iterator[Item]:
         """What lies in a directory, from behind a position on: the index of the entry to go on with."""
         prefix = self._prefix(node)
-        index = position or self._index(prefix)
+        index = self._going_on(prefix, position) if position else self._index(prefix)
         depth = prefix.count(b"/") + 1
         while index < self._total:
             number = bisect_right(self._starts, index) - 1
@@ -137,6 +137,17 @@ class Nodes:
                 if not self._has_entry(prefix + name):
                     yield Item(name, end, self._directory(index, depth))
                 index = end
+
+    def _going_on(self, prefix: bytes, position: int) -> int:
+        """The entry of a directory to go on with. Who reads it may seek to where no listing of it was: to what lies before it, or amid what lies below it."""
+        if position >= self._total:
+            return self._total
+        rows, row = self._row(position)
+        path = rows.paths[row]
+        if not path.startswith(prefix):
+            return max(position, self._index(prefix))
+        name, slash, _ = path[len(prefix) :].partition(b"/")
+        return self._index(prefix + name + slash) if slash else position
 
     def _in_sheet(self, start: int, rows: Rows, row: int, prefix: bytes, depth: int) -> Generator[Item, None, int]:
         """The items among the rows of a sheet; where the next directory without an entry begins, or the end of the sheet; -1: no more."""
