@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -95,6 +96,41 @@ def test_follow__switches(site):
         assert read_whole(view, find(view, "file")) == b"one!" * 600
         with pytest.raises(OSError, match="Stale"):
             view.attributes(old.node + (7 << 41))
+
+
+def listed(view, position: int, count: int) -> tuple[list[bytes], int]:
+    """So many names of the root from a position on, and where the listing goes on."""
+    names = []
+    for item in itertools.islice(view.items(ROOT, position), count):
+        names.append(item.name)
+        position = item.position
+    return names, position
+
+
+@pytest.mark.parametrize("seen", [0, 1, 2, 7, 25, 39, 40])
+def test_follow__while_the_root_is_listed(site, seen):
+    """Who lists the root while the version changes is shown once each what is in both versions."""
+    repository, source, arguments = site
+    for number in range(10, 30):
+        (source / f"f{number}").write_bytes(b"f" * number)
+        (source / f"d{number}").mkdir()
+        (source / f"d{number}" / "x").write_bytes(b"x")
+    repository.push(source, "n/v")
+    with closing(open_view(arguments | {"follow": True})) as view:
+        begun, position = listed(view, 0, seen)
+        for number in range(10, 30, 3):
+            (source / f"f{number}").unlink()
+            (source / f"d{number}" / "a").write_bytes(b"first")
+            (source / f"d{number}-new").write_bytes(b"new")
+        repository.push(source, "n/v")
+        until(lambda: view.version == "0.2")
+        rest, end = listed(view, position, 1000)
+        assert listed(view, end, 1000) == ([], end)
+        names = [*begun, *rest]
+        assert len({*names}) == len(names)
+        assert {*names} >= {b"d%d" % number for number in range(10, 30)} | {b"f%d" % number for number in (11, 12, 29)}
+    with closing(open_view(arguments | {"follow": True})) as view:  # by another worker
+        assert listed(view, position, 1000)[0] == rest
 
 
 def test_follow__alias_back_and_removed(site):

@@ -20,7 +20,7 @@ from holdfast.cache.work import write_whole
 from holdfast.errors import HoldfastError
 from holdfast.failpoint import reach
 from holdfast.mount.base import ROOT
-from holdfast.mount.nodes import generation_of
+from holdfast.mount.nodes import generation_of, round_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,8 +179,15 @@ class FollowingView:
         return self._of(node).attributes(node)
 
     def items(self, node: int, position: int) -> Iterator[Item]:
-        """See the protocol."""
-        return self._of(node).items(node, position)
+        """See the protocol. A listing of the root that was begun before the root changed goes on in the newer version, where it was."""
+        generation = round_of(position)
+        if node != ROOT or not position or generation == self._generation:
+            return self._of(node).items(node, position)
+        begun = self._kept(generation)
+        if generation > self._generation:  # by another worker, which this one is to take the place of
+            return begun.items(ROOT, position)
+        current, following = self._current, next(begun.items(ROOT, position), None)
+        return iter(()) if following is None else current.items(ROOT, current.begins(following.name))
 
     def position(self, node: int) -> int:
         """See the protocol."""
@@ -213,9 +220,10 @@ class FollowingView:
 
     def _of(self, node: int) -> VersionView:
         """The view that a number is of."""
-        if node == ROOT:
-            return self._current
-        generation = generation_of(node)
+        return self._current if node == ROOT else self._kept(generation_of(node))
+
+    def _kept(self, generation: int) -> VersionView:
+        """The view of a generation, which is in use by that."""
         if generation != self._generation:
             self._used[generation] = time.monotonic()
         return self._views.get(generation) or self._again(generation)
@@ -229,6 +237,7 @@ class FollowingView:
             if generation >= len(self._history.shown):
                 self._history.catch_up()
             if generation >= len(self._history.shown):
+                self._used.pop(generation, None)  # whoever reads a directory may ask for any
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
             try:
                 found = self._opened(self._history.shown[generation], generation)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from holdfast.formats.pages import Rows
 
-__all__ = ["GENERATION", "MOST_ENTRIES", "Nodes", "Place", "Sheets", "generation_of", "target_of"]
+__all__ = ["GENERATION", "MOST_ENTRIES", "Nodes", "Place", "Sheets", "generation_of", "round_of", "target_of"]
 
 _DEPTH_BITS: Final = 12
 _DEPTH: Final = (1 << _DEPTH_BITS) - 1
@@ -32,6 +32,9 @@ MOST_ENTRIES: Final = 1 << 28
 #: The bit from which on a number tells its generation: which of the versions that a mount showed one after the other.
 GENERATION: Final = 28 + _DEPTH_BITS + 1
 _BASE: Final = (1 << GENERATION) - 1
+#: The same in a position of a listing, which is the index of an entry: that of the root goes on in another version.
+_ROUND: Final = 29
+_INDEX: Final = (1 << _ROUND) - 1
 _FILE, _DIR, _LINK = b"fdl"
 #: A number: for bytes, Python tries whether they are one first, and makes an exception of it.
 _SLASH: Final = ord("/")
@@ -65,6 +68,11 @@ def generation_of(node: int) -> int:
     return node >> GENERATION
 
 
+def round_of(position: int) -> int:
+    """The generation in which a listing came to a position."""
+    return position >> _ROUND
+
+
 class Nodes:
     """The numbers of one version.
 
@@ -80,6 +88,7 @@ class Nodes:
         self._total = sheets.starts[-1]
         self._mtime = mtime
         self._base = ROOT + (generation << GENERATION)
+        self._round = generation << _ROUND
         self._prefixes: dict[int, bytes] = {}
         if self._total > MOST_ENTRIES:
             raise IntegrityError(f"a version of {self._total:,} entries cannot be mounted")
@@ -120,9 +129,9 @@ class Nodes:
         return self._directory(index, depth)
 
     def items(self, node: int, position: int) -> Iterator[Item]:
-        """What lies in a directory, from behind a position on: the index of the entry to go on with."""
+        """What lies in a directory, from behind a position on: the index of the entry to go on with, and the generation."""
         prefix = self._prefix(node)
-        index = self._going_on(prefix, position) if position else self._index(prefix)
+        index = self._going_on(prefix, position & _INDEX) if position else self._index(prefix)
         depth = prefix.count(b"/") + 1
         while index < self._total:
             number = bisect_right(self._starts, index) - 1
@@ -135,7 +144,7 @@ class Nodes:
                 name = rows.paths[row][len(prefix) :].partition(b"/")[0]
                 end = self._index(prefix + name + b"0")
                 if not self._has_entry(prefix + name):
-                    yield Item(name, end, self._directory(index, depth))
+                    yield Item(name, end + self._round, self._directory(index, depth))
                 index = end
 
     def _going_on(self, prefix: bytes, position: int) -> int:
@@ -155,12 +164,13 @@ class Nodes:
         end = bisect_left(paths, prefix[:-1] + b"0", row) if prefix else len(paths)
         parts = [part[row:end] for part in (paths, rows.kinds, rows.modes, rows.mtimes, rows.sizes)]
         node, step = self._base + (start + row << _DEPTH_BITS) + depth, 1 << _DEPTH_BITS
+        start += self._round
         for index, (path, kind, mode, when, size) in enumerate(zip(*parts, strict=True), start + row + 1):
             name = path[length:]
             if _SLASH in name:
                 return index - start - 1
             if kind != _FILE:
-                shown = self._shown(index - 1, index - start - 1, rows, depth)
+                shown = self._shown(index - self._round - 1, index - start - 1, rows, depth)
             else:
                 bits = _FILE_MODE if mode is None else _REGULAR | mode
                 shown = Attributes(node, bits, size, pushed if when is None else when, 1)
@@ -172,7 +182,11 @@ class Nodes:
 
     def position(self, node: int) -> int:
         """Where a listing of its directory begins with this node."""
-        return ((node & _BASE) - ROOT) >> _DEPTH_BITS
+        return (((node & _BASE) - ROOT) >> _DEPTH_BITS) + self._round
+
+    def begins(self, name: bytes) -> int:
+        """Where a listing of the root goes on with a name, or with what comes behind it."""
+        return self._index(name) + self._round
 
     def path(self, node: int) -> bytes:
         """The path of a directory; empty for the root."""

@@ -146,6 +146,13 @@ class VersionView:
         """Where a listing of its directory begins with this node; see the protocol."""
         return self._nodes.position(node)
 
+    def begins(self, name: bytes) -> int:
+        """Where a listing of the root goes on with a name, or with what comes behind it."""
+        try:
+            return self._nodes.begins(name)
+        except HoldfastError as error:
+            raise self._failed(error) from error
+
     def path(self, node: int) -> bytes | None:
         """The path of a directory; see the protocol."""
         try:
