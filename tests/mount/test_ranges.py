@@ -181,6 +181,18 @@ def test_ranges__bounded(tmp_path):
     assert held(ranges) > 2 * MIB
 
 
+def test_ranges__what_cannot_fit(tmp_path):
+    """A file that is larger than the cache may be takes nothing out of it."""
+    ranges = Ranges.open(tmp_path, 16 * MIB)
+    for key in OTHERS[:6]:
+        ranges.write(key, 0, DICE.randbytes(300_000))
+    before = held(ranges)
+    for _ in range(3):
+        assert not Wholes(ranges).admit("ab" * 32, 5 * MIB, lambda _: None)
+    assert held(ranges) == before
+    assert Wholes(ranges).admit(digest_of(b"fits"), 3 * MIB, lambda path: path.write_bytes(b"fits"))
+
+
 def test_ranges__removed_by_another(tmp_path):
     """What another process removes is gone for this one as well, and is written anew to a new file."""
     ranges, other = Ranges.open(tmp_path, None), Ranges.open(tmp_path, None)

@@ -219,17 +219,18 @@ class Ranges:
         return True
 
     def _trim(self, need: int) -> bool:
-        """Remove the longest unused until there is room for this and for what comes before the next look."""
+        """Remove the longest unused until there is room for this and for what comes before the next look; not for what cannot fit."""
         held = [*self.held()]
         disk = shutil.disk_usage(self.folder)
-        need += self._step
-        free = least_free(disk.total, self._keep_free)
-        over = excess(held=0, need=need, limit=None, free=disk.free, keep_free=free)
-        over = max(over, sum(item.bytes for item in held) + need - self.limit, 0)
-        plan = choose(held, over, as_far=True)
-        for item in plan.doomed:
+        total, free = sum(item.bytes for item in held), least_free(disk.total, self._keep_free)
+
+        def over(need: int) -> int:
+            return excess(held=total, need=need, limit=self.limit, free=disk.free, keep_free=free)
+
+        fits = choose(held, over(need)).lacking == 0
+        for item in choose(held, over(need * fits + self._step), as_far=True).doomed:
             self.drop(item.name)
-        return plan.lacking <= self._step
+        return fits
 
     def held(self) -> Iterator[Held]:
         """Every file, what it takes of the disk, and when it was last used; what killed processes left unfinished goes."""
