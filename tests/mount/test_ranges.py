@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import random
+import shutil
 import subprocess
 from contextlib import closing, contextmanager
 
@@ -202,6 +203,21 @@ def test_ranges__removed_by_another(tmp_path):
     assert other.read(KEY, 0, 5000) is None
     other.write(KEY, 0, b"y" * 5000)
     assert bytes(ranges.read(KEY, 0, 5000)) == b"y" * 5000
+
+
+def test_ranges__all_of_it_removed(tmp_path):
+    """Where somebody removes the whole folder while it is in use, it is made anew, for its user alone, and things are kept in it."""
+    warned: list[str] = []
+    ranges = Ranges.open(tmp_path / "home" / "cache", 16 * MIB, warn=warned.append)
+    ranges.write(KEY, 0, b"x" * 5000)
+    for key in OTHERS[:20]:  # enough that room is looked for between
+        shutil.rmtree(tmp_path / "home")
+        ranges.write(key, 0, DICE.randbytes(300_000))
+        assert ranges.read(key, 0, 300_000) is not None
+        assert ranges.folder.stat().st_mode & 0o777 == ranges.folder.parent.stat().st_mode & 0o777 == 0o700
+        shutil.rmtree(tmp_path / "home")
+        assert Wholes(ranges).admit(digest_of(b"data"), 4, lambda path: path.write_bytes(b"data"))
+    assert warned == []
 
 
 def test_ranges__private(tmp_path):

@@ -98,10 +98,7 @@ class Ranges:
         """
         folder = state / FOLDER
         with local_errors(folder):
-            state.parent.mkdir(parents=True, exist_ok=True)
-            state.mkdir(mode=0o700, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
-            check_private(folder)
+            _make_private(folder)
             limit = shutil.disk_usage(folder).total // _DISK_SHARE if max_size is None else max_size // _SHARE
         return cls(folder, limit, keep_free, warn)
 
@@ -158,7 +155,7 @@ class Ranges:
         """The disk would not take something: leave it alone for a while, and say so once."""
         now = time.monotonic()
         if now - self._refused > _PAUSE:
-            why = "is full" if error.errno in _FULL else f"refuses ({error.strerror})"
+            why = "is full" if error.errno in _FULL else f"refuses ({error.strerror or error})"
             self._warn(f"the disk of {self.folder} {why}: what mounts read is not kept")
         self._refused = now
         self._written = self._step
@@ -193,8 +190,12 @@ class Ranges:
         return opened
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder below the cache's own, for its user alone as that is."""
-        if folder != self.folder and not folder.is_dir():
+        """Make the cache's own folder, which somebody may have removed, or one below it, for its user alone."""
+        if folder.is_dir():
+            return
+        if folder == self.folder:
+            _make_private(folder)
+        else:
             self.make_folder(folder.parent)
             folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -220,6 +221,7 @@ class Ranges:
 
     def _trim(self, need: int) -> bool:
         """Remove the longest unused until there is room for this and for what comes before the next look; not for what cannot fit."""
+        self.make_folder(self.folder)
         held = [*self.held()]
         disk = shutil.disk_usage(self.folder)
         total, free = sum(item.bytes for item in held), least_free(disk.total, self._keep_free)
@@ -318,6 +320,14 @@ def _write_all(descriptor: int, view: memoryview, start: int) -> None:
     while view:
         count = os.pwrite(descriptor, view, start)
         view, start = view[count:], start + count
+
+
+def _make_private(folder: Path) -> None:
+    """Make the cache's folder, where it is not there; raises as :func:`check_private`."""
+    folder.parent.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    check_private(folder)
 
 
 def check_private(folder: Path) -> None:
