@@ -8,16 +8,24 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from holdfast.cache.ranges import Ranges
+from holdfast.formats.layout import pack_key
+from holdfast.model.chunk import CODEC_NONE, Chunk, Placed
+from holdfast.model.digest import raw_digest_of
 from holdfast.mount.base import ROOT
+from holdfast.mount.contents import PackedContents
+from holdfast.mount.nodes import Place
+from holdfast.mount.pieces import Pieces
 from holdfast.mount.view import open_version
 from holdfast.store.path import PathStore
 from tests.fakes import repository_on
+from tests.mount.test_ranges import shared_and_own
 from tests.mount.trees import Recording, find, read_whole, walk
 
 MIB = 1024 * 1024
@@ -218,9 +226,6 @@ def test_view__starts_while_the_store_is_away(tmp_path, source):
 
 def test_pieces__bounded_memory(tmp_path, source):
     """However much is read, chunks take no more memory than they may, and each is found as long as its range is here."""
-    from holdfast.mount.contents import PackedContents
-    from holdfast.mount.pieces import Pieces
-
     store = Recording()
     repository_on(store, tmp_path / "one").push(source, "n/v")
     with closing(open_version(repository_on(store, tmp_path / "two"), "n/v", "0.0", None)) as view:
@@ -235,6 +240,38 @@ def test_pieces__bounded_memory(tmp_path, source):
         assert sum(held.values()) == pieces._held
         assert {number for number, _ in pieces._places.values()} <= held.keys()
         pieces.close()
+
+
+class ManyChunks:
+    """Pages of one file each, whose chunks, so many, all lie at one place of one pack. ``decoded`` counts, for each page, how often it was."""
+
+    def __init__(self, data: bytes, count: int) -> None:
+        self._data, self._count = data, count
+        self.decoded: Counter[int] = Counter()
+
+    def entries(self, number: int) -> list[Placed]:
+        self.decoded[number] += 1
+        pack, size, digest = b"p" * 32, len(self._data), raw_digest_of(self._data)
+        chunks = tuple(Chunk(bytes(pack), 0, size, size, CODEC_NONE, digest) for _ in range(self._count))
+        return [Placed(b"%d" % number, ord("f"), None, None, size * self._count, b"d" * 32, chunks)]
+
+
+def test_read__files_of_very_many_chunks(tmp_path):
+    """Files of very many chunks are decoded once each, however many are read side by side, and what is kept of them is bounded."""
+    store, data = Recording(), b"x" * 65_536
+    store.put(pack_key((b"p" * 32).hex()), data)
+    pieces = Pieces(store, None, deadline=5, memory=MIB)
+    sheets = ManyChunks(data, 65_536)  # 4 GiB
+    contents = PackedContents(sheets, pieces, None)
+    before = shared_and_own()
+    for place in range(5):
+        for number in range(8):
+            assert contents.read(Place(number, 0), place * 70_000, 100_000) == b"x" * 100_000
+    assert set(sheets.decoded.values()) == {1}
+    for number in range(8, 60):
+        contents.read(Place(number, 0), 0, 100)
+    assert shared_and_own() - before < 160 * MIB
+    pieces.close()
 
 
 def test_read__what_the_store_gave_is_kept_when_it_ends(tmp_path, source):

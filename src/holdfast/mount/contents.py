@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import weakref
+from array import array
 from bisect import bisect_left, bisect_right
 from contextlib import suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.errors import HoldfastError, IntegrityError
+from holdfast.model.chunk import Chunk
 from holdfast.mount.ahead import Ahead
 from holdfast.mount.order import READ_AHEAD
 from holdfast.mount.pieces import MEMORY, WHOLE, Raw
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.cache.wholes import Wholes
-    from holdfast.model.chunk import Chunk, Placed
+    from holdfast.model.chunk import Placed
     from holdfast.mount.base import Buffer
     from holdfast.mount.nodes import Place
     from holdfast.mount.pieces import Pieces
@@ -39,23 +42,44 @@ _FIRST_SMALL, _MOST_SMALL, _SLACK_SMALL = _MIB // 4, 8 * _MIB, _MIB // 4
 _BATCH: Final = 4 * _MIB
 #: Small files are looked for on so many pages at a time.
 _SHEETS: Final = 8
-_STREAMS: Final = 4096
+_SMALL, _PACKS = 256, 4096
+#: What the chunks of files that are read may take of memory, in bytes; and what a file takes, and each chunk of it.
+_STREAMS: Final = 96 * _MIB
+_STREAM_BYTES, _CHUNK_BYTES = 1024, 64
 #: Bytes of files in memory; an open file counts as a MiB.
 _OPEN: Final = 192 * _MIB
 
 
+class _Chunks:
+    """The chunks of a file, in columns: a large one has a quarter of a million, and as tuples they take seven times the memory."""
+
+    __slots__ = ("_codecs", "_digests", "_offsets", "_packs", "_raw", "_stored", "_which")
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self._packs = [*{chunk.pack: None for chunk in chunks}]
+        which = {pack: number for number, pack in enumerate(self._packs)}
+        self._which = array("I", [which[chunk.pack] for chunk in chunks])
+        self._offsets = array("Q", [chunk.offset for chunk in chunks])
+        self._stored = array("I", [chunk.stored for chunk in chunks])
+        self._raw = array("I", [chunk.raw for chunk in chunks])
+        self._codecs = bytes([chunk.codec for chunk in chunks])
+        self._digests = b"".join([chunk.digest for chunk in chunks])
+
+    def __getitem__(self, at: int) -> Chunk:
+        pack, digest = self._packs[self._which[at]], self._digests[32 * at : 32 * at + 32]
+        return Chunk(pack, self._offsets[at], self._stored[at], self._raw[at], self._codecs[at], digest)
+
+
 class _Stream:
-    """A file with chunks: where each begins, and who reads on."""
+    """A file with chunks: where each begins, and who reads on. ``entry`` is without them."""
 
     __slots__ = ("ahead", "chunks", "entry", "is_made", "read_to", "starts", "whole")
 
     def __init__(self, entry: Placed) -> None:
         assert not isinstance(entry.content, bytes)  # noqa: S101 - such files are in the page
-        self.entry = entry
-        self.chunks: tuple[Chunk, ...] = entry.content
-        self.starts = [0]
-        for chunk in self.chunks:
-            self.starts.append(self.starts[-1] + chunk.raw)
+        self.entry = entry._replace(content=())
+        self.chunks = _Chunks(entry.content)
+        self.starts = array("Q", accumulate((chunk.raw for chunk in entry.content), initial=0))
         if self.starts.pop() != entry.size:
             raise IntegrityError(f"{entry.path!r}: its chunks do not add up to its size", subject=repr(entry.path))
         self.ahead = Ahead(_FIRST, _MOST, _SLACK, READ_AHEAD)
@@ -84,30 +108,35 @@ class PackedContents:
         self._pieces = pieces
         self._wholes = wholes
         self._streams: Kept[Place, _Stream] = Kept(_STREAMS)
-        self._packs: Kept[bytes, Ahead] = Kept(_STREAMS)
-        self._small: Kept[int, _Small] = Kept(256)
+        self._packs: Kept[bytes, Ahead] = Kept(_PACKS)
+        self._small: Kept[int, _Small] = Kept(_SMALL)
 
     def read(self, place: Place, offset: int, size: int) -> Buffer:
         """Bytes of a file."""
-        entry = self._sheets.entries(place.sheet)[place.row]
-        if isinstance(entry.content, bytes):
-            return entry.content[offset : offset + size]
-        if len(entry.content) == 1 and entry.size < WHOLE:
-            return self._of_small(place, entry, entry.content[0], offset, size)
-        stream = self._streams.get(place)
+        stream = self._streams.get(place)  # first: to read its page again takes long
         if stream is None:
-            stream = _Stream(entry)
-            self._streams.put(place, stream, 1)
+            entry = self._sheets.entries(place.sheet)[place.row]
+            if isinstance(entry.content, bytes):
+                return entry.content[offset : offset + size]
+            if len(entry.content) == 1 and entry.size < WHOLE:
+                return self._of_small(place, entry, entry.content[0], offset, size)
+            stream = self._stream(place, entry)
         start, end = min(offset, stream.entry.size), min(offset + size, stream.entry.size)
         if start >= end:
             return b""
         wanted = stream.parts(start, end)
         span = stream.ahead.after(start, end)
-        if span is not None and span[0] < entry.size:
-            self._pieces.ahead(stream.parts(span[0], min(span[1], entry.size)))
+        if span is not None and span[0] < stream.entry.size:
+            self._pieces.ahead(stream.parts(span[0], min(span[1], stream.entry.size)))
         data = _joined(self._pieces.get(wanted), start - wanted[0].start, end - start)
         self._was_read(stream, start, end)
         return data
+
+    def _stream(self, place: Place, entry: Placed) -> _Stream:
+        """A file that is read from now on, kept."""
+        stream = _Stream(entry)
+        self._streams.put(place, stream, _STREAM_BYTES + _CHUNK_BYTES * len(stream.starts))
+        return stream
 
     def _of_small(self, place: Place, entry: Placed, chunk: Chunk, offset: int, size: int) -> Buffer:
         """Bytes of a file of one chunk; where such files are read in the order of their pack, the next ones are read ahead."""
@@ -156,14 +185,14 @@ class PackedContents:
 
     def whole(self, place: Place) -> int | None:
         """A descriptor of the file, once it was read to its end and put together."""
-        entry = self._sheets.entries(place.sheet)[place.row]
+        stream = self._streams.get(place)
+        entry = self._sheets.entries(place.sheet)[place.row] if stream is None else stream.entry
         if self._wholes is None or isinstance(entry.content, bytes) or entry.size < WHOLE:
             return None
         digest = entry.digest.hex()
         found = self._wholes.open(digest)
         if found is None:
-            stream = self._streams.get(place) or _Stream(entry)
-            self._streams.put(place, stream, 1)
+            stream = stream or self._stream(place, entry)
             if not stream.whole:
                 stream.whole = True
                 self._pieces.later(lambda: self._wholes is not None and self._wholes.verify(digest))
