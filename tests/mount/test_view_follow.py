@@ -98,6 +98,21 @@ def test_follow__switches(site):
             view.attributes(old.node + (7 << 41))
 
 
+def test_follow__where_no_thread_can_be_started(site):
+    """Where the machine has no threads for a look, that is said, and the newer version is shown once there are some."""
+    repository, source, arguments = site
+    told: list[str] = []
+    with closing(open_view(arguments | {"follow": True})) as view:
+        view.listen(told.append)
+        before = threading.stack_size(1 << 46)  # more than there are addresses
+        try:
+            until(lambda: any("can't start new thread" in message for message in told))
+        finally:
+            threading.stack_size(before)
+        push_next(repository, source)
+        until(lambda: view.version == "0.1")
+
+
 def listed(view, position: int, count: int) -> tuple[list[bytes], int]:
     """So many names of the root from a position on, and where the listing goes on."""
     names = []

@@ -256,12 +256,14 @@ class FollowingView:
             if self._end.is_set():
                 return
             try:
+                self._close_idle()
                 self._tell(self._untold(self._current))
                 if is_time:
                     self.look()
             except (HoldfastError, OSError) as error:
                 self._events(f"whether there is a newer version cannot be told: {error}")
-            self._close_idle()
+            except Exception as error:  # noqa: BLE001 - as where no thread can be started: else nobody would look ever again
+                self._events(f"whether there is a newer version cannot be told: {type(error).__name__}: {error}")
 
     def look(self) -> bool:
         """Show what the spec names now, if that is another version; whether it is."""
