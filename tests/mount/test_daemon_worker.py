@@ -465,6 +465,15 @@ def test_reads__past_their_deadline(mounts, source):  # noqa: F811
     assert mounts.counts()["late"] > 0
 
 
+def test_reads__of_a_large_file_whose_bytes_come(mounts, tmp_path):
+    """Who reads a file of a layout without chunks waits while its bytes come, longer than any deadline."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "large").write_bytes(os.urandom(80 * 1024 * 1024))
+    place = mounts.mount("open_trickling", folder=tmp_path, deadline=2.0)
+    assert (place / "large").read_bytes() == (tmp_path / "source" / "large").read_bytes()
+    assert mounts.counts()["late"] == 0
+
+
 @pytest.mark.parametrize("words", [["head", "-c1", "big"], ["ls", "-d", "big-name"]])
 def test_request__of_a_program_that_is_killed(mounts, source, words):  # noqa: F811
     """A program that waits for a slow read or lookup can be killed, and does not wait for its end."""

@@ -10,8 +10,12 @@ import time
 from bisect import bisect_right
 from pathlib import Path
 
+from holdfast.cache.ranges import Ranges
 from holdfast.mount.base import ROOT, Attributes, Item
 from holdfast.mount.serving import Server
+from holdfast.mount.view import open_version
+from holdfast.store.memory import MemoryStore
+from tests.fakes import repository_on
 
 
 class FolderView:
@@ -96,6 +100,21 @@ class FolderView:
 def open_folder(arguments: dict) -> FolderView:
     """Below ``folder``; reads of a path that ends in ``slow`` take ``seconds``, of one that ends in ``hang`` (and the lookup of ``hang``-name) for ever."""
     return FolderView(**arguments)
+
+
+class _Trickling(MemoryStore):
+    def get_range(self, key, start, length, *, version=None):
+        time.sleep(0.7)
+        return super().get_range(key, start, length, version=version)
+
+
+def open_trickling(arguments: dict):
+    """A version of one large file, in layout ``file``, of a store that gives it a part at a time: its bytes come for some seconds."""
+    folder = Path(arguments["folder"])
+    store = _Trickling("trickling")
+    repository_on(store, folder / "one").push(folder / "source" / "large", "n/v")
+    ranges = Ranges.open(folder / "cache", None)
+    return open_version(repository_on(store, folder / "two"), "n/v", "0.0", ranges)
 
 
 class HostileView:

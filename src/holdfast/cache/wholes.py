@@ -31,6 +31,10 @@ _MARKED: Final = 1024 * 1024
 _count: Final = itertools.count(1)
 
 
+def _nobody(_: int) -> None:
+    """Hear nothing."""
+
+
 class Wholes:
     """The whole files beside some ranges. Digests are hexadecimal."""
 
@@ -66,8 +70,8 @@ class Wholes:
         finally:
             os.close(descriptor)
 
-    def verify(self, digest: str) -> bool:
-        """Read a file that is here from end to end, so that it may be used; one that is not as it should be goes."""
+    def verify(self, digest: str, told: Callable[[int], None] = _nobody) -> bool:
+        """Read a file that is here from end to end, so that it may be used; one that is not as it should be goes. ``told`` hears how it gets on, in bytes."""
         descriptor = self._descriptor(digest)
         if descriptor is None:
             return False
@@ -75,7 +79,7 @@ class Wholes:
             identity = _identity(descriptor)
             if self._is_verified(digest, identity):
                 return True
-            if _digest(descriptor) == digest and _identity(descriptor) == identity:
+            if _digest(descriptor, told) == digest and _identity(descriptor) == identity:
                 self._mark(digest, identity)
                 return True
         except OSError:
@@ -85,8 +89,10 @@ class Wholes:
         self._ranges.drop(str(self._path(digest)))
         return False
 
-    def admit(self, digest: str, size: int, fill: Callable[[Path], None]) -> bool:
-        """Make a file of this digest: ``fill`` writes it under another name, and it is read back. False where there is no room.
+    def admit(
+        self, digest: str, size: int, fill: Callable[[Path], None], told: Callable[[int], None] = _nobody
+    ) -> bool:
+        """Make a file of this digest: ``fill`` writes it under another name, and it is read back, as ``told`` hears. False where there is no room.
 
         Raises:
             IntegrityError: what was written is not it.
@@ -97,7 +103,7 @@ class Wholes:
         try:
             with self._part() as part:
                 fill(part)
-                self._finish(part, digest)
+                self._finish(part, digest, told)
         except OSError as error:
             self._ranges.refused(error.__cause__ if isinstance(error.__cause__, OSError) else error)
             return False
@@ -114,11 +120,11 @@ class Wholes:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
 
-    def _finish(self, part: Path, digest: str) -> None:
+    def _finish(self, part: Path, digest: str, told: Callable[[int], None]) -> None:
         part.chmod(0o400)
         descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            if _digest(descriptor) != digest:
+            if _digest(descriptor, told) != digest:
                 raise IntegrityError(f"a file does not have the digest {digest}", subject=digest)
             path = self._path(digest)
             self._ranges.make_folder(path.parent)
@@ -180,9 +186,10 @@ def _identity(descriptor: int) -> _Identity:
     return _Identity(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
-def _digest(descriptor: int) -> str:
+def _digest(descriptor: int, told: Callable[[int], None]) -> str:
     hasher, start = Hasher(), 0
     while piece := os.pread(descriptor, _STEP, start):
         hasher.update(piece)
         start += len(piece)
+        told(len(piece))
     return hasher.hexdigest()

@@ -249,6 +249,10 @@ class ListedContents:
             return found[offset : offset + size]
         return os.pread(found.descriptor, size, offset)
 
+    def moved(self, place: Place) -> float:
+        """When something last came of a file that is on its way; 0: it is not."""
+        return self._files.moved(self._sheets.entry(*place))
+
     def whole(self, place: Place) -> int | None:
         """A descriptor of the file, if it is here."""
         return self._files.wholes.open(self._sheets.entry(*place).digest or "") if self._files.wholes else None

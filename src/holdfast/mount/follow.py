@@ -205,6 +205,11 @@ class FollowingView:
         """See the protocol."""
         return self._of(node).read(node, offset, size)
 
+    def moved(self, node: int) -> float:
+        """See the protocol."""
+        view = self._views.get(generation_of(node))
+        return 0.0 if view is None else view.moved(node)
+
     def whole(self, node: int) -> int | None:
         """See the protocol."""
         return self._of(node).whole(node)

@@ -140,6 +140,7 @@ class Operations:
         self._totals = size, files
         self._hit = hit
         self._position: Callable[[int], int] = getattr(view, "position", lambda _: 0)
+        self._moved: Callable[[int], float] = getattr(view, "moved", lambda _: 0.0)
         self._answers: dict[int, Callable[[Request], Reply]] = {
             Opcode.LOOKUP: self._lookup,
             Opcode.GETATTR: self._attributes,
@@ -164,6 +165,10 @@ class Operations:
         if request.opcode in _SILENT:
             return None
         return (wire.error_reply(request.unique, _FIXED.get(request.opcode, errno.ENOSYS)),)
+
+    def moved(self, node: int) -> float:
+        """When something last came of a file that is brought whole, by the clock that only rises; 0: it is not. Never waits."""
+        return self._moved(node)
 
     def _lookup(self, request: Request) -> Reply:
         _, unique, node, data, length = request

@@ -3,7 +3,7 @@
 A thread that is to read bytes first wakes another one to wait in its place; one that is held up by anything else is replaced after a
 moment. So a slow read holds up neither lookups nor other reads, and requests that are answered from memory, one after the
 other, never change threads, which would cost more than they do. Reads beyond a bound wait in a queue. What takes longer than
-the deadline is answered with EIO in its place, whatever holds it up; where that has used up the threads that read, the server says so. Replies are written as header and bytes, without a copy.
+the deadline is answered with EIO in its place, whatever holds it up, but for reads of a file that bytes still come of; where that has used up the threads that read, the server says so. Replies are written as header and bytes, without a copy.
 
 The kernel is told nothing twice: a reply to what was answered already is refused by it, which is not an error here.
 
@@ -85,6 +85,7 @@ class Server:
         # The requests under way: when each came, and which thread of another process waits for it.
         self._under_way: dict[int, tuple[float, int]] = {} if unanswered is None else unanswered
         self._left = [] if unanswered is None else unanswered.left
+        self._nodes: dict[int, int] = {}  # of the reads among them
         self._interrupted: set[int] = set()
         # Requests that were answered in their threads' place, and hold them still: when each came.
         self._abandoned: dict[int, float] = {}
@@ -167,6 +168,7 @@ class Server:
 
     def _take_read(self, read: Request) -> None:
         """Answer a read, and those that wait for a thread, while another thread leads; or let it wait and go on leading."""
+        self._nodes[read.unique] = read.node
         with self._lock:
             leads = self._reading >= _READERS or not self._lead_by_another()
             if leads and self._reading:
@@ -184,6 +186,7 @@ class Server:
                 self._answer(waiting)
             else:
                 self._abandoned.pop(waiting.unique, None)
+                self._nodes.pop(waiting.unique, None)
             with self._lock:
                 waiting = self._queue.popleft() if self._queue else None
                 if waiting is None:
@@ -202,6 +205,7 @@ class Server:
     def _send(self, unique: int, opcode: int, reply: Reply) -> None:
         if self._under_way.pop(unique, None) is None:
             self._abandoned.pop(unique, None)
+        self._nodes.pop(unique, None)
         if reply is None:
             return
         try:
@@ -234,7 +238,7 @@ class Server:
         """Answer what is past its deadline, and what a thread waits for that is being killed."""
         over = time.monotonic() - self._deadline
         for unique, (since, _) in self._under_way.copy().items():
-            if since < over and self._answer_in_place(unique, since, errno.EIO):
+            if since < over and self._moved(unique) < over and self._answer_in_place(unique, since, errno.EIO):
                 self._late += 1
         for unique in self._interrupted.copy():
             since, asker = self._under_way.get(unique, (0.0, 0))
@@ -242,6 +246,11 @@ class Server:
                 continue
             self._answer_in_place(unique, since, errno.EINTR)
             self._interrupted.discard(unique)
+
+    def _moved(self, unique: int) -> float:
+        """When something last came of what this request waits for; 0 where that is not known."""
+        node = self._nodes.get(unique)
+        return 0.0 if node is None else self._operations.moved(node)
 
     def _answer_in_place(self, unique: int, since: float, error: int) -> bool:
         """Answer a request that is under way since then; False: it was answered meanwhile."""

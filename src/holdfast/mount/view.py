@@ -181,6 +181,14 @@ class VersionView:
             self.bytes_read += len(data)
         return data
 
+    def moved(self, node: int) -> float:
+        """When something last came of a file that is brought whole; see the protocol."""
+        if not isinstance(self._contents, ListedContents):
+            return 0.0
+        with suppress(HoldfastError, OSError):
+            return self._contents.moved(self._nodes.place(node, _FILE))
+        return 0.0
+
     def whole(self, node: int) -> int | None:
         """A descriptor of a whole file; see the protocol."""
         try:

@@ -6,7 +6,6 @@ could tell whether their bytes are right before the last of them was read.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +16,7 @@ from holdfast.errors import HoldfastError, IntegrityError, LocalError, Unreachab
 from holdfast.model.digest import digest_of
 from holdfast.model.manifest import Manifest
 from holdfast.model.result import NoProgress
+from holdfast.mount.sheets import Kept
 from holdfast.mount.workers import Workers
 from holdfast.transfer.plan import plan_objects
 
@@ -35,6 +35,8 @@ _MEMORY: Final = 64 * 1024 * 1024
 _JOBS: Final = 4
 _TRIES: Final = 3
 _LOOK: Final = 0.25
+_ENDED: Final = 1024
+_STEP: Final = 1024 * 1024
 
 
 class StoredFiles:
@@ -125,6 +127,7 @@ class WholeFiles:
         self._deadline = deadline
         self._workers = Workers(deadline)
         self._jobs: dict[str, _Job] = {}
+        self._ended: Kept[str, float] = Kept(_ENDED)  # when jobs that are done were, for whoever still has to wake
         self._guard = threading.Lock()
 
     @property
@@ -152,6 +155,12 @@ class WholeFiles:
             if job.data is not None:
                 return job.data
         raise LocalError(f"{entry.path}: what was read is removed at once", subject=entry.path, hint=_HINT)
+
+    def moved(self, entry: Entry) -> float:
+        """When something last came of a file that is on its way, by the clock that only rises; 0: it is not."""
+        digest = entry.digest or ""
+        job = self._jobs.get(digest)
+        return (self._ended.get(digest) or 0.0) if job is None else job.moved
 
     @property
     def is_exhausted(self) -> bool:
@@ -185,6 +194,7 @@ class WholeFiles:
         except Exception as error:  # noqa: BLE001 - else those who wait would ask again and again
             job.error = UnreachableError(f"{entry.path}: {error!r}")
         finally:
+            self._ended.put(digest, time.monotonic(), 1)
             with self._guard:
                 if self._jobs.get(digest) is job:
                     del self._jobs[digest]
@@ -192,21 +202,21 @@ class WholeFiles:
 
     def _keep(self, job: _Job, entry: Entry, digest: str) -> None:
         """Put the file where it belongs, from the copy or from the store; or into memory."""
-        if self.wholes is not None and self.wholes.verify(digest):
-            return
 
         def moved(_: int) -> None:
             job.moved = time.monotonic()
 
+        if self.wholes is not None and self.wholes.verify(digest, moved):
+            return
         if self.wholes is not None:
             with suppress(IntegrityError, FileNotFoundError):
                 if self._copy is not None and self.wholes.admit(
-                    digest, entry.size, lambda path: self._copied(entry, path)
+                    digest, entry.size, lambda path: self._copied(entry, path, moved), moved
                 ):
                     return
             if self._stored is not None:
                 stored = self._stored
-                if self.wholes.admit(digest, entry.size, lambda path: stored.into(entry, path, moved)):
+                if self.wholes.admit(digest, entry.size, lambda path: stored.into(entry, path, moved), moved):
                     return
         if entry.size > _MEMORY:
             size = f"{entry.path!r} has {entry.size:,} bytes"
@@ -227,9 +237,10 @@ class WholeFiles:
         assert self._copy is not None  # noqa: S101 - as the caller knows
         return self._copy if self._single else self._copy / entry.path
 
-    def _copied(self, entry: Entry, path: Path) -> None:
+    def _copied(self, entry: Entry, path: Path, moved: Callable[[int], None]) -> None:
         with open(self._source(entry), "rb") as source, open(path, "wb") as target:
-            shutil.copyfileobj(source, target, 1024 * 1024)
+            while piece := source.read(_STEP):
+                moved(target.write(piece))
 
 
 _HINT: Final = "versions in packs need no such room; else raise cache.max_size, or free some of the disk"
