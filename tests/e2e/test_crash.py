@@ -206,6 +206,31 @@ def test_fetch__killed(shop, point, case):
     assert leftovers(assets) == []
 
 
+@pytest.mark.parametrize("case", ["tree", "packs", "tar.gz", "file"])
+def test_fetch__killed_and_its_copy_changed(shop_of, case):
+    """What somebody puts into the copy of a killed fetch, or in the place of a part of it, is not in the copy in the end, and nothing is written through a link."""
+    shop, runner = shop_of("disk")
+    name = name_for("strange", case)
+    content = asset_to_fetch(shop, name, case)
+    assets = shop.fresh("cache")
+    runner.kill(shop.url, assets, ["fetch", f"{name}:0.0"], failpoint="fetch.data-partly")
+    mine = shop.fresh("mine") / "mine"
+    mine.write_bytes(b"hours of work")
+    [work] = [path for path in assets.rglob("*.part") if path.is_dir()]
+    for path in {"tree": ("a.txt", "new/link"), "packs": ("a.txt", "new"), "tar.gz": ("new",), "file": ("",)}[case]:
+        strange = work / "copy" / path
+        strange.unlink(missing_ok=True)
+        strange.parent.mkdir(parents=True, exist_ok=True)
+        strange.symlink_to(mine)
+    if case != "file":
+        lay(work / "copy", {"strange/file": b"strange", "strange.txt": b"strange"})
+    (fetched,) = runner.run(shop.url, assets, ["fetch", name])
+    copy = Path(fetched["path"])
+    assert flat(copy) == content
+    assert not [path for path in (copy, *copy.rglob("*")) if path.is_symlink() or path.name == "strange"]
+    assert mine.read_bytes() == b"hours of work"
+
+
 @pytest.mark.parametrize("case", ["tree", "file"])
 @pytest.mark.parametrize("point", FETCH)
 def test_fetch__force_killed(shop_of, point, case):

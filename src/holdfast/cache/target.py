@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.cache.tree import finish_copy, prepare_copy, read_file
-from holdfast.cache.work import WorkDir, open_work_dir
+from holdfast.cache.work import WorkDir, open_work_dir, sweep
 from holdfast.disk import local_errors, sync_file_system
 from holdfast.errors import (
     AccessError,
@@ -165,6 +165,7 @@ def copy_files(
             raise IntegrityError(f"the cached copy of {spec} was changed: {entry.path!r}", subject=spec, hint=hint)
 
     with local_errors(copy):
+        sweep(copy, chosen)
         if not chosen.single:
             copy.mkdir(exist_ok=True)
             prepare_copy(str(copy), chosen.entries)

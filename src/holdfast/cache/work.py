@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a field of a dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Final
 from holdfast.cache.owners import is_dead, owner
 from holdfast.disk import exchange
 from holdfast.formats import layout
+from holdfast.model.manifest import parents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from holdfast.model.manifest import Manifest
 
 __all__ = [
     "WorkDir",
@@ -28,11 +32,13 @@ __all__ = [
     "lock_now",
     "open_work_dir",
     "place",
+    "sweep",
     "write_whole",
 ]
 
 #: How the identity of a work directory starts that is about to be installed, or was.
 _CLOSED: Final = "closed-"
+_KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,43 @@ def leftovers(final: Path) -> Iterator[tuple[Path, str]]:
         pieces = layout.work_pieces(name)
         if pieces is not None and pieces[0] == final.name and is_dead(pieces[2]):
             yield final.parent / name, pieces[1]
+
+
+def sweep(copy: Path, manifest: Manifest) -> bool:
+    """Remove whatever the version has not from a copy in the making, if a killed run left one: anybody may have put something there.
+
+    Returns:
+        Whether there is one.
+    """
+    if not os.path.lexists(copy):
+        return False
+    if manifest.single:
+        _remove_unless("file", os.fspath(copy))
+    elif _remove_unless("dir", os.fspath(copy)):
+        kinds: dict[str, str] = {parent: "dir" for entry in manifest.entries for parent in parents(entry.path)}
+        _sweep(os.fspath(copy), "", kinds | {entry.path: entry.kind for entry in manifest.entries})
+    return True
+
+
+def _sweep(directory: str, base: str, kinds: Mapping[str, str]) -> None:
+    with os.scandir(directory) as found:
+        names = [item.name for item in found]
+    for name in names:
+        kind, path = kinds.get(base + name), f"{directory}/{name}"
+        if _remove_unless(kind, path) and kind == "dir":
+            _sweep(path, f"{base}{name}/", kinds)
+
+
+def _remove_unless(kind: str | None, path: str) -> bool:
+    """Whether what is there is of this kind; it goes if it is not, and no link is followed."""
+    mode = os.lstat(path).st_mode
+    if _KINDS.get(stat.S_IFMT(mode)) == kind is not None:
+        return True
+    if stat.S_ISDIR(mode):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+    return False
 
 
 def doomed_name(final: Path) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.tree import file_mode, finish_copy, prepare_copy, umask_now
+from holdfast.cache.work import sweep
 from holdfast.disk import local_errors, refusal
 from holdfast.errors import ChangedError, IntegrityError, ObjectNotFoundError, SourceChangedError
 from holdfast.failpoint import reach
@@ -90,9 +91,9 @@ class Download:
     def files(self, plan: TransferPlan, manifest: Manifest) -> None:
         """Fetch a file asset or the files of a tree, then set links, modes and times."""
         entries = manifest.entries
-        self._resumed = os.path.lexists(self._copy)
-        if not manifest.single:
-            with local_errors(self._copy):
+        with local_errors(self._copy):
+            self._resumed = sweep(self._copy, manifest)
+            if not manifest.single:
                 self._copy.mkdir(exist_ok=True)
                 prepare_copy(str(self._copy), entries)
                 self._root = str(self._copy)
@@ -112,6 +113,7 @@ class Download:
         self._retried(item, self._large)
         self.outcome.digests.clear()
         with local_errors(self._copy):
+            sweep(self._copy, manifest or Manifest(()))
             self._copy.mkdir(exist_ok=True)
             entries = list(unpack_archive(self._scratch, self._copy, item.key, manifest))
         found = manifest or Manifest.of(entries)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.cache.tree import finish_copy, prepare_copy
+from holdfast.cache.work import sweep
 from holdfast.disk import begin_write_back, local_errors
 from holdfast.errors import IntegrityError, ObjectNotFoundError
 from holdfast.failpoint import reach
@@ -128,8 +129,8 @@ class Unpacking:
             IntegrityError: a pack is missing, or a chunk is not what the manifest says; pack and file are named.
             LocalError: the disk refuses.
         """
-        resumed = self._copy.exists()
         with local_errors(self._copy):
+            resumed = sweep(self._copy, manifest)
             self._copy.mkdir(exist_ok=True)
             prepare_copy(self._root, manifest.entries)
             parts = list(self._parts(entries, resumed=resumed))
