@@ -242,6 +242,24 @@ def test_pieces__bounded_memory(tmp_path, source):
         pieces.close()
 
 
+def test_pieces__behind_who_reads_on(tmp_path):
+    """Of a large file that is read on through, what the kernel has by now is let go of, each byte is fetched once, and it can be read again."""
+    store, data = Recording(), random.Random(6).randbytes(160 * MIB)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "large").write_bytes(data)
+    repository_on(store, tmp_path / "one").push(tmp_path / "source", "n/v")
+    store.reads.clear()
+    with closing(open_version(repository_on(store, tmp_path / "two"), "n/v", "0.0", None)) as view:
+        shown, most = find(view, "large"), 0
+        for at in range(0, len(data), MIB):
+            assert bytes(view.read(shown.node, at, MIB)) == data[at : at + MIB]
+            most = max(most, view._contents._pieces._held)
+        assert most <= 72 * MIB  # the window, what it is asked for at a time, and two ranges
+        assert store.bytes_of_packs <= len(data) + MIB
+        for at in (0, 70 * MIB, 3 * MIB):
+            assert bytes(view.read(shown.node, at, MIB)) == data[at : at + MIB]
+
+
 class ManyChunks:
     """Pages of one file each, whose chunks, so many, all lie at one place of one pack. ``decoded`` counts, for each page, how often it was."""
 

@@ -73,7 +73,7 @@ class _Chunks:
 class _Stream:
     """A file with chunks: where each begins, and who reads on. ``entry`` is without them."""
 
-    __slots__ = ("ahead", "chunks", "entry", "is_made", "read_to", "starts", "whole")
+    __slots__ = ("ahead", "chunks", "entry", "is_made", "passed", "read_to", "starts", "whole")
 
     def __init__(self, entry: Placed) -> None:
         assert not isinstance(entry.content, bytes)  # noqa: S101 - such files are in the page
@@ -83,6 +83,7 @@ class _Stream:
         if self.starts.pop() != entry.size:
             raise IntegrityError(f"{entry.path!r}: its chunks do not add up to its size", subject=repr(entry.path))
         self.ahead = Ahead(_FIRST, _MOST, _SLACK, READ_AHEAD)
+        self.passed = 0  # what lies before was let go of
         self.whole = False  # whether the kernel would like to read it itself
         self.read_to = 0
         self.is_made = False  # whether it is being put together
@@ -91,6 +92,11 @@ class _Stream:
         """The chunks of some bytes."""
         first, last = bisect_right(self.starts, start) - 1, bisect_left(self.starts, end)
         return [Part(self.chunks[at], self.entry, self.starts[at]) for at in range(first, last)]
+
+    def left_behind(self, place: int) -> list[Part]:
+        """The chunks behind somebody who reads on and is at this place, once each."""
+        begin, self.passed = max(min(self.passed, place), place - MEMORY, 0), place
+        return self.parts(begin, place)[:-1] if begin < place else []
 
 
 class _Small(NamedTuple):
@@ -128,6 +134,7 @@ class PackedContents:
         span = stream.ahead.after(start, end)
         if span is not None and span[0] < stream.entry.size:
             self._pieces.ahead(stream.parts(span[0], min(span[1], stream.entry.size)))
+            self._pieces.release(stream.left_behind(start - _SLACK))
         data = _joined(self._pieces.get(wanted), start - wanted[0].start, end - start)
         self._was_read(stream, start, end)
         return data

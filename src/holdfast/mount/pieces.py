@@ -40,6 +40,8 @@ WHOLE: Final = 1024 * 1024
 #: A range of so many bytes tells how fast its store is.
 _TELLING: Final = 1024 * 1024
 _TRIES: Final = 2
+#: What was read stays for others as long as chunks take no more than this part of what they may.
+_SPENT: Final = 4
 
 
 class Raw(NamedTuple):
@@ -99,7 +101,7 @@ class Pieces:
         self._checking = threading.Semaphore(os.cpu_count() or 1)
         self._workers = Workers(deadline)
         self._guard = threading.Lock()
-        self._blocks: OrderedDict[int, tuple[list[bytes], int]] = OrderedDict()
+        self._blocks: OrderedDict[int, tuple[set[bytes], int]] = OrderedDict()
         self._places: dict[bytes, tuple[int, Raw]] = {}
         self._held = self._number = 0
         self._flights: dict[bytes, _Flight] = {}
@@ -150,6 +152,17 @@ class Pieces:
                 self._coming += size
                 flight = self._register(group.parts, urgent=False)
             self._workers.submit(self._ahead_of(group, flight, size), urgent=False)
+
+    def release(self, parts: Sequence[Part]) -> None:
+        """Let go of chunks that the kernel has by now, where much is in memory: fresh memory costs more than what is used again."""
+        with self._guard:
+            for part in parts if self._held > self._memory // _SPENT else ():
+                number, _ = self._places.pop(part.chunk.digest, (0, None))
+                digests, size = self._blocks.get(number, (set(), 0))
+                digests.discard(part.chunk.digest)
+                if number and not digests:
+                    del self._blocks[number]
+                    self._held -= size
 
     def later(self, work: Callable[[], object]) -> None:
         """Have something done by a thread that has nothing else to do; what goes wrong there is of no consequence."""
@@ -368,7 +381,7 @@ class Pieces:
         flight.found.update(found)
         with self._guard:
             self._number += 1
-            fresh = [digest for digest in found if digest not in self._places]
+            fresh = {digest for digest in found if digest not in self._places}
             for digest in fresh:
                 self._places[digest] = self._number, found[digest]
             self._blocks[self._number] = fresh, size
