@@ -465,7 +465,7 @@ def test_reads__past_their_deadline(mounts, source):  # noqa: F811
     assert mounts.counts()["late"] > 0
 
 
-def test_reads__of_a_large_file_whose_bytes_come(mounts, tmp_path):
+def test_reads__of_a_large_file_whose_bytes_come(mounts, tmp_path):  # noqa: F811
     """Who reads a file of a layout without chunks waits while its bytes come, longer than any deadline."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "large").write_bytes(os.urandom(80 * 1024 * 1024))

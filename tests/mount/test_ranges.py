@@ -459,7 +459,9 @@ def test_wholes__tell_how_they_get_on(tmp_path):
     """Whoever waits for a file hears of each byte that is read back of it, when it is made and when another process verifies it."""
     data, heard = DICE.randbytes(3 * MIB), []
     digest = digest_of(data)
-    assert Wholes(Ranges.open(tmp_path, None)).admit(digest, len(data), lambda path: path.write_bytes(data), heard.append)
+    assert Wholes(Ranges.open(tmp_path, None)).admit(
+        digest, len(data), lambda path: path.write_bytes(data), heard.append
+    )
     assert heard == [MIB] * 3
     shutil.rmtree(tmp_path / FOLDER / "verified")
     assert Wholes(Ranges.open(tmp_path, None)).verify(digest, heard.append)
