@@ -45,6 +45,7 @@ __all__ = [
     "reason",
     "tls_context",
     "told_pause",
+    "tries",
 ]
 
 #: Seconds until a server is held to be unreachable, and silences that are waited out.
@@ -53,7 +54,8 @@ _SILENCE: Final = 120.0
 #: Bytes of an answer that is read whole.
 _LONGEST: Final = 256 * 1024 * 1024
 _STEP: Final = 1024 * 1024
-_TRIES: Final = 4
+#: How often a request is sent, and one to somebody who has answered before: that many take a quarter of a minute.
+_TRIES, _PATIENT = 4, 7
 #: The status of whoever is not known, or not any more.
 _WHO: Final = 401
 _LONGEST_PAUSE: Final = 20.0
@@ -125,6 +127,7 @@ class Server:
         self._pause = pause
         self._pool: urllib3.PoolManager | None = None
         self._lock = threading.Lock()
+        self._is_known = False
         #: Requests sent, tries included: what a test counts.
         self.requests = 0
 
@@ -208,10 +211,10 @@ class Server:
 
     def _answered(self, method: str, url: str, body: Any, headers: dict[str, str], *, again: bool) -> BaseHTTPResponse:
         """The first answer that is worth more than another try."""
-        attempt = 0
+        attempt, most = 0, tries(known=self._is_known)
         while True:
             attempt += 1
-            last = attempt == _TRIES or not again
+            last = attempt == most or not again
             try:
                 self.requests += 1
                 answer = self._connections().request(
@@ -221,11 +224,12 @@ class Server:
                 raise
             except (HTTPError, OSError) as error:
                 # A request that never left may be sent again whatever it is.
-                if (last and not (_never_left(error) and attempt < _TRIES)) or isinstance(error, SSLError):
+                if (last and not (_never_left(error) and attempt < most)) or isinstance(error, SSLError):
                     raise self._unreachable(error) from error
                 wait = jitter(attempt)
             else:
                 if last or answer.status not in _AGAIN:
+                    self._is_known = True
                     return answer
                 wait = told_pause(answer.headers, attempt)
                 answer.drain_conn()
@@ -392,6 +396,11 @@ def told_pause(headers: Mapping[str, str], attempt: int) -> float:
     """Seconds before another try, as an answer asks for; where it asks for none, a moment."""
     after = headers.get("Retry-After", "")
     return min(float(after), _LONGEST_PAUSE) + jitter(1) if after.isdigit() else jitter(attempt)
+
+
+def tries(*, known: bool) -> int:
+    """How often to send a request: whoever has answered before may be being started anew, which takes some seconds."""
+    return _PATIENT if known else _TRIES
 
 
 def jitter(attempt: int) -> float:

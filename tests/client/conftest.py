@@ -39,6 +39,12 @@ class Running:
     tokens: dict[str, str]
     password: str = PASSWORD
     bucket: str = ""
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens at."""
+        return int(self.url.rpartition(":")[2])
 
     def open(self, home: Path, who: str = "writer", project: str = "p", **more) -> Repository:
         """The door of somebody to a project, with an empty cache."""
@@ -49,11 +55,14 @@ class Running:
 
 
 @contextmanager
-def running(data: Path, *more: dict[str, Any], environ: dict[str, str] | None = None) -> Iterator[Running]:
-    """A server on this folder; ``more`` are projects beside ``p``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def running(
+    data: Path, *more: dict[str, Any], environ: dict[str, str] | None = None, port: int = 0
+) -> Iterator[Running]:
+    """A server on this folder; ``more`` are projects beside ``p``. At a ``port`` it is one that is started anew."""
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     command = [sys.executable, "-m", "tests.client.running", str(data), str(port), *map(json.dumps, more)]
     path = f"{ROOT / 'src'}:{ROOT}"
     log = data.with_suffix(".log")
@@ -73,7 +82,7 @@ def running(data: Path, *more: dict[str, Any], environ: dict[str, str] | None = 
             assert line, log.read_text()
             url = f"http://127.0.0.1:{port}"
             _wait(url, process, log)
-            yield Running(url, data / "stores" / "p", json.loads(line))
+            yield Running(url, data / "stores" / "p", json.loads(line), process=process)
         finally:
             process.terminate()
             try:

@@ -171,6 +171,7 @@ def test_get__server_gone():
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         store = SignedStore(Remote(impatient(url), "p", Pushes()), streamed=True)
+        store._granted = Granted(pause=lambda _: None)
         with pytest.raises(UnreachableError) as caught:
             store.get("k")
     where = url.removeprefix("http://")

@@ -26,7 +26,7 @@ from holdfast.errors import (
     raised_elsewhere,
 )
 from holdfast.formats.api import ErrorReply, ObjectStat, decode_reply
-from holdfast.remote import CONNECT, jitter, pool_manager, reason, tls_context, told_pause
+from holdfast.remote import CONNECT, jitter, pool_manager, reason, tls_context, told_pause, tries
 from holdfast.store.base import Object, ObjectInfo
 from holdfast.store.direct import info_told, range_info
 from holdfast.store.many import Request, drive
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Granted"]
 
 _SILENCE: Final = 30.0
-_TRIES: Final = 4
 _AGAIN: Final = (408, 409, 429, 500, 502, 503, 504)
 #: Bytes of a refusal that are looked at.
 _REFUSAL: Final = 16 * 1024
@@ -178,7 +177,10 @@ class Granted:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of the first answer that is worth no further try."""
         sent = {"Accept-Encoding": "identity", **headers, **leave.headers}
-        for attempt in range(1, _TRIES + 1):
+        most = tries(
+            known=method == "GET" and leave.streamed
+        )  # our server has answered: it gave leave; whoever writes tries again itself
+        for attempt in range(1, most + 1):
             pause = jitter(attempt)
             try:
                 answer: BaseHTTPResponse = self._full(leave.tls).request(
@@ -186,7 +188,7 @@ class Granted:
                 )
                 try:
                     settled = answer.status not in _AGAIN or (leave.streamed and answer.status == 409)
-                    if settled or attempt == _TRIES:
+                    if settled or attempt == most:
                         good = 200 <= answer.status < 300
                         data = answer.read(None if good else _REFUSAL, decode_content=False)
                         return answer.status, answer.headers, data
@@ -194,7 +196,7 @@ class Granted:
                 finally:
                     answer.close() if answer.status >= 300 else answer.release_conn()
             except (HTTPError, OSError) as error:
-                if attempt == _TRIES:
+                if attempt == most:
                     hint = "the bucket's address must be reachable from here; the server can stream instead"
                     raise UnreachableError(
                         f"no answer from {leave.authority} for {leave.key}: {reason(error)}",
