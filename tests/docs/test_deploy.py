@@ -125,18 +125,20 @@ def test_unit() -> None:
     assert (program_path.rpartition("/")[2], word) == ("asset", "server")
     assert parsed(words)["config"] == "/etc/holdfast/server.toml"
     assert service["User"] == "holdfast"
+    assert float(service["TimeoutStopSec"]) > ServerSettings().ending
     assert {service[each] for each in ("NoNewPrivileges", "ProtectHome", "PrivateTmp")} == {"yes"}
     assert service["ProtectSystem"] == "strict"
 
 
 def test_compose() -> None:
-    """The compose file is one, starts the server behind a proxy on loopback, and holds no secret."""
+    """The compose file is one, starts the server behind a proxy on loopback, lets its requests end, and holds no secret."""
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     server = compose["services"]["server"]
     options = parsed(server["command"])
     assert options["behind_proxy"] == ("172.28.0.1/32",)
     assert all(port.startswith("127.0.0.1:") for port in server["ports"])
     assert (DEPLOY.parent / server["build"]["dockerfile"]).is_file()
+    assert float(server["stop_grace_period"].removesuffix("s")) > ServerSettings().ending
     for service in compose["services"].values():
         assert set(service.get("secrets", [])) <= set(compose["secrets"])
         assert not [name for name in service.get("environment", {}) if re.search("PASSWORD$|SECRET$|KEY$", name)]

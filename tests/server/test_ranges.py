@@ -42,3 +42,14 @@ def test_if_range(place):
     for condition in (tag, "Sat, 28 Nov 2026 08:00:00 GMT"):
         answer = ranged(place, "bytes=10-19", **{"If-Range": condition})
         assert (answer.status_code, answer.content) == (200, DATA[::-1] + b"more")
+
+
+def test_if_match(place):
+    """`If-Match` names any version, one, or several of which one is to be there; a weak tag is none."""
+    tag = ranged(place, "bytes=0-9").headers["etag"]
+    for condition in ("*", tag, f'"other", {tag}', f'{tag},"other"'):
+        assert ranged(place, "bytes=0-9", **{"If-Match": condition}).content == DATA[:10], condition
+    for condition in ('"other"', '"other", "another"', f"W/{tag}", f'W/{tag}, "other"'):
+        assert ranged(place, "bytes=0-9", **{"If-Match": condition}).status_code == 412, condition
+    assert place.get("objects", params={"key": "none"}, headers={"If-Match": "*"}).status_code == 404
+    assert place.get("objects", params={"key": "none"}, headers={"If-Match": '"a", "b"'}).status_code == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from contextlib import suppress
 from email.utils import formatdate
@@ -30,6 +31,7 @@ __all__ = ["handlers"]
 _READER = {"role": Role.READER}
 #: In memory while it is received; what is larger lies on the disk.
 _IN_MEMORY = 1 << 20
+_TAGS = re.compile(r'(W/)?"([^"]*)"')
 
 
 @get("/objects", opt=_READER, sync_to_thread=True, media_type="application/octet-stream")
@@ -114,12 +116,12 @@ async def _receive(request: Request[Any, Any, Any], file: BinaryIO, key: str, si
 
 def _opened(store: Store, key: str, headers: Mapping[str, str]) -> streams.Stream:
     """What is asked for: of an object that is another than ``If-Range`` names the whole (RFC 9110, 13.1.5)."""
-    span, condition = streams.parse_range(headers.get("range")), _version(headers.get("if-range"))
+    span, condition = streams.parse_range(headers.get("range")), headers.get("if-range")
     if span is not None and condition is not None:
         with suppress(ChangedError):
-            return streams.open_stream(store, key, span, condition)
+            return streams.open_stream(store, key, span, condition.strip().strip('"'))
         span = None
-    return streams.open_stream(store, key, span, _version(headers.get("if-match")))
+    return streams.open_stream(store, key, span, _pinned(store, key, headers.get("if-match")))
 
 
 def _headers(info: ObjectInfo) -> dict[str, str]:
@@ -133,8 +135,13 @@ def _headers(info: ObjectInfo) -> dict[str, str]:
     }
 
 
-def _version(if_match: str | None) -> str | None:
-    return None if if_match is None else if_match.strip().strip('"')
+def _pinned(store: Store, key: str, told: str | None) -> str | None:
+    """The version that ``If-Match`` wants: any, or of several the one that is there (RFC 9110, 13.1.1)."""
+    if told is None or told.strip() == "*":
+        return None
+    tags = [tag for weak, tag in _TAGS.findall(told) if not weak] or [told.strip().strip('"')]
+    there = store.head(readable(key)).version if len(tags) > 1 else None
+    return there if there in tags else tags[0]
 
 
 handlers = [get_object, head_object, put_object]
