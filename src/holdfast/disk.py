@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.errors import LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = [
@@ -115,14 +115,14 @@ def move_new(one: str, other: str, source: int, target: int) -> None:
 
 
 @contextmanager
-def local_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals below this folder into LocalError, saying what to look at."""
+def local_errors(path: Path, named: Callable[[str], str] = str) -> Iterator[None]:
+    """Turn the operating system's refusals below this folder into LocalError, saying what to look at; ``named`` gives a path in the user's words."""
     try:
         yield
     except LocalError:
         raise
     except OSError as error:
-        raise refusal(error, path) from error
+        raise refusal(error, path, named) from error
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -136,13 +136,13 @@ def refuse_unwritable(path: Path) -> None:
         raise refusal(OSError(number, os.strerror(number), str(path)), folder)
 
 
-def refusal(error: OSError, path: Path) -> LocalError:
-    """What the operating system refused below this folder, saying what to look at."""
+def refusal(error: OSError, path: Path, named: Callable[[str], str] = str) -> LocalError:
+    """What the operating system refused below this folder, saying what to look at; ``named`` as in :func:`local_errors`."""
     hint = {
-        errno.ENOSPC: "free some space on this disk, or set assets_dir to another one",
+        errno.ENOSPC: "free some space on this disk, or use another one (for the cache: assets_dir)",
         errno.EDQUOT: "the disk quota is used up",
-        errno.EROFS: "the folder is read-only: set assets_dir to one that can be written",
-        errno.EACCES: "the folder may not be written: look at its rights, or set assets_dir to another one",
+        errno.EROFS: "the folder is read-only: use one that can be written (for the cache: assets_dir)",
+        errno.EACCES: "the folder may not be written: look at its rights, or use another one (for the cache: assets_dir)",
     }.get(error.errno or 0)
-    where = error.filename or path
-    return LocalError(f"{error.strerror or error}: {where}", subject=str(where), hint=hint)
+    where = named(os.fsdecode(error.filename or path))
+    return LocalError(f"{error.strerror or error}: {where}", subject=where, hint=hint)

@@ -225,7 +225,7 @@ def _write(repository: Repository, plan: _Plan, path: Path) -> int:
     engine = repository.engine
     engine.progress.start("export", sum(item.size for item in plan.items), len(plan.items))
     try:
-        with local_errors(path):
+        with local_errors(path, keys.meant):
             for left, _ in leftovers(path):
                 left.unlink(missing_ok=True)
             with open(part, "wb") as file:

@@ -111,6 +111,16 @@ def test_fetch__include(pushed) -> None:
     assert not (path / "sub").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "place"), [(("fetch", "nlp/bert", "--to"), "/proc/x"), (("export", "nlp/bert"), "/proc/x.bundle")]
+)
+def test_fetch__where_nothing_can_be_made(pushed, words, place) -> None:
+    """Where nothing can be made the error names the place as it was given, not that of a copy in the making."""
+    error = pushed.error(1, *words, place)
+    assert error["kind"] == "local"
+    assert error["message"].endswith(f": {place}")
+
+
 def test_fetch__to(pushed) -> None:
     """--to lays the version out in a folder, which must be empty unless --force is given."""
     assert pushed.ok("fetch", "nlp/bert:0.0", "--to", "out").lines == [str(pushed.folder / "out")]

@@ -1,11 +1,12 @@
-"""Small files that are written by rename."""
+"""Copies in the making, and small files that are written by rename."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from holdfast.cache.work import write_whole
+from holdfast.cache.work import open_work_dir, write_whole
+from holdfast.formats import layout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,3 +34,13 @@ def test_write_whole__by_threads(tmp_path: Path) -> None:
         thread.join()
     assert errors == []
     assert [each.name for each in tmp_path.iterdir()] == ["record"]
+
+
+def test_meant(tmp_path: Path) -> None:
+    """A path in a copy in the making reads as the place where that is to be, inside of a folder and beside a file; others stay as they are."""
+    beside = open_work_dir(tmp_path / "there", "id").copy
+    inside = open_work_dir(tmp_path / layout.WORK_STEM, "id").copy
+    assert layout.meant(f"no room: {beside}/a/b") == f"no room: {tmp_path}/there/a/b"
+    assert layout.meant(f"{inside}/a {inside.parent}/scratch: no") == f"{tmp_path}/a {tmp_path}: no"
+    for text in ("/a/b.part/copy", "/a/.b.part", "/a/.b.c.part/copy/d", "nothing"):
+        assert layout.meant(text) == text

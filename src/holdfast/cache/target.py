@@ -22,6 +22,7 @@ from holdfast.errors import (
     AlreadyExistsError,
     HoldfastError,
     IntegrityError,
+    LocalError,
     UnreachableError,
     UsageError,
 )
@@ -70,7 +71,7 @@ class Target:
     def open(self, identity: str) -> WorkDir:
         """A work directory on the target's file system."""
         final = self._final
-        with local_errors(final):
+        with local_errors(final, layout.meant):
             return open_work_dir(
                 final / layout.WORK_STEM if self.file_name is None and final.is_dir() else final, identity
             )
@@ -78,7 +79,7 @@ class Target:
     def fill(self, work: WorkDir) -> None:
         """Give a finished copy its name, or move it into the directory that is there."""
         final = self._final
-        with local_errors(final):
+        with local_errors(final, layout.meant):
             try:
                 sync_file_system(work.path)
                 reach("fetch.before-rename")
@@ -118,7 +119,7 @@ def _check(final: Path, chosen: Manifest | None, *, directory: bool, force: bool
 def discarding(work: WorkDir) -> Iterator[None]:
     """Remove the work directory after an error, but keep it for the next try where only the store did not answer.
 
-    One inside of a folder that was there goes in any case: the next push of that folder would take it along.
+    An error of the disk names the places where things were to be, in the end. A work directory inside of a folder that was there goes in any case: the next push of that folder would take it along.
     """
     try:
         yield
@@ -126,6 +127,11 @@ def discarding(work: WorkDir) -> Iterator[None]:
         is_lasting = isinstance(error, HoldfastError) and not isinstance(error, AccessError | UnreachableError)
         if is_lasting or layout.is_work_dir(work.path.name):
             shutil.rmtree(work.path, ignore_errors=True)
+        if isinstance(error, LocalError):
+            told = LocalError(
+                layout.meant(error.message), subject=error.subject and layout.meant(error.subject), hint=error.hint
+            )
+            raise told from error
         raise
 
 

@@ -6,6 +6,7 @@ Keys are relative to the store's prefix. Keys of ours hold the asset's name as o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
@@ -45,6 +46,7 @@ __all__ = [
     "gc_key",
     "is_work_dir",
     "lease_key",
+    "meant",
     "media_key",
     "meta_key",
     "name_of_versions_key",
@@ -100,6 +102,7 @@ MARKER: Final = ".SUCCESS"
 #: The stem of work directories inside of a folder that was there.
 WORK_STEM: Final = OWN.removeprefix(".")
 _WORK_END: Final = ".part"
+_IN_THE_MAKING: Final = re.compile(r'/(\.[^/\n]+\.part)(?:/copy|/scratch)?(?=[/\x27":,\s]|$)')
 
 
 def encode_name(name: str) -> str:
@@ -231,6 +234,18 @@ def is_work_dir(name: str) -> bool:
     """Whether a name in a user's folder is that of a copy in the making: ``.holdfast.<id>.<owner>.part``."""
     pieces = work_pieces(name)
     return pieces is not None and pieces[0] == WORK_STEM
+
+
+def meant(text: str) -> str:
+    """A text in which a path of something in the making reads as it will: ``/a/.b.<id>.<owner>.part/copy/c`` is ``/a/b/c``."""
+
+    def named(found: re.Match[str]) -> str:
+        pieces = work_pieces(found[1])
+        if pieces is None:
+            return found[0]
+        return "" if pieces[0] == WORK_STEM else f"/{pieces[0]}"
+
+    return _IN_THE_MAKING.sub(named, text)
 
 
 def part_record(part: Path) -> Path:
