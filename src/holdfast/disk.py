@@ -20,6 +20,7 @@ __all__ = [
     "begin_write_back",
     "exchange",
     "local_errors",
+    "mount_table",
     "move_new",
     "refusal",
     "refuse_unwritable",
@@ -46,6 +47,16 @@ def begin_write_back(descriptor: int, start: int, length: int) -> None:
     if sync_file_range is not None:
         span = ctypes.c_int64(start), ctypes.c_int64(length)
         sync_file_range(descriptor, *span, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
+
+
+def mount_table() -> str:
+    """The kernel's table of mounts, a line a mount. Only the line feed ends one: other line ends of Unicode stand there as they are in a name.
+
+    Raises:
+        OSError: the system has none.
+    """
+    with open("/proc/self/mountinfo", "rb") as table:
+        return os.fsdecode(table.read())
 
 
 def sync_directory(path: Path) -> None:

@@ -270,6 +270,18 @@ def test_directory__with_a_dead_mount(shop):
     assert shop.asset("unmount", shop.place)[0] == 0
 
 
+@pytest.mark.parametrize("letter", ["\f", "\r", "\x85", "\u2028"], ids=["feed", "return", "next", "separator"])
+def test_directory__with_a_line_end_in_its_name(shop, letter):
+    """A dead mount is seen, and unmounted, though its directory's name holds what Unicode takes for the end of a line."""
+    place = shop.folder / f"a{letter}b"
+    place.mkdir()
+    assert shop.asset("mount", "nlp/bert", place)[0] == 0
+    os.kill(shop.mounts()[0]["supervisor_pid"], signal.SIGKILL)
+    until(lambda: shop.mounts()[0]["state"] == "dead")
+    assert shop.asset("unmount", place)[0] == 0
+    assert os.listdir(place) == []
+
+
 def test_directory__vanished(shop):
     """Where the directory of a mount was moved away, the mount goes on there, its record says where it was, and unmounting ends it all the same."""
     place = shop.folder / "above" / "mounted"

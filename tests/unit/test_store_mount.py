@@ -20,7 +20,7 @@ from holdfast.errors import (
 from holdfast.store.base import CREATE
 from holdfast.store.deadline import LateError, within
 from holdfast.store.far import Far
-from holdfast.store.filesystem import file_system_of
+from holdfast.store.filesystem import file_system_of, mount_points
 from holdfast.store.memory import MemoryStore
 from holdfast.store.mount import MountStore
 from holdfast.store.mountpoint import MountPoint, followed
@@ -296,6 +296,14 @@ def test_file_systems(path, kind, atomic):
     """A path's file system is that of its deepest, latest mount; those of disks and four shared ones create atomically, no FUSE does."""
     found = file_system_of(path, TABLE)
     assert (found.type, found.is_atomic) == (kind, atomic)
+
+
+@pytest.mark.parametrize("letter", ["\f", "\r", "\x85", "\u2028"], ids=["feed", "return", "next", "separator"])
+def test_file_systems__below_an_odd_name(letter):
+    """A mount whose directory's name holds what Unicode takes for the end of a line is in the table as any other."""
+    table = f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / /m/a{letter}b rw - fuse.s3fs s3fs rw\n"
+    assert file_system_of(f"/m/a{letter}b/x", table).type == "fuse.s3fs"
+    assert mount_points(table) == {"/": "ext4", f"/m/a{letter}b": "fuse.s3fs"}
 
 
 def test_file_systems__here(tmp_path):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from holdfast.disk import mount_table
 from holdfast.mount.reaching import opened
 
 __all__ = [
@@ -61,9 +62,9 @@ class Mounted:
 def mounts(table: str | None = None) -> list[Mounted]:
     """Everything that is mounted, what was mounted last at its end; ``table`` is the kernel's where it is not given."""
     if table is None:
-        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        table = mount_table()
     found = []
-    for line in table.splitlines():
+    for line in table.split("\n"):
         before, _, after = line.partition(" - ")
         places, kinds = before.split(" "), after.split(" ")
         if len(places) < 6 or len(kinds) < 3:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
+
+from holdfast.disk import mount_table
 
 __all__ = ["FileSystem", "file_system_of", "mount_points"]
 
@@ -60,11 +61,11 @@ def file_system_of(path: str, table: str | None = None) -> FileSystem:
     """The file system of an absolute path without links; ``table`` is read from the kernel where it is not given."""
     if table is None:
         try:
-            table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+            table = mount_table()
         except OSError:
             return FileSystem("", "", "")
     found = FileSystem("", "", "")
-    for line in table.splitlines():
+    for line in table.split("\n"):
         before, _, after = line.partition(" - ")
         places, kinds = before.split(" "), after.split(" ")
         if len(places) < 5 or len(kinds) < 2:
@@ -79,11 +80,11 @@ def mount_points(table: str | None = None) -> dict[str, str]:
     """Where something is mounted → the type of the topmost file system there, as the kernel's table says it."""
     if table is None:
         try:
-            table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+            table = mount_table()
         except OSError:
             return {}
     found: dict[str, str] = {}
-    for line in table.splitlines():
+    for line in table.split("\n"):
         before, _, after = line.partition(" - ")
         places = before.split(" ")
         if len(places) >= 5:
