@@ -145,6 +145,27 @@ def test_writable__unpushed_changes(shell):
     }
 
 
+@pytest.mark.parametrize("words", [("push",), ("status",), ("diff", "nlp/n"), ("unmount",)], ids=lambda words: words[0])
+def test_writable__whose_version_was_collected(shell, words):
+    """Where the version below was removed and collected, a command that needs it says so, and where the changes lie; none is lost."""
+    shell.ok("mount", "nlp/n", shell.dir, "--writable")
+    (shell.dir / "new").write_bytes(b"new")
+    store = shell.place / "store"
+    (store / "nlp/n/0.0.meta").unlink()  # as a collector leaves it once the undo window and the grace are over
+    (store / "nlp/n/0.0").unlink()
+    shutil.rmtree(store / ".holdfast/packs")
+    shutil.rmtree(shell.place / "cache/holdfast/manifests")
+    if words[0] == "diff":  # against what is there
+        shell.ok("push", lay(shell.place / "other", {"x": b"x"}), "nlp/n")
+    done = shell.run(*words, shell.dir, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert f"nlp/n:0.0, which {shell.dir} shows, was removed and collected" in error["message"]
+    upper = Path(error["hint"].removeprefix("copy what was changed out of ").partition(",")[0])
+    assert (upper / "new").read_bytes() == (shell.dir / "new").read_bytes() == b"new"
+    assert f"asset unmount {shell.dir} --discard" in error["hint"]
+    assert list(shell.json("unmount", shell.dir, "--discard")["discarded"]) == [str(shell.dir)]
+
+
 def test_writable__after_a_reboot(shell):
     """After a reboot the mount is told to be dead; mounting it again brings every change, and unmounting it without is refused."""
     shell.ok("mount", "nlp/n", shell.dir, "--writable")

@@ -212,6 +212,26 @@ def test_push__a_file_changes_meanwhile(desk):
     assert (desk.fetched(desk.repository.resolve("n")) / "a").read_bytes() == b"changed again"
 
 
+def test_push__a_file_changes_meanwhile_is_named(desk):
+    """A file that changes while it is pushed is named where it is seen, and not where its changes are kept."""
+    desk.mount()
+    (desk.dir / "a").write_bytes(b"changed")
+    publisher = desk.repository.publisher
+
+    def changing(claimed):
+        def then(version, content_hash):
+            claimed(version, content_hash)
+            (desk.dir / "a").write_bytes(b"changed again")
+
+        return publisher(claimed=then)
+
+    desk.repository.publisher = changing
+    with pytest.raises(SourceChangedError) as found:
+        desk.push()
+    assert found.value.message.startswith(f"{desk.dir}/a changed")
+    assert found.value.subject == f"{desk.dir}/a"
+
+
 def test_push__changes_after_the_scan(desk):
     """What is changed after the push has read it is in the mount after the move, and in the next version."""
     desk.mount()

@@ -28,6 +28,7 @@ from holdfast.mount.edits import Edits, EditsRecord, all_edits
 from holdfast.mount.live.underneath import checked, resolved
 from holdfast.mount.mounted import BaseVersion, Identity, edited_scan
 from holdfast.mount.moving import Mover
+from holdfast.mount.naming import named
 from holdfast.mount.refusing import END_THEM, LET_GO, refuse_held, refuse_lost, refuse_other, refuse_shown
 from holdfast.mount.table import detach, stacked_at
 from holdfast.mount.upper import read_upper
@@ -186,7 +187,8 @@ def status_of(repository: Repository, edits: Edits) -> Changes:
     Raises:
         UsageError: something in it cannot be kept in a version, by name.
     """
-    return _changes(repository, edits, _record(edits))
+    with named(repository, edits):
+        return _changes(repository, edits, _record(edits))
 
 
 def diff_with(repository: Repository, spec: AssetSpec | str, edits: Edits) -> Difference:
@@ -194,10 +196,12 @@ def diff_with(repository: Repository, spec: AssetSpec | str, edits: Edits) -> Di
     from holdfast.comparison import Side, compare
 
     record = _record(edits)
-    base = BaseVersion.read(repository, record.base)
-    entries = repository.manifest(AssetSpec(record.base.name, record.base.version)).entries
     spec = AssetSpec.parse(spec) if isinstance(spec, str) else spec
-    return compare(repository.side(spec), Side.of(edited_manifest(base, entries, _upper(edits, record))))
+    with named(repository, edits):
+        base = BaseVersion.read(repository, record.base)
+        entries = repository.manifest(AssetSpec(record.base.name, record.base.version)).entries
+        after = Side.of(edited_manifest(base, entries, _upper(edits, record)))
+    return compare(repository.side(spec), after)
 
 
 def push_edits(repository: Repository, edits: Edits, options: PushOptions, versions: Versions) -> Pushed:
@@ -215,7 +219,7 @@ def push_edits(repository: Repository, edits: Edits, options: PushOptions, versi
                 subject=f"--{name.replace('_', '-')}",
                 hint="give the asset's name after the directory to push it like any folder",
             )
-    with edits.turn():
+    with named(repository, edits), edits.turn():
         mover = Mover(repository, edits, versions)
         record = mover.settle(_record(edits))
         options = {**options, "parent": options.get("parent") or _newest(record)}
@@ -303,7 +307,7 @@ def unmount_writable(repository: Repository, edits: Edits, versions: Versions, *
         ConflictError: there are unpushed changes, which are named. All is as it was.
         BusyError: it is in use. With ``discard`` neither counts.
     """
-    with edits.turn():
+    with named(repository, edits), edits.turn():
         mover = Mover(repository, edits, versions)
         record = _record(edits)
         try:
