@@ -100,10 +100,11 @@ class Resolver:
     def _no_version(self, spec: AssetSpec, listed: Listed, record: AssetRecord) -> VersionNotFoundError:
         known = [*listed.versions, *record.aliases]
         hint = nearest(spec.version, known) if spec.version else None
-        newest = f"newest versions: {', '.join(listed.versions[:5])}" if listed.versions else "it has no versions"
         aliases = f"; aliases: {', '.join(record.aliases)}" if record.aliases else ""
         wanted = f"version {spec.version}" if spec.version else "version"
-        return VersionNotFoundError(f"no {wanted} of {spec.name}", subject=str(spec), hint=hint or newest + aliases)
+        return VersionNotFoundError(
+            f"no {wanted} of {spec.name}", subject=str(spec), hint=hint or _newest(listed) + aliases
+        )
 
     def published(self, name: str, version: str) -> Published:
         """The meta of a version that was not removed."""
@@ -116,7 +117,7 @@ class Resolver:
             )
         except VersionNotFoundError as error:
             listed = self.listed(name)
-            hint = nearest(version, list(listed.versions)) or f"newest versions: {', '.join(listed.versions[:5])}"
+            hint = nearest(version, list(listed.versions)) or _newest(listed)
             raise VersionNotFoundError(error.message, subject=spec, hint=hint) from error
         tombstone = record.tombstones.get(version)
         if tombstone is not None and tombstone.meta == published.id:
@@ -125,3 +126,8 @@ class Resolver:
                 f"{spec} was removed on {tombstone.at} by {tombstone.who}", subject=spec, hint=hint
             )
         return published
+
+
+def _newest(listed: Listed) -> str:
+    """What there is, for a hint."""
+    return f"newest versions: {', '.join(listed.versions[:5])}" if listed.versions else "it has no versions"

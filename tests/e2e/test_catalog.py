@@ -130,6 +130,13 @@ def test_remove__all_versions(pushed) -> None:
     assert value == {"removed": ["nlp/bert:0.1", "nlp/bert:0.0"], "dry_run": False}
 
 
+def test_remove__all_versions_and_asked_for_one(pushed) -> None:
+    """Where an asset has no versions any more, asking for one says so, and names no empty list of them."""
+    pushed.ok("alias", "nlp/bert", "stable", "--remove")
+    pushed.ok("remove", "nlp/bert", "--all-versions", "--yes")
+    assert pushed.error(3, "show", "nlp/bert:9.9")["hint"] == "it has no versions"
+
+
 def test_remove__dry_run(pushed) -> None:
     """--dry-run lists what would go, and needs no --yes."""
     assert pushed.ok("remove", "nlp/bert:0.0", "--dry-run").lines == ["nlp/bert:0.0 would be removed"]
