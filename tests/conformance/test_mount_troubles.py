@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import AlreadyExistsError, HoldfastError, IntegrityError, UnreachableError, VersionNotFoundError
-from tests.conformance.fuse import mounted
+from tests.conformance.fuse import mounted, unmounted
 from tests.e2e.driver import content_of, flat
 
 CONTENT = content_of("content")
@@ -104,6 +104,22 @@ def test_uploads_nothing(doors, ceph, tmp_path):
     assert "mount_timeout" in (caught.value.hint or "")
     with doors["bucket"].entered():
         assert doors["bucket"].open("look").versions("a").versions == ("0.0",)
+
+
+def test_unmounted_between_two_pushes(doors, ceph, tmp_path):
+    """A push through a mount that was taken away meanwhile says so, and writes nothing to the folder on which it lay."""
+    with mounted("rclone", ceph, tmp_path / "rclone") as root:
+        door = replace(
+            doors["rclone"],
+            env=doors["rclone"].env | {"ASSET_BUCKET_MT_CONFIG": json.dumps({ceph.store_url: str(root)})},
+        )
+        with door.entered():
+            repository = door.open("client")
+            repository.push(door.lay(content_of("next")), "a", layout="tree")
+            unmounted(root)
+            with pytest.raises(UnreachableError, match="unmounted"):
+                repository.push(door.lay(content_of("more")), "a", layout="tree")
+        assert list(root.iterdir()) == []
 
 
 def test_nothing_staged_is_left(doors):

@@ -125,6 +125,7 @@ class StagedStore(MountStore):
         """Write a file to its end, close it, and never touch it again; the MD5 of what was written."""
         call, hasher = self.mount.call, hashlib.md5(usedforsecurity=False)
         size = 0
+        self._check_still_mounted()  # else the folders made below are on the disk under it
         with self._refusals(key):
             call(lambda: os.makedirs(os.path.dirname(path), exist_ok=True))
             file = call(lambda: open(path, "xb", buffering=0))  # noqa: SIM115 - closed below, with a deadline
