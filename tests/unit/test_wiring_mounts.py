@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -86,6 +91,45 @@ def test_not_mounted(tmp_path, monkeypatch):
     assert list((tmp_path / "mnt").iterdir()) == []
     monkeypatch.setenv("HOLDFAST_MOUNT_ATOMIC", "true")
     assert holdfast.open("s3://bucket/store", assets_dir=tmp_path / "assets").push(tmp_path / "file", "a/b").created
+
+
+def test_unmounted_meanwhile(tmp_path, monkeypatch):
+    """A share that is unmounted while a program has it open is told: nothing goes into the folder on which it lay; mounted again it goes on."""
+    (share := tmp_path / "mnt").mkdir()
+    source = tmp_path / "file"
+    monkeypatch.setenv("ASSET_BUCKET_MT_CONFIG", json.dumps({"s3://bucket": str(share)}))
+    with small_share(tmp_path / "disk", share) as (mount, unmount):
+        (tmp_path / "disk" / "something").touch()
+        mount()
+        repository = holdfast.open("s3://bucket", assets_dir=tmp_path / "assets")
+        for word, number in (("one", "0.0"), ("two", "0.1")):
+            source.write_text(word)
+            assert repository.push(source, "a/b").version == number
+            unmount()
+            source.write_text(f"{word}, lost")
+            with pytest.raises(UnreachableError, match="unmounted"):
+                repository.push(source, "a/b")
+            assert list(share.iterdir()) == []
+            mount()
+        assert repository.versions("a/b").versions == ("0.1", "0.0")
+
+
+@contextmanager
+def small_share(disk, place):
+    """A disk of 8 MiB, and what mounts it at a place as well, and takes it away there."""
+    disk.mkdir()
+    first = ["mount", "-t", "tmpfs", "-o", "size=8m", "holdfast-test", disk]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(first, check=False).returncode:
+        pytest.skip("only root can mount a disk")
+
+    def run(*command):
+        subprocess.run(command, check=True)
+
+    try:
+        yield partial(run, "mount", "--bind", disk, place), partial(run, "umount", place)
+    finally:
+        subprocess.run(["umount", place], check=False, capture_output=True)
+        run("umount", disk)
 
 
 def test_assets_below_the_store(root, monkeypatch):
