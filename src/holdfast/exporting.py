@@ -6,6 +6,7 @@ Every byte is verified while it is written. What the other side has already, by 
 from __future__ import annotations
 
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -95,6 +96,8 @@ def export(
 def _check_place(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise AlreadyExistsError(f"{path} is a directory", subject=str(path), hint="FILE is the name of a file")
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):  # renamed over, /dev/stdout would be a file
+        raise AlreadyExistsError(f"{path} is no regular file", subject=str(path), hint="give the name of a file")
     if not force and os.path.lexists(path):
         raise AlreadyExistsError(f"{path} exists", subject=str(path), hint="another name, or --force")
     if not path.parent.is_dir():

@@ -164,6 +164,30 @@ def test_export__refuses(here, source: Path, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part") or path.name == "c"]
 
 
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_export__replaces_files_alone(here, source: Path, tmp_path: Path, kind: str) -> None:
+    """What is no regular file, as /dev/stdout or a pipe, is never replaced by a bundle, not even with force."""
+    here.push(source, "n/a")
+    place, behind = tmp_path / "place", tmp_path / "behind"
+    behind.write_text("mine")
+    os.mkfifo(place) if kind == "fifo" else place.symlink_to(behind)
+    before = place.lstat()
+    with pytest.raises(AlreadyExistsError, match="no regular file"):
+        export(here, ["n/a"], place, force=True)
+    assert (place.lstat().st_mode, place.lstat().st_ino) == (before.st_mode, before.st_ino)
+    assert behind.read_text() == "mine"
+
+
+def test_import__of_a_pipe(here, there, source: Path, tmp_path: Path) -> None:
+    """A bundle that comes through a pipe is refused with what to do, and nobody waits for the pipe's other end."""
+    here.push(source, "n/a")
+    os.mkfifo(tmp_path / "pipe")
+    for take in (read_record, lambda path: list(import_(there, path))):
+        with pytest.raises(LocalError, match="no regular file") as refused:
+            take(tmp_path / "pipe")
+        assert "write it to a file first" in str(refused.value.hint)
+
+
 def test_import__of_a_damaged_bundle(here, there, source: Path, tmp_path: Path) -> None:
     """A bundle that was truncated or changed anywhere is an integrity error, and leaves nothing in the store."""
     (source / "large").write_bytes(b"large" * 1000)

@@ -6,10 +6,11 @@ It is opened with every byte looked at, so that nothing of a bundle that was tru
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 from holdfast.disk import local_errors
-from holdfast.errors import IntegrityError, ObjectNotFoundError, UnsupportedError
+from holdfast.errors import IntegrityError, LocalError, ObjectNotFoundError, UnsupportedError
 from holdfast.formats.bundle import RECORD, BundleRecord, Found, decode_record, walk
 from holdfast.model.digest import Hasher
 from holdfast.store.base import SMALL, Listing, Object, ObjectInfo, Promises
@@ -37,8 +38,16 @@ def read_record(path: Path) -> BundleRecord:
         IntegrityError: truncated, or no bundle.
         LocalError: it cannot be opened.
     """
-    with local_errors(path), open(path, "rb", buffering=0) as file:
+    with local_errors(path), _open(path) as file:
         return _record(file, list(walk(file, str(path))), str(path))
+
+
+def _open(path: Path) -> BinaryIO:
+    """The file. A pipe is not waited for: a bundle is read at many places, and twice."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        hint = "write it to a file first" if not path.is_dir() else "give the name of a file"
+        raise LocalError(f"{path} is no regular file", subject=str(path), hint=hint)
+    return open(path, "rb", buffering=0)
 
 
 def _record(file: BinaryIO, found: list[Found], subject: str) -> BundleRecord:
@@ -75,7 +84,7 @@ class BundleStore:
         self._path = path
         self._base = base
         with local_errors(path):
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by __exit__
+            self._file = _open(path)  # closed by __exit__
             try:
                 found = list(walk(self._file, str(path)))
                 self.record = _record(self._file, found, str(path))
