@@ -107,6 +107,35 @@ def test_ctrl_c__frees_the_number_with_repair(asset, kind: str) -> None:
     asset.ok("verify", "--all", "--deep")
 
 
+_AGAIN = """
+import os, signal, sys, threading, time
+from holdfast.cli import main, output
+
+def told(*args, tell=output.print_failure, **options):
+    os.kill(os.getpid(), signal.SIGINT)  # while it is told
+    tell(*args, **options)
+
+def slow():
+    while threading.main_thread().is_alive():  # until the interpreter's end waits for this thread
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+
+output.print_failure = told
+threading.Thread(target=slow).start()
+main._run = lambda _: os.kill(os.getpid(), signal.SIGINT)
+main.main()
+"""
+
+
+def test_ctrl_c__again() -> None:
+    """Ctrl-C pressed again is no traceback: what the first one says is said whole, and then the process ends at once."""
+    line = ["env", "--default-signal=INT", sys.executable, "-c", _AGAIN, "list", "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert json.loads(done.stdout)["error"]["kind"] == "interrupted"
+
+
 @pytest.mark.parametrize("layout", ["tree", "packs"])
 def test_interrupted__goes_on_under_its_number(repository: Repository, place: Path, layout: str) -> None:
     """A push that was interrupted goes on under its own number when it is run again, as long as nobody freed it."""

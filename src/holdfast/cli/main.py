@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,15 @@ def main() -> None:
     """Run the process's own command line and end the process."""
     _read_names_as_utf8()
     code = run(sys.argv[1:])
+    _end_at_once()
     gc.freeze()  # everything goes now: the interpreter need not look for cycles first
     sys.exit(code)
+
+
+def _end_at_once() -> None:
+    """From here on Ctrl-C ends the process without a word: all is told, and only threads and the interpreter have yet to end."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # whoever had it ignored has it ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read_names_as_utf8() -> None:
@@ -171,10 +179,19 @@ def _unexpected(error: Exception) -> HoldfastError:
 
 
 def _interrupted(*, as_json: bool) -> int:
-    from holdfast.cli.output import print_failure
+    """Say so, whole, though Ctrl-C is pressed again meanwhile."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        from holdfast.cli.output import print_failure
+
+        print_failure("interrupted", "interrupted", None, as_json=as_json)
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()  # the same Ctrl-C ended who read it
+    finally:
+        signal.signal(signal.SIGINT, before)
     from holdfast.errors import KINDS
 
-    print_failure("interrupted", "interrupted", None, as_json=as_json)
     return KINDS["interrupted"][0]
 
 
