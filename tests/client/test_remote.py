@@ -331,3 +331,12 @@ def test_granted__waits_as_it_is_asked_to(method):
     assert 7 <= pauses[0] < 8
     assert 20 <= pauses[1] < 21
     assert pauses[2] < 3
+
+
+def test_granted__a_proxy_that_takes_no_large_bodies():
+    """A proxy that finds a body too large is told as one, with the setting to look at."""
+    with answering(lambda _: (413, {}, b"<html>413 Request Entity Too Large</html>")) as (url, _):
+        leave = leave_of("k", f"{url}/k", {}, 0.0, streamed=True)
+        with pytest.raises(UnreachableError, match="answers 413 for k") as caught:
+            Granted(pause=lambda _: None).put(leave, b"data")
+    assert "client_max_body_size" in caught.value.hint

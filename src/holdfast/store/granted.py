@@ -250,7 +250,8 @@ def _refused(verb: str, leave: Leave, status: int, body: bytes) -> HoldfastError
     if status in (400, 401, 403):
         hint = "is this machine's clock right, and the address the one that the server signed for?"
         return AccessError(f"{leave.authority} refuses to {verb} {key} ({told})", subject=key, hint=hint)
-    return UnreachableError(f"{leave.authority} answers {told} for {key}", subject=key)
+    bound = "a proxy before it bounds the size of requests: nginx by client_max_body_size" if status == 413 else None
+    return UnreachableError(f"{leave.authority} answers {told} for {key}", subject=key, hint=bound)
 
 
 def _told_by_server(leave: Leave, status: int, told: ErrorBody) -> HoldfastError:
