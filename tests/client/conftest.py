@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -39,7 +40,11 @@ class Running:
     tokens: dict[str, str]
     password: str = PASSWORD
     bucket: str = ""
-    process: subprocess.Popen[bytes] | None = None
+    process: int = 0
+
+    def die(self) -> None:
+        """Kill the server and its worker, as a machine's failure does."""
+        os.killpg(self.process, signal.SIGKILL)
 
     @property
     def port(self) -> int:
@@ -74,6 +79,7 @@ def running(
             stderr=errors,
             env=os.environ | {"PYTHONPATH": path} | (environ or {}),
             cwd=ROOT,
+            start_new_session=True,
         ) as process,
     ):
         try:
@@ -82,13 +88,13 @@ def running(
             assert line, log.read_text()
             url = f"http://127.0.0.1:{port}"
             _wait(url, process, log)
-            yield Running(url, data / "stores" / "p", json.loads(line), process=process)
+            yield Running(url, data / "stores" / "p", json.loads(line), process=process.pid)
         finally:
             process.terminate()
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -28,7 +28,7 @@ def test_fetch__while_the_server_is_started_anew(tmp_path, layout):
             assert fetch.is_alive()
             time.sleep(0.001)
         assert not found
-        first.process.kill()
+        first.die()
     time.sleep(1)  # as a service manager waits
     environ = {"HOLDFAST_TEST_SERVER": "it is made"}
     with running(tmp_path / "data", environ=environ, port=first.port):
