@@ -229,7 +229,7 @@ class Server:
                 wait = jitter(attempt)
             else:
                 if last or answer.status not in _AGAIN:
-                    self._is_known = True
+                    self._is_known |= answer.status not in _AGAIN  # else a proxy may have answered in its place
                     return answer
                 wait = told_pause(answer.headers, attempt)
                 answer.drain_conn()

@@ -189,10 +189,9 @@ def test_push__link_that_leads_out(desk):
         desk.push()
 
 
-def test_push__a_file_changes_meanwhile(desk):
-    """A file that is written while it is pushed ends the push: no version, no lost change, and the next push has it."""
-    desk.mount()
-    (desk.dir / "a").write_bytes(b"changed")
+@contextmanager
+def changed_meanwhile(desk):
+    """Once a push has its number, somebody writes a file that it has not sent yet."""
     publisher = desk.repository.publisher
 
     def changing(claimed):
@@ -203,9 +202,16 @@ def test_push__a_file_changes_meanwhile(desk):
         return publisher(claimed=then)
 
     desk.repository.publisher = changing
-    with pytest.raises(SourceChangedError):
-        desk.push()
+    yield
     desk.repository.publisher = publisher
+
+
+def test_push__a_file_changes_meanwhile(desk):
+    """A file that is written while it is pushed ends the push: no version, no lost change, and the next push has it."""
+    desk.mount()
+    (desk.dir / "a").write_bytes(b"changed")
+    with changed_meanwhile(desk), pytest.raises(SourceChangedError):
+        desk.push()
     assert desk.repository.versions("n").versions == ("0.0",)
     assert desk.status() == ([], [], ["a"], [])
     assert desk.push().created
@@ -216,17 +222,7 @@ def test_push__a_file_changes_meanwhile_is_named(desk):
     """A file that changes while it is pushed is named where it is seen, and not where its changes are kept."""
     desk.mount()
     (desk.dir / "a").write_bytes(b"changed")
-    publisher = desk.repository.publisher
-
-    def changing(claimed):
-        def then(version, content_hash):
-            claimed(version, content_hash)
-            (desk.dir / "a").write_bytes(b"changed again")
-
-        return publisher(claimed=then)
-
-    desk.repository.publisher = changing
-    with pytest.raises(SourceChangedError) as found:
+    with changed_meanwhile(desk), pytest.raises(SourceChangedError) as found:
         desk.push()
     assert found.value.message.startswith(f"{desk.dir}/a changed")
     assert found.value.subject == f"{desk.dir}/a"

@@ -119,7 +119,8 @@ def _check(final: Path, chosen: Manifest | None, *, directory: bool, force: bool
 def discarding(work: WorkDir) -> Iterator[None]:
     """Remove the work directory after an error, but keep it for the next try where only the store did not answer.
 
-    An error of the disk names the places where things were to be, in the end. A work directory inside of a folder that was there goes in any case: the next push of that folder would take it along.
+    One inside of a folder that was there goes in any case: the next push of that folder would take it along. An error of the
+    disk names the place where something was to be in the end.
     """
     try:
         yield
@@ -128,10 +129,8 @@ def discarding(work: WorkDir) -> Iterator[None]:
         if is_lasting or layout.is_work_dir(work.path.name):
             shutil.rmtree(work.path, ignore_errors=True)
         if isinstance(error, LocalError):
-            told = LocalError(
-                layout.meant(error.message), subject=error.subject and layout.meant(error.subject), hint=error.hint
-            )
-            raise told from error
+            error.message = layout.meant(error.message)
+            error.subject = error.subject and layout.meant(error.subject)
         raise
 
 

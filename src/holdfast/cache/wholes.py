@@ -31,10 +31,6 @@ _MARKED: Final = 1024 * 1024
 _count: Final = itertools.count(1)
 
 
-def _nobody(_: int) -> None:
-    """Hear nothing."""
-
-
 class Wholes:
     """The whole files beside some ranges. Digests are hexadecimal."""
 
@@ -70,7 +66,7 @@ class Wholes:
         finally:
             os.close(descriptor)
 
-    def verify(self, digest: str, told: Callable[[int], None] = _nobody) -> bool:
+    def verify(self, digest: str, told: Callable[[int], None] = lambda _: None) -> bool:
         """Read a file that is here from end to end, so that it may be used; one that is not as it should be goes. ``told`` hears how it gets on, in bytes."""
         descriptor = self._descriptor(digest)
         if descriptor is None:
@@ -90,7 +86,7 @@ class Wholes:
         return False
 
     def admit(
-        self, digest: str, size: int, fill: Callable[[Path], None], told: Callable[[int], None] = _nobody
+        self, digest: str, size: int, fill: Callable[[Path], None], told: Callable[[int], None] = lambda _: None
     ) -> bool:
         """Make a file of this digest: ``fill`` writes it under another name, and it is read back, as ``told`` hears. False where there is no room.
 

@@ -111,7 +111,7 @@ def _sweep(directory: str, base: str, kinds: Mapping[str, str]) -> None:
 def _remove_unless(kind: str | None, path: str) -> bool:
     """Whether what is there is of this kind; it goes if it is not, and no link is followed."""
     mode = os.lstat(path).st_mode
-    if _KINDS.get(stat.S_IFMT(mode)) == kind is not None:
+    if kind is not None and kind == _KINDS.get(stat.S_IFMT(mode)):
         return True
     if stat.S_ISDIR(mode):
         shutil.rmtree(path)

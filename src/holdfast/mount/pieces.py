@@ -156,11 +156,13 @@ class Pieces:
     def release(self, parts: Sequence[Part]) -> None:
         """Let go of chunks that the kernel has by now, where much is in memory: fresh memory costs more than what is used again."""
         with self._guard:
-            for part in parts if self._held > self._memory // _SPENT else ():
-                number, _ = self._places.pop(part.chunk.digest, (0, None))
-                digests, size = self._blocks.get(number, (set(), 0))
-                digests.discard(part.chunk.digest)
-                if number and not digests:
+            if self._held <= self._memory // _SPENT:
+                return
+            for digest in {part.chunk.digest for part in parts} & self._places.keys():
+                number, _ = self._places.pop(digest)
+                digests, size = self._blocks[number]
+                digests.remove(digest)
+                if not digests:
                     del self._blocks[number]
                     self._held -= size
 

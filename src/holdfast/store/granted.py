@@ -177,9 +177,8 @@ class Granted:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of the first answer that is worth no further try."""
         sent = {"Accept-Encoding": "identity", **headers, **leave.headers}
-        most = tries(
-            known=method == "GET" and leave.streamed
-        )  # our server has answered: it gave leave; whoever writes tries again itself
+        # Our server has answered before, for it gave leave; whoever writes tries again itself.
+        most = tries(known=method == "GET" and leave.streamed)
         for attempt in range(1, most + 1):
             pause = jitter(attempt)
             try:
