@@ -20,19 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["main", "run"]
 
 _PROGRAMS = ("asset", "holdfast")
+#: The exit code of ``interrupted``, without a look at the others.
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the process's own command line and end the process."""
     _read_names_as_utf8()
     code = run(sys.argv[1:])
-    _end_at_once()
+    _end_at_once(code)
     gc.freeze()  # everything goes now: the interpreter need not look for cycles first
     sys.exit(code)
 
 
-def _end_at_once() -> None:
-    """From here on Ctrl-C ends the process without a word: all is told, and only threads and the interpreter have yet to end."""
+def _end_at_once(code: int) -> None:
+    """From here on Ctrl-C ends the process without a word: all is told, and only threads and the interpreter have yet to end.
+
+    After Ctrl-C they have little time for it.
+    """
+    if code == _INTERRUPTED:
+        from holdfast.cli.interrupting import end_soon
+
+        end_soon(code)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # whoever had it ignored has it ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -109,6 +118,7 @@ def _json_wanted(args: list[str]) -> bool:
 def _run(args: list[str]) -> int:
     import click
 
+    from holdfast.cli import interrupting
     from holdfast.cli.options import Session
     from holdfast.cli.program import program
     from holdfast.errors import KINDS, HoldfastError
@@ -119,7 +129,8 @@ def _run(args: list[str]) -> int:
         if not args:
             program.main(["--help"], prog_name=program_name(), standalone_mode=False)
             return KINDS["usage"][0]
-        code = program.main(args, prog_name=program_name(), standalone_mode=False, obj=session)
+        with interrupting.heard(lambda: _end_interrupted(as_json=session.json)):
+            code = program.main(args, prog_name=program_name(), standalone_mode=False, obj=session)
     except HoldfastError as error:
         problem = error
     except click.Abort:
@@ -182,17 +193,25 @@ def _interrupted(*, as_json: bool) -> int:
     """Say so, whole, though Ctrl-C is pressed again meanwhile."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        from holdfast.cli.output import print_failure
+        return _say_interrupted(as_json=as_json)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
+
+def _end_interrupted(*, as_json: bool) -> None:
+    """End the process, in another thread than the one that would have to end first."""
+    os._exit(_say_interrupted(as_json=as_json))
+
+
+def _say_interrupted(*, as_json: bool) -> int:
+    from holdfast.cli.output import print_failure
+
+    try:
         print_failure("interrupted", "interrupted", None, as_json=as_json)
         sys.stdout.flush()
     except OSError:
         _discard_output()  # the same Ctrl-C ended who read it
-    finally:
-        signal.signal(signal.SIGINT, before)
-    from holdfast.errors import KINDS
-
-    return KINDS["interrupted"][0]
+    return _INTERRUPTED
 
 
 def _discard_output() -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, raised_elsewhere
@@ -105,10 +105,12 @@ def _hear(said: IO[bytes], log: Path) -> None:
 
 
 def _stay(launched: subprocess.Popen[bytes]) -> None:
-    """Wait until the mount has ended; Ctrl-C is the supervisor's too, which unmounts."""
-    while launched.returncode is None:
-        with suppress(KeyboardInterrupt):
-            launched.wait()
+    """Wait until the mount has ended; Ctrl-C is the supervisor's, which unmounts."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        launched.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _free(record: Record) -> None:

@@ -167,8 +167,10 @@ class Engine:
         thread.start()
         try:
             first = one()
-        finally:
+        except Exception:
             thread.join()
+            raise
+        thread.join()
         if errors:
             raise errors[0]
         return first, answers[0]
@@ -177,7 +179,7 @@ class Engine:
         """``map(read, items)``, so many ahead, results in order: the bytes of one large object."""
         window: deque[Future[Result]] = deque()
         ahead = max(1, min(self.jobs, ahead))
-        with _pool(ahead) as pool:
+        with self._pool(ahead) as pool:
             try:
                 for item in items:
                     window.append(_submit(pool, read, item))
@@ -196,7 +198,7 @@ class Engine:
         All of it is done when the block is left; what ``work`` raises is raised by then.
         """
         pending: deque[Future[None]] = deque()
-        with _pool(1) as pool:
+        with self._pool(1) as pool:
 
             def give(item: Item) -> None:
                 pending.append(_submit(pool, work, item))
@@ -214,7 +216,7 @@ class Engine:
         It waits while as many are under way. All is done when the block is left; what ``work`` raises is raised by then.
         """
         pending: deque[Future[None]] = deque()
-        with _pool(min(at_once, self.bound(at_once))) as pool:
+        with self._pool(min(at_once, self.bound(at_once))) as pool:
 
             def give(item: Item) -> None:
                 if len(pending) >= at_once:
@@ -233,7 +235,7 @@ class Engine:
         """
         source = iter(items)
         pending: deque[Future[Item]] = deque()
-        with _pool(1) as pool:
+        with self._pool(1) as pool:
 
             def drawn() -> Iterator[Item]:
                 pending.extend(_submit(pool, next, source) for _ in range(2))
@@ -250,6 +252,24 @@ class Engine:
             finally:
                 for future in pending:
                     future.cancel()
+
+    @contextmanager
+    def _pool(self, threads: int) -> Iterator[ThreadPoolExecutor]:
+        """Threads that have ended when the block is left, but for Ctrl-C, which waits for nobody."""
+        from concurrent.futures import ThreadPoolExecutor  # here, for it takes long to load
+
+        pool = ThreadPoolExecutor(threads)
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._left.append(_thread(pool.shutdown))
+            self._left[-1].start()
+            raise
+        except BaseException:
+            pool.shutdown()
+            raise
+        pool.shutdown()
 
     def moved(self, count: int) -> None:
         """Bytes went through: wait where the rate asks for it, and tell."""
@@ -272,12 +292,6 @@ def _thread(work: Callable[[], None]) -> threading.Thread:
 def _submit(pool: ThreadPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
     """As :func:`_thread`, of a pool."""
     return pool.submit(copy_context().run, work, item)
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor  # here, for it takes longer to load than many a command needs it
-
-    return ThreadPoolExecutor(threads)
 
 
 class _Failed:
