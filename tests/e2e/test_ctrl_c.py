@@ -18,7 +18,7 @@ from holdfast.transfer.engine import Engine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.driver import Asset
+    from tests.e2e.conftest import Asset
 
 #: Whoever runs the tests in the background has Ctrl-C ignored.
 HEARS = ["env", "--default-signal=INT", sys.executable]
