@@ -24,6 +24,7 @@ from holdfast.server import guard
 from holdfast.server.description import Description
 from holdfast.server.failures import HANDLERS
 from holdfast.server.given import DEPENDENCIES, service_of
+from holdfast.server.heads import headed
 from holdfast.server.logs import watched
 from holdfast.server.pages.routes import pages
 from holdfast.server.routes import (
@@ -82,7 +83,7 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
         logging_config=None,
     )
     guard.require_rules(app)
-    app.asgi_handler = watched(app.asgi_handler, lambda: service_of(app))
+    app.asgi_handler = watched(headed(app.asgi_handler), lambda: service_of(app))
     return app
 
 
