@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -123,3 +124,11 @@ def test_import__damaged(pushed) -> None:
     (pushed.folder / "one").write_bytes(data[:-700])
     assert pushed.error(5, "import", "one", "--store", to)["kind"] == "integrity"
     assert list((pushed.folder / "other").iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("export", "nlp/bert", "-"), ("import", "-")])
+def test_bundle__is_no_stream(pushed, words: tuple[str, ...]) -> None:
+    """A bundle is not written to stdout and not read from stdin: ``-`` is refused with what to do, and no file has that name then."""
+    before = sorted(os.listdir(pushed.folder))
+    assert "name a file" in pushed.error(2, *words)["hint"]
+    assert sorted(os.listdir(pushed.folder)) == before

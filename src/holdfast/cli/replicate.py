@@ -106,6 +106,7 @@ def export_command(session: Session, specs: tuple[str, ...], *, everything: bool
     *names, file = specs
     if not names:
         raise UsageError("FILE comes last, after what goes into it", subject=file, hint="asset export SPEC... FILE")
+    _refuse_stream(file)
     repository = session.repository
     wanted = [_whole(each) for each in _every(repository, tuple(names))] if everything else names
     exported = replicate.export(
@@ -126,6 +127,13 @@ def export_command(session: Session, specs: tuple[str, ...], *, everything: bool
     print_lines([f"{exported.file}  {versions}, {human_size(exported.bytes)}{needs}, {done}"])
 
 
+def _refuse_stream(file: str) -> None:
+    """``-`` is no file of that name, which nobody would mean."""
+    if file == "-":
+        hint = "name a file, and send that; ./- is one with the name -"
+        raise UsageError("a bundle is a file, and goes through no pipe", subject=file, hint=hint)
+
+
 @command("import", transfers=True)
 @click.argument("file", type=click.Path())
 @_layout
@@ -143,6 +151,7 @@ def import_command(session: Session, file: str, *, layout: str | None, aliases: 
     """
     from holdfast import replicate
 
+    _refuse_stream(file)
     found = replicate.import_(
         session.repository, Path(existing(touchable(file))), layout=layout, aliases=aliases, dry_run=dry_run
     )
