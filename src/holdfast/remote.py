@@ -1,7 +1,7 @@
 """The one HTTP session to a server: its address, its token, requests that are tried again, refusals as our errors.
 
-Owns urllib3 and what is sent to a server; what is asked is the business of ``catalog/remote`` and ``store/signed``. The token goes
-to the address that it was made for and nowhere else: redirects are never followed. TLS is always verified.
+Owns what is sent to a server; what is asked is the business of ``catalog/remote`` and ``store/signed``. The token goes
+to the address that it was made for and nowhere else: redirects are never followed.
 
 Example::
 
@@ -11,95 +11,40 @@ Example::
 
 from __future__ import annotations
 
-import random
-import re
-import ssl
 import threading
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
-import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError
+from urllib3.exceptions import HTTPError, LocationParseError, SSLError
 
+from holdfast.connections import AGENT, jitter, never_left, pool_manager, reason, told_pause, tries
 from holdfast.errors import AccessError, BusyError, HoldfastError, UnreachableError, UsageError, raised_elsewhere
 from holdfast.formats.api import ErrorReply, decode_reply, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import urllib3
     from urllib3.response import BaseHTTPResponse
 
-__all__ = [
-    "CONNECT",
-    "Pushes",
-    "Remote",
-    "Server",
-    "foreign",
-    "jitter",
-    "pool_manager",
-    "reason",
-    "tls_context",
-    "told_pause",
-    "tries",
-]
+__all__ = ["Pushes", "Remote", "Server"]
 
-#: Seconds until a server is held to be unreachable, and silences that are waited out.
-CONNECT: Final = 5.0
-_SILENCE: Final = 120.0
 #: Bytes of an answer that is read whole.
 _LONGEST: Final = 256 * 1024 * 1024
 _STEP: Final = 1024 * 1024
-#: How often a request is sent, and one to somebody who has answered before: that many take a quarter of a minute.
-_TRIES, _PATIENT = 4, 7
 #: The status of whoever is not known, or not any more.
 _WHO: Final = 401
-_LONGEST_PAUSE: Final = 20.0
 #: Answers upon which a request that may be repeated is.
 _AGAIN: Final = (429, 502, 503, 504)
-_AGENT: Final = "holdfast"
-#: What urllib3 begins with: the connection or pool as an object, with its address in memory or its arguments, by release.
-_OBJECT: Final = re.compile(r"^(?:.*>|HTTPS?Connection(?:Pool)?\([^)]*\)): ")
 
 Reply = TypeVar("Reply")
 
 #: The push that was opened last in this thread, or in the one that its work is of, and among which pushes.
 _opened_here: ContextVar[tuple[Pushes, str] | None] = ContextVar("holdfast_push", default=None)
-
-
-def pool_manager(ca: str | None = None, *, silence: float = _SILENCE, tls: bool = True) -> urllib3.PoolManager:
-    """Connections that are kept, verified by the machine's authorities, or those in the file (or folder) ``ca``.
-
-    Without ``tls`` it is for addresses that begin with http: no authorities are read, which takes longer than a request.
-
-    Raises:
-        UsageError: there is no such file, or none of certificates.
-    """
-    return urllib3.PoolManager(
-        num_pools=16,
-        maxsize=64,
-        block=False,
-        retries=False,
-        timeout=urllib3.Timeout(connect=CONNECT, read=silence),
-        ssl_context=tls_context(ca) if tls else None,
-    )
-
-
-@lru_cache(4)
-def tls_context(ca: str | None) -> ssl.SSLContext:
-    """Certificates and host names are checked. The same for all connections of this process: to read the authorities takes long."""
-    import os
-
-    try:
-        folder = ca is not None and os.path.isdir(ca)
-        return ssl.create_default_context(cafile=None if folder else ca, capath=ca if folder else None)
-    except OSError as error:
-        hint = "see SSL_CERT_FILE, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
-        raise UsageError(f"cannot read the certificates in {ca}: {error}", subject=ca, hint=hint) from error
 
 
 class Server:
@@ -192,7 +137,7 @@ class Server:
     ) -> Iterator[BaseHTTPResponse]:
         """A successful answer whose body is still to be read. ``body`` is bytes, or blocks of a length that the headers tell."""
         url = self.address(route, query)
-        sent = {"User-Agent": _AGENT, "Accept-Encoding": "gzip", **(headers or {}), **self.authorization()}
+        sent = {"User-Agent": AGENT, "Accept-Encoding": "gzip", **(headers or {}), **self.authorization()}
         answer = self._answered(method, url, body, sent, again=again)
         if answer.status == _WHO and (body is None or isinstance(body, bytes)) and self.is_signed_in_anew(sent):
             answer.drain_conn()
@@ -224,7 +169,7 @@ class Server:
                 raise
             except (HTTPError, OSError) as error:
                 # A request that never left may be sent again whatever it is.
-                if (last and not (_never_left(error) and attempt < most)) or isinstance(error, SSLError):
+                if (last and not (never_left(error) and attempt < most)) or isinstance(error, SSLError):
                     raise self._unreachable(error) from error
                 wait = jitter(attempt)
             else:
@@ -276,34 +221,6 @@ class Server:
             subject=self.url,
             hint="is the address right? A project's is SERVER/PROJECT",
         )
-
-
-def foreign(
-    pool: urllib3.PoolManager,
-    method: str,
-    url: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    body: bytes | None = None,
-    longest: int = _STEP,
-) -> tuple[int, bytes]:
-    """Status and body of one request to a server that is none of ours; no redirect is followed, and nothing is tried again.
-
-    Raises:
-        UnreachableError: it does not answer, or without end.
-    """
-    sent = {"User-Agent": _AGENT, "Accept": "application/json", **(headers or {})}
-    try:
-        answer = pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
-        try:
-            data = answer.read(longest + 1, decode_content=True)
-        finally:
-            answer.close()
-    except (HTTPError, OSError) as error:
-        raise UnreachableError(f"no answer from {url}: {reason(error)}", subject=url) from error
-    if len(data) > longest:
-        raise UnreachableError(f"the answer of {url} has no end", subject=url)
-    return answer.status, data
 
 
 class Pushes:
@@ -390,30 +307,3 @@ def _read(answer: BaseHTTPResponse, subject: str) -> bytes:
 
 def _who(headers: Mapping[str, str]) -> str | None:
     return headers.get("Authorization")
-
-
-def told_pause(headers: Mapping[str, str], attempt: int) -> float:
-    """Seconds before another try, as an answer asks for; where it asks for none, a moment."""
-    after = headers.get("Retry-After", "")
-    return min(float(after), _LONGEST_PAUSE) + jitter(1) if after.isdigit() else jitter(attempt)
-
-
-def tries(*, known: bool) -> int:
-    """How often to send a request: whoever has answered before may be being started anew, which takes some seconds."""
-    return _PATIENT if known else _TRIES
-
-
-def jitter(attempt: int) -> float:
-    """Seconds before another try."""
-    return random.uniform(0.05, 0.2) * (1 << attempt)  # noqa: S311 - jitter, no secret
-
-
-def _never_left(error: BaseException) -> bool:
-    return isinstance(error, NewConnectionError) or isinstance(getattr(error, "reason", None), NewConnectionError)
-
-
-def reason(error: BaseException) -> str:
-    """The cause in a few words, without an object's address."""
-    inner = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
-    text = _OBJECT.sub("", str(inner)) or type(inner).__name__
-    return text.removeprefix("Failed to establish a new connection: ")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
+from holdfast.connections import foreign, pool_manager
 from holdfast.errors import AccessError, UnreachableError
-from holdfast.remote import foreign, pool_manager
 from holdfast.server.idtokens import Expected, Person, UnknownKeyError, key_set, person_of, verified
 from holdfast.server.providers import checked_url
 

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 import urllib3
 
 from holdfast.cache.work import write_whole
+from holdfast.connections import pool_manager
 from holdfast.disk import local_errors
-from holdfast.remote import pool_manager
 from holdfast.sites.groups import code_of
 from holdfast.sites.notices import Known, Notice, observed, overdue
 

@@ -46,7 +46,7 @@ def call(
             method, url, body=body, headers=headers or {}, redirect=False, retries=retries, timeout=timeout
         )
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        from holdfast.remote import reason
+        from holdfast.connections import reason
 
         raise UnreachableError(f"{settings.url} does not answer: {reason(error)}", subject=settings.url) from error
 

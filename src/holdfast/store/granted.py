@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from urllib3.exceptions import HTTPError
 
+from holdfast.connections import CONNECT, jitter, pool_manager, reason, tls_context, told_pause, tries
 from holdfast.errors import (
     AccessError,
     AlreadyExistsError,
@@ -26,7 +27,6 @@ from holdfast.errors import (
     raised_elsewhere,
 )
 from holdfast.formats.api import ErrorReply, ObjectStat, decode_reply
-from holdfast.remote import CONNECT, jitter, pool_manager, reason, tls_context, told_pause, tries
 from holdfast.store.base import Object, ObjectInfo
 from holdfast.store.direct import info_told, range_info
 from holdfast.store.many import Request, drive
