@@ -433,7 +433,7 @@ def test_mount__twice(desk):
     desk.mount()
     with pytest.raises(BusyError, match="writable mount of n:0"):
         desk.mount()
-    with desk.edits.turn(), pytest.raises(BusyError, match="another process"):
+    with desk.edits.turn(), pytest.raises(BusyError, match=f"another process works on the changes in {desk.dir}$"):
         desk.push()
 
 

@@ -151,14 +151,19 @@ class Edits:
                 if os.fstat(descriptor).st_nlink == 0:
                     raise BlockingIOError  # it went with the folder of who had the turn just now
             except OSError:
-                raise BusyError(
-                    f"another process works on the changes in {self.folder}",
-                    subject=str(self.folder),
-                    hint="wait until it is done",
-                ) from None
+                where = self._directory()
+                hint = "wait until it is done"
+                raise BusyError(f"another process works on the changes in {where}", subject=where, hint=hint) from None
             yield
         finally:
             os.close(descriptor)
+
+    def _directory(self) -> str:
+        """Where its users know it."""
+        record = None
+        with suppress(LocalError):
+            record = self.read()
+        return str(self.folder) if record is None else record.directory
 
     def open_generation(self, number: int) -> Layers:
         """The folders of a generation, made where they are not there; changes in them stay."""
