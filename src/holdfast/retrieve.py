@@ -210,6 +210,7 @@ class Retriever:
     ) -> Path:
         target.refuse(self._assets.path, _folder_of(self._store))
         target.check(known, force=force)
+        target.check_room(known)
         work = target.open(identity)
         with discarding(work):
             target.check(bring(work), force=force)

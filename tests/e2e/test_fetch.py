@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 import holdfast
+from tests.server.conftest import small_disk
 
 FETCHED = {
     "path", "from_cache", "version", "name", "meta", "object_name", "meta_object_name", "versions_object_name",
@@ -128,6 +131,22 @@ def test_fetch__to(pushed) -> None:
     assert pushed.error(4, "fetch", "nlp/bert:0.1", "--to", "out")["kind"] == "already_exists"
     pushed.ok("fetch", "nlp/bert:0.1", "--to", "out", "--force")
     assert (pushed.folder / "out" / "more.txt").exists()
+
+
+@pytest.mark.parametrize("layout", ["packs", "tree", "file"])
+def test_fetch__to_a_disk_without_room(asset, layout) -> None:
+    """What a disk cannot take is refused by --to before anything is written, with both sizes; what fits is laid out there."""
+    (asset.folder / "model/large").write_bytes(os.urandom(3 << 20))
+    asset.ok("push", "model/large" if layout == "file" else "model", "large", "--layout", layout)
+    asset.ok("push", "model/config.json", "small")
+    with small_disk(asset.folder / "disk"):
+        error = asset.error(1, "fetch", "large", "--to", "disk/out")
+        assert error["kind"] == "local"
+        assert re.fullmatch(
+            r".*/disk/out(/large)? takes 3,\d{3},\d{3} bytes, and its disk has 2,09\d,\d{3} left", error["message"]
+        )
+        assert list((asset.folder / "disk").iterdir()) == []
+        asset.ok("fetch", "small", "--to", "disk/out")
 
 
 def test_fetch__to_restores_the_files_name(asset) -> None:

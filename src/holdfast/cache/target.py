@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.cache.inventory import tree_bytes
 from holdfast.cache.tree import finish_copy, prepare_copy, read_file
-from holdfast.cache.work import WorkDir, open_work_dir, sweep
+from holdfast.cache.work import WorkDir, leftovers, open_work_dir, sweep
 from holdfast.disk import local_errors, sync_file_system
 from holdfast.errors import (
     AccessError,
@@ -68,13 +69,31 @@ class Target:
         with local_errors(self._final):
             _check(self._final, chosen, directory=self.file_name is None, force=force)
 
+    def check_room(self, chosen: Manifest | None) -> None:
+        """Refuse what the disk cannot take, beside what an earlier run has left, before anything is written."""
+        if chosen is None:
+            return
+        there = next(each for each in (self._final, *self._final.parents) if each.is_dir())
+        with local_errors(there):
+            disk = shutil.disk_usage(there)
+        need = chosen.size - sum(tree_bytes(str(left)) for left, _ in leftovers(self._place))
+        if need > disk.free and disk.total:  # else it is a file system that does not tell
+            raise LocalError(
+                f"{self.path} takes {chosen.size:,} bytes, and its disk has {disk.free:,} left",
+                subject=str(self.path),
+                hint="make room there, or give another --to",
+            )
+
+    @property
+    def _place(self) -> Path:
+        """What the work directory lies beside: the copy, or a name inside of the folder that is there."""
+        final = self._final
+        return final / layout.WORK_STEM if self.file_name is None and final.is_dir() else final
+
     def open(self, identity: str) -> WorkDir:
         """A work directory on the target's file system."""
-        final = self._final
-        with local_errors(final, layout.meant):
-            return open_work_dir(
-                final / layout.WORK_STEM if self.file_name is None and final.is_dir() else final, identity
-            )
+        with local_errors(self._final, layout.meant):
+            return open_work_dir(self._place, identity)
 
     def fill(self, work: WorkDir) -> None:
         """Give a finished copy its name, or move it into the directory that is there."""
