@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from holdfast.cli.main import run
 from holdfast.transfer.engine import Engine
 
 if TYPE_CHECKING:
@@ -165,3 +166,12 @@ def test_ctrl_c__of_whoever_has_it_ignored() -> None:
         check=True,
     )
     assert done.stdout == ""
+
+
+def test_ctrl_c__in_a_thread() -> None:
+    """A command that somebody runs in a thread of his own program runs there."""
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(run(["config", "--help"])))
+    thread.start()
+    thread.join()
+    assert codes == [0]

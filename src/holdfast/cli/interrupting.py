@@ -36,7 +36,8 @@ def heard(end: Callable[[], None]) -> Iterator[None]:
 
     Where somebody has Ctrl-C ignored, or handles it, nothing is changed; so it is with those who do in the block.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    is_main = threading.current_thread() is threading.main_thread()  # no other has signals
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     watch = _Watch(end)
