@@ -357,3 +357,16 @@ def test_other_project(site):
     }
     assert len(refusals) == 1
     assert b"secret" not in refusals.pop()
+
+
+def test_nowhere(site):
+    """Where there is no page a browser is told so by one, with the way back; a program gets what the API answers."""
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path in ("/nope", "/projects/p/nope", "/nope/<script>"):
+        answer = site.client.get(path, headers=browser)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "Not found" in answer.text
+        assert 'href="/projects"' in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert site.client.get(path).json()["error"]["kind"] == "not_found"
+    assert site.client.get("/api/v1/nope", headers=browser).json()["error"]["kind"] == "not_found"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
+from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
 
 from holdfast.formats.messages import learn_messages
@@ -26,6 +27,7 @@ from holdfast.server.failures import HANDLERS
 from holdfast.server.given import DEPENDENCIES, service_of
 from holdfast.server.heads import headed
 from holdfast.server.logs import watched
+from holdfast.server.pages.failing import nowhere
 from holdfast.server.pages.routes import pages
 from holdfast.server.routes import (
     admin,
@@ -73,7 +75,7 @@ def make_app(service: Service, *, more: Sequence[Any] = ()) -> Litestar:
         ],
         guards=[guard.guard],
         dependencies=DEPENDENCIES,
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, NotFoundException: nowhere},
         request_max_body_size=SMALL_BODY,
         state=State({"service": service}),
         on_startup=[_more_threads],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from litestar.exceptions import HTTPException
+
 from holdfast.formats.api import ErrorReply, decode_reply
 from holdfast.server.access import NotSignedInError
 from holdfast.server.failures import HANDLERS
@@ -15,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from litestar import Request
+    from litestar.exceptions import NotFoundException
     from litestar.response import Response
 
-__all__ = ["PAGE_HANDLERS"]
+__all__ = ["PAGE_HANDLERS", "nowhere"]
 
 _TITLES: Final = {403: "Not allowed", 404: "Not found", 413: "Too large", 429: "Too many attempts"}
 _KEPT: Final[tuple[str, ...]] = ("Allow", "Retry-After")
@@ -52,3 +55,10 @@ PAGE_HANDLERS: Final[dict[Any, Any]] = {
     **{kind: _paged(answer) for kind, answer in HANDLERS.items()},
     NotSignedInError: _not_signed_in,
 }
+
+
+def nowhere(request: Request[Any, Any, Any], error: NotFoundException) -> Response[Any]:
+    """Where no route is: a page for a browser, and for programs what the API answers."""
+    is_browser = "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith("/api/")
+    answer: Response[Any] = (PAGE_HANDLERS if is_browser else HANDLERS)[HTTPException](request, error)
+    return answer
