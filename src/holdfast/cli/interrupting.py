@@ -66,7 +66,8 @@ class _Watch:
     """Compares what was sent with what came of it."""
 
     def __init__(self, end: Callable[[], None]) -> None:
-        self._reading, self.writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self.writing, False)  # a signal waits for nobody
         self._heard = threading.Event()
         self._end = end
 
