@@ -301,31 +301,96 @@ test -z "$(ls "$DIR")"
 """
 
 
-@pytest.mark.skipif(
+needs_another_user = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("fuse-overlayfs", "fusermount3", "unshare", "setpriv"))),
     reason="fuse-overlayfs, fusermount3, unshare and setpriv are needed, and root to become another user",
 )
-def test_writable__without_root(shell):
-    """An ordinary user has it by fuse-overlayfs: the mount moves while nobody is in it, else the next push moves it."""
-    node, ids = shell.place / "fuse", ["--reuid", "1000", "--regid", "1000", "--clear-groups"]
+
+
+def as_user(shell, script, allowed=""):
+    """Run a script of the shell as an ordinary user, on a machine whose fuse.conf says what is ``allowed``."""
+    node, conf, ids = shell.place / "fuse", shell.place / "fuse.conf", ["--reuid", "1000", "--regid", "1000"]
     os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(10, 229))
     os.chmod(node, 0o666)  # noqa: S103 - as udev makes it
-    reach = [
-        "--inh-caps",
-        "+dac_read_search",
-        "--ambient-caps",
-        "+dac_read_search",
-    ]  # the interpreter may lie in root's home
+    conf.write_text(f"{allowed}\n")
+    reach = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]  # Python may lie in root's home
     subprocess.run(["chown", "-R", "1000:1000", shell.place], check=True)
+    subprocess.run(["chown", "0:0", conf], check=True)
     for folder in list(shell.place.parents)[:3]:
         os.chmod(folder, 0o755)  # noqa: S103 - folders of the test
-    words = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /dev/fuse && exec "$@"', node, "setpriv", *ids, *reach]
+    bound = 'mount --bind "$0" /dev/fuse && mount --bind "$1" /etc/fuse.conf && shift && exec "$@"'
+    words = ["unshare", "-m", "sh", "-c", bound, node, conf, "setpriv", *ids, "--clear-groups", *reach]
     environ = shell.environ | {"PYTHON": sys.executable, "DIR": str(shell.dir), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [*words, "sh", "-c", SCRIPT], env=environ, capture_output=True, text=True, check=False, timeout=120
+    return subprocess.run(
+        [*words, "sh", "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=120
     )
+
+
+@needs_another_user
+def test_writable__without_root(shell):
+    """An ordinary user has it by fuse-overlayfs: the mount moves while nobody is in it, else the next push moves it."""
+    done = as_user(shell, SCRIPT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stays at nlp/n:0.1 while somebody is in it" in done.stderr
     assert "M a\n" in done.stdout
     assert "nlp/n:0.2" in done.stdout
     assert "unpushed changes: a" in done.stderr
+
+
+NOT_FOR_OTHERS = """
+asset() { "$PYTHON" -P -m holdfast.cli "$@"; }
+asset mount nlp/n "$DIR" --writable -o allow_other; echo "exit $?"
+set -e
+test -z "$(ls "$DIR")"
+asset mount nlp/n "$DIR" --writable
+echo two > "$DIR/a"
+asset unmount "$DIR" --discard
+"""
+
+
+@needs_another_user
+def test_writable__for_others_that_fuse_conf_does_not_allow(shell):
+    """An ordinary user whom fuse.conf does not allow it cannot mount a version for others to change, and is told what to write there; for himself he can."""
+    done = as_user(shell, NOT_FOR_OTHERS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "exit 1\n" in done.stdout
+    assert "option allow_other only allowed if" in done.stderr
+    assert "hint: allow_other needs user_allow_other in /etc/fuse.conf" in done.stderr
+
+
+FOR_OTHERS = """
+set -e
+asset() { "$PYTHON" -P -m holdfast.cli "$@"; }
+flags() { grep -F " $DIR fuse.fuse-overlayfs" /proc/self/mounts; }
+asset mount nlp/n "$DIR" --writable -o allow_other
+flags
+echo two > "$DIR/a"
+asset push "$DIR"
+flags
+asset unmount "$DIR"
+asset mount nlp/n "$DIR" --writable
+test -z "$(flags | grep allow_other)"
+asset unmount "$DIR"
+"""
+
+
+@needs_another_user
+def test_writable__for_others_without_root(shell):
+    """An ordinary user's writable mount is for others only with -o allow_other, and so it stays when it moves to the version that was pushed."""
+    done = as_user(shell, FOR_OTHERS, "user_allow_other")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(",allow_other ") == 2, done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("first", [(), ("-o", "allow_other")], ids=["closed", "open"])
+def test_writable__for_others_after_a_reboot(shell, first):
+    """Whether others come into changes that are mounted again, the new mount says, and not the one before."""
+    then = () if first else ("-o", "allow_other")
+    shell.ok("mount", "nlp/n", shell.dir, "--writable", *first)
+    (shell.dir / "a").write_bytes(b"changed")
+    shell.reboot()
+    shell.ok("mount", "nlp/n", shell.dir, "--writable", *then)
+    assert (shell.dir / "a").read_bytes() == b"changed"
+    assert shell.dir.stat().st_mode & 0o777 == (0o755 if then else 0o700)
+    shell.ok("unmount", shell.dir, "--discard")

@@ -23,6 +23,7 @@ from holdfast.errors import BusyError, LocalError, UnsupportedError
 from holdfast.mount.table import mounted_at
 
 __all__ = [
+    "FOR_OTHERS",
     "HELPERS",
     "TYPE",
     "MountOptions",
@@ -38,6 +39,8 @@ _DEVICE: Final = "/dev/fuse"
 TYPE: Final = "fuse.holdfast"
 #: Where the helper is looked for, whatever PATH says.
 HELPERS: Final = ("/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3")
+#: What lets an ordinary user mount for others.
+FOR_OTHERS: Final = "allow_other needs user_allow_other in /etc/fuse.conf"
 
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_PROGRAMS = 1, 2, 4, 8
 _NO_FOLLOW = 8
@@ -128,7 +131,7 @@ def _mount_by_helper(directory: Path, options: MountOptions) -> int:
     raise UnsupportedError(
         f"fusermount3 refused: {said or 'it said nothing'}",
         subject=str(directory),
-        hint="allow_other needs user_allow_other in /etc/fuse.conf" if options.allow_other else None,
+        hint=FOR_OTHERS if options.allow_other else None,
     )
 
 

@@ -114,6 +114,8 @@ def mount_writable(
         base = named_base(repository, spec)
         if record is None or record.base.version != base.version:
             record = _begin(mover, record, base, path, others=others)
+        elif record.others != others:
+            record = _open_to(mover, record, others=others)
         mover.mount(record)
     return edits
 
@@ -152,6 +154,12 @@ def _begin(mover: Mover, before: EditsRecord | None, base: Identity, path: Path,
     else:
         refuse_other(before, _changes(mover.repository, mover.edits, before))
         record = replace(before, base=base, generation=before.generation + 1)
+    return _open_to(mover, record, others=others)
+
+
+def _open_to(mover: Mover, record: EditsRecord, *, others: bool) -> EditsRecord:
+    """The record of a mount for other users, or for its own user alone, before it is mounted."""
+    record = replace(record, others=others)
     layers = mover.edits.open_generation(record.generation)
     layers.upper.chmod(0o755 if others else 0o700)  # which is the directory's own, and is kept when it moves
     mover.edits.write(record)

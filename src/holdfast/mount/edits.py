@@ -50,7 +50,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class EditsRecord:
-    """What is mounted: which version of which store, where, by which kind of overlay, and which generation of changes lies above."""
+    """What is mounted: which version of which store, where, by which kind of overlay, for ``others`` or for its user alone, and which generation of changes lies above."""
 
     place: str
     directory: str
@@ -58,6 +58,7 @@ class EditsRecord:
     base: Identity
     generation: int = 0
     pending: Pending | None = None
+    others: bool = False
 
     @property
     def path(self) -> Path:

@@ -217,7 +217,7 @@ class Mover:
         layers = self.edits.open_generation(record.generation)
         self._mount_lower(record.base, layers)
         try:
-            overlay.mount_over(record.path, layers, record.kind)
+            overlay.mount_over(record.path, layers, record.kind, others=record.others)
         except BaseException:
             with suppress(HoldfastError, OSError):
                 self.versions.unmount(layers.lower)

@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.errors import BusyError, LocalError, UnsupportedError
+from holdfast.mount.device import FOR_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,8 +111,8 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=_PROGRAMS)
 
 
-def mount_over(directory: Path, layers: Layers, kind: str) -> None:
-    """Mount the layers at a directory, whatever is mounted there.
+def mount_over(directory: Path, layers: Layers, kind: str, *, others: bool = False) -> None:
+    """Mount the layers at a directory, whatever is mounted there. ``others``: fuse-overlayfs lets other users come in; the kernel's overlay always does.
 
     Raises:
         LocalError: the kernel or fuse-overlayfs refuses; what it says is told.
@@ -120,7 +121,7 @@ def mount_over(directory: Path, layers: Layers, kind: str) -> None:
         with _made(layers) as made:
             _attach(made, directory)
     else:
-        _run(directory, "fuse-overlayfs", "-o", _fuse_options(), str(directory), folder=layers.folder)
+        _run(directory, "fuse-overlayfs", "-o", _fuse_options(others=others), str(directory), folder=layers.folder)
 
 
 def replace(directory: Path, layers: Layers) -> None:
@@ -196,8 +197,8 @@ def _attach(mount: int, directory: Path, flags: int = 0) -> None:
         raise LocalError(f"cannot mount at {directory}: {error.strerror}", subject=str(directory)) from error
 
 
-def _fuse_options() -> str:
-    return "lowerdir=lower,upperdir=upper,workdir=work,nosuid,nodev"
+def _fuse_options(*, others: bool) -> str:
+    return "lowerdir=lower,upperdir=upper,workdir=work,nosuid,nodev" + ",allow_other" * others
 
 
 def _run(directory: Path, name: str, *arguments: str, folder: Path | None = None) -> None:
@@ -220,10 +221,17 @@ def _run(directory: Path, name: str, *arguments: str, folder: Path | None = None
         raise LocalError(f"{name} failed at {directory}: {error}", subject=str(directory)) from error
     if done.returncode == 0:
         return
-    said = done.stderr.strip().rpartition("\n")[2] or f"exit {done.returncode}"
+    said = _reason(done.stderr) or f"exit {done.returncode}"
     if "busy" in said.lower():
         raise _busy(str(directory))
-    raise LocalError(f"{name} failed at {directory}: {said}", subject=str(directory))
+    hint = FOR_OTHERS if "user_allow_other" in said else None
+    raise LocalError(f"{name} failed at {directory}: {said}", subject=str(directory), hint=hint)
+
+
+def _reason(said: str) -> str:
+    """The line that says why: fusermount3's, where it refused and its caller can only say that it did; else the last."""
+    lines = said.strip().splitlines()
+    return next((line for line in lines if line.startswith("fusermount3: ")), lines[-1] if lines else "")
 
 
 def freeze(directory: Path, kind: str) -> bool:
