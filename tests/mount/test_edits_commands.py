@@ -316,8 +316,8 @@ def as_user(shell, script, allowed=""):
     reach = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]  # Python may lie in root's home
     subprocess.run(["chown", "-R", "1000:1000", shell.place], check=True)
     subprocess.run(["chown", "0:0", conf], check=True)
-    for folder in list(shell.place.parents)[:3]:
-        os.chmod(folder, 0o755)  # noqa: S103 - folders of the test
+    for folder in [path for path in shell.place.parents if path.name.startswith(("pytest-", "popen-"))]:
+        folder.chmod(0o711)
     bound = 'mount --bind "$0" /dev/fuse && mount --bind "$1" /etc/fuse.conf && shift && exec "$@"'
     words = ["unshare", "-m", "sh", "-c", bound, node, conf, "setpriv", *ids, "--clear-groups", *reach]
     environ = shell.environ | {"PYTHON": sys.executable, "DIR": str(shell.dir), "PYTHONDONTWRITEBYTECODE": "1"}
