@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "begin_write_back",
+    "closed",
     "exchange",
     "local_errors",
     "mount_table",
@@ -145,6 +146,13 @@ def refuse_unwritable(path: Path) -> None:
         number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
     if number:
         raise refusal(OSError(number, os.strerror(number), str(path)), folder)
+
+
+def closed(error: PermissionError) -> LocalError:
+    """What may not be looked at, for it is another user's."""
+    where = os.fsdecode(error.filename)
+    hint = "it may be another user's: look at its rights, or use another folder (for the cache: assets_dir)"
+    return LocalError(f"{error.strerror}: {where}", subject=where, hint=hint)
 
 
 def refusal(error: OSError, path: Path, named: Callable[[str], str] = str) -> LocalError:

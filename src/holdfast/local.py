@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.disk import closed
 from holdfast.errors import LocalError, VersionNotFoundError
 from holdfast.formats import layout as keys
 from holdfast.model.digest import digest_of
@@ -93,11 +94,16 @@ class Local:
         return self.within(result, selection)
 
     def within(self, whole: Fetched, selection: Selection) -> Fetched:
-        """The sub-path of a whole copy."""
+        """The sub-path of a whole copy.
+
+        Raises:
+            VersionNotFoundError: it has none of this name.
+            LocalError: it may not be looked at.
+        """
         if selection.sub_path is None:
             return whole
         path = Path(whole.path) / selection.sub_path
-        if not os.path.exists(path):
+        if not _is_there(path):
             manifest = self.manifest(whole.name, whole.version)
             if manifest is not None:
                 Selection(selection.sub_path).of(manifest)  # raises, and knows the nearest
@@ -156,6 +162,21 @@ class Local:
         if self._packed is None or not self._packed.is_of(name, version, meta):
             self._packed = PackedVersion(self.manifests, name, version, meta)
         return self._packed
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is there; a folder that is closed to us hides whether it is, which is no answer.
+
+    Raises:
+        LocalError: it is closed.
+    """
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        raise closed(error) from error
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def fetched(

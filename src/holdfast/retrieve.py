@@ -295,11 +295,18 @@ class Retriever:
     def _others(self, name: str, version: str) -> Iterator[tuple[Path, PackedVersion]]:
         """Other versions of the asset whose copies and manifests are on this machine."""
         for other in self._assets.versions(name)[-_OTHERS:]:
-            if other == version or not (self._assets.is_complete(name, other) and self.local.is_ours(name, other)):
+            if other == version or not self._is_source(name, other):
                 continue
             meta = self.local.recorded(name, other)
             if meta is not None and meta.root and self.local.manifests.local.find(name, other, meta.root) is not None:
                 yield self._assets.path_of(name, other), self.local.packed(name, other, meta)
+
+    def _is_source(self, name: str, version: str) -> bool:
+        """Whether a local copy may be read in place of the store."""
+        try:
+            return self._assets.is_complete(name, version) and self.local.is_ours(name, version)
+        except LocalError:
+            return False
 
     def _sized(self, name: str, version: str, manifest: Manifest) -> Manifest:
         """A foreign tree's manifest with the sizes that the store knows: small files then travel side by side."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -175,3 +178,45 @@ def test_status__changed(pushed) -> None:
 def test_status__elsewhere(pushed) -> None:
     """A directory that was not fetched is a usage error."""
     assert pushed.error(2, "status", "model")["kind"] == "usage"
+
+
+needs_rights = pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="setpriv takes root's rights away"
+)
+
+
+def without_rights(pushed, *words):
+    """Run a command as one who may not read everything: as root is, but for that."""
+    taken = "-dac_override,-dac_read_search"
+    prefix = ["setpriv", f"--bounding-set={taken}", f"--inh-caps={taken}"] if os.geteuid() == 0 else []
+    command = [*prefix, sys.executable, "-m", "holdfast.cli", *words, "--json"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, env=pushed.environ())
+    return done.returncode, json.loads(done.stdout)
+
+
+@needs_rights
+@pytest.mark.parametrize(("closed", "named"), [("", ".SUCCESS"), ("sub", "sub/weights.bin")], ids=["copy", "folder"])
+def test_fetch__copy_that_is_closed(pushed, closed, named) -> None:
+    """Where another user's copy in a shared cache may not be looked at, a file of it is told to be closed, and not to be missing."""
+    copy = pushed.assets_dir / "nlp/bert/0.0"
+    pushed.ok("fetch", "nlp/bert:0.0")
+    (copy / closed).chmod(0)
+    code, told = without_rights(pushed, "fetch", "nlp/bert:0.0[sub/weights.bin]")
+    (copy / closed).chmod(0o755)
+    assert (code, told["error"]["kind"]) == (1, "local")
+    assert told["error"]["message"] == f"Permission denied: {copy / named}"
+    assert "another user's" in told["error"]["hint"]
+
+
+@needs_rights
+def test_fetch__beside_a_copy_that_is_closed(asset) -> None:
+    """A version is fetched beside another user's copy of another one that may not be looked at."""
+    for version in ("0.0", "0.1"):
+        (asset.folder / "model/large").write_bytes(os.urandom(300_000))
+        asset.ok("push", "model", "a", "--version", version)
+    asset.ok("fetch", "a:0.0")
+    copy = asset.assets_dir / "a/0.0"
+    copy.chmod(0)
+    code, told = without_rights(asset, "fetch", "a:0.1")
+    copy.chmod(0o755)
+    assert code == 0, told

@@ -193,6 +193,23 @@ def test_mount__not_permitted(shop):
     nothing_is_left(shop)
 
 
+def test_mount__copy_that_is_closed(shop):
+    """Where another user's copy in a shared cache may not be looked at, a mount reads the store."""
+    copy = shop.repository.fetch("nlp/bert:0.0")
+    for closed in (copy, copy / "sub", copy / "big"):
+        mode = closed.stat().st_mode
+        closed.chmod(0)
+        rights = "--bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search"
+        words = ["setpriv", *rights.split(), sys.executable, "-m", "holdfast.cli", "mount", "nlp/bert:0.0", shop.place]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert (shop.place / "big").read_bytes() == (shop.source / "big").read_bytes()
+        assert (shop.place / "sub" / "7").read_bytes() == b"7"
+        closed.chmod(mode)
+        assert shop.asset("unmount", shop.place)[0] == 0
+    nothing_is_left(shop)
+
+
 def test_mount__no_device(shop):
     """Without the FUSE device the command says what to load or give, and nothing is left behind."""
     code, errors = unprivileged(

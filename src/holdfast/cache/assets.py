@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.cache.work import WorkDir, close, open_work_dir, place, write_whole
-from holdfast.disk import local_errors, sync_file_system
+from holdfast.disk import closed, local_errors, sync_file_system
 from holdfast.errors import LocalError
 from holdfast.failpoint import reach
 from holdfast.formats import layout
@@ -65,9 +65,16 @@ class AssetsDir:
         return self.path / name / version
 
     def is_complete(self, name: str, version: str) -> bool:
-        """Whether the marker and the copy are there; nothing else is looked at."""
+        """Whether the marker and the copy are there; nothing else is looked at.
+
+        Raises:
+            LocalError: it is another user's, who lets nobody look at it.
+        """
         path = self.path_of(name, version)
-        return (path / layout.MARKER).exists() or (self._file_marker(path).exists() and path.is_file())
+        try:
+            return (path / layout.MARKER).exists() or (self._file_marker(path).exists() and path.is_file())
+        except PermissionError as error:
+            raise closed(error) from error
 
     def versions(self, name: str) -> list[str]:
         """What is there under the asset's name, complete or not, but for names that start with a dot."""

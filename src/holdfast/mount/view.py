@@ -19,7 +19,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import HoldfastError, IntegrityError
+from holdfast.errors import HoldfastError, IntegrityError, LocalError
 from holdfast.formats import layout as keys
 from holdfast.model.chunk import CODEC_ZSTD, Chunk, Placed
 from holdfast.model.manifest import Manifest, check_link
@@ -298,8 +298,11 @@ class _Opening:
         return root
 
     def _copy(self) -> Path | None:
-        """The fetched copy, if it is here; in use for as long as the view is."""
-        path = self._repository.local.cached_path(self._name, self._version)
+        """The fetched copy, if it is here and may be looked at; in use for as long as the view is."""
+        try:
+            path = self._repository.local.cached_path(self._name, self._version)
+        except LocalError:  # another user's, who shares the cache, and not this copy
+            return None
         if path is not None:
             self._kept.enter_context(self._repository.assets.leases.hold(self._name, self._version))
         return path
