@@ -341,6 +341,7 @@ NOT_FOR_OTHERS = """
 asset() { "$PYTHON" -P -m holdfast.cli "$@"; }
 asset mount nlp/n "$DIR" --writable -o allow_other; echo "exit $?"
 set -e
+test -z "$(ls "$XDG_CACHE_HOME/holdfast/edits")"
 test -z "$(ls "$DIR")"
 asset mount nlp/n "$DIR" --writable
 echo two > "$DIR/a"

@@ -14,6 +14,7 @@ Example::
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,12 +112,18 @@ def mount_writable(
             record = mover.settle(record)  # of which a version may come that the spec names
             _make_free(mover, record)
         checked(str(path))
-        base = named_base(repository, spec)
+        base, is_new = named_base(repository, spec), record is None
         if record is None or record.base.version != base.version:
             record = _begin(mover, record, base, path, others=others)
         elif record.others != others:
             record = _open_to(mover, record, others=others)
-        mover.mount(record)
+        try:
+            mover.mount(record)
+        except BaseException:
+            if is_new and mover.shown(record) is None:  # a folder of changes in which there are none
+                with suppress(HoldfastError, OSError):
+                    mover.close()
+            raise
     return edits
 
 
