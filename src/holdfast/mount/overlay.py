@@ -121,6 +121,7 @@ def mount_over(directory: Path, layers: Layers, kind: str, *, others: bool = Fal
         with _made(layers) as made:
             _attach(made, directory)
     else:
+        _refuse_colon(layers)
         _run(directory, "fuse-overlayfs", "-o", _fuse_options(others=others), str(directory), folder=layers.folder)
 
 
@@ -195,6 +196,16 @@ def _attach(mount: int, directory: Path, flags: int = 0) -> None:
         _call(_MOVE_MOUNT, mount, b"", _AT_FDCWD, os.fsencode(directory), _FROM_EMPTY_PATH | flags)
     except OSError as error:
         raise LocalError(f"cannot mount at {directory}: {error.strerror}", subject=str(directory)) from error
+
+
+def _refuse_colon(layers: Layers) -> None:
+    """Raise UnsupportedError where fuse-overlayfs would take a folder for two: it looks at the whole path, whatever it is told."""
+    if ":" in str(layers.folder.resolve()):
+        raise UnsupportedError(
+            f"fuse-overlayfs keeps no changes below a folder with a colon in its name: {layers.folder}",
+            subject=str(layers.folder),
+            hint="set XDG_CACHE_HOME to another one, or mount it as root",
+        )
 
 
 def _fuse_options(*, others: bool) -> str:
