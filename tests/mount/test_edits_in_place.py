@@ -25,7 +25,8 @@ from tests.mount.edit_operations import OPERATIONS, TREES, apply, content, lay
 from tests.mount.edit_program import opened
 from tests.mount.overlays import needs_overlay, needs_root
 
-pytestmark = needs_overlay
+#: The version below is a folder that is bound, which only root may do.
+pytestmark = [needs_overlay, pytest.mark.skipif(os.geteuid() != 0, reason="only root binds folders")]
 
 TREE = {"a": b"one", "d/b": b"two" * 200, "d/e/c": b"three" * 10_000, "d/e/l": "c", "empty": None}
 

@@ -101,10 +101,13 @@ def test_mount__reads_and_writes_the_bucket(bucket: Bucket, mounter: str) -> Non
 @pytest.mark.parametrize("mounter", MOUNTERS)
 def test_mount__flags(bucket: Bucket, mounter: str) -> None:
     """Every live mount is nosuid, nodev, noexec and default_permissions, owned by who mounts, and closed to others unless asked."""
+    wanted = {"nosuid", "nodev", "noexec", "default_permissions"}
+    if mounter == "rclone" and os.geteuid() != 0:
+        wanted.remove("noexec")  # which rclone cannot for who is not root: SEMANTICS.md says so
     bucket.mount(mounter)
     mounted = mounted_at(str(bucket.directory))
     assert mounted is not None
-    assert {"nosuid", "nodev", "noexec", "default_permissions"} <= mounted.flags
+    assert wanted <= mounted.flags
     assert "allow_other" not in mounted.flags
     assert (bucket.directory / "hello.txt").stat().st_uid == os.geteuid()
     bucket.unmount()
