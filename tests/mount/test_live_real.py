@@ -111,6 +111,8 @@ def test_mount__flags(bucket: Bucket, mounter: str) -> None:
     assert "allow_other" not in mounted.flags
     assert (bucket.directory / "hello.txt").stat().st_uid == os.geteuid()
     bucket.unmount()
+    if os.geteuid() != 0 and "user_allow_other" not in Path("/etc/fuse.conf").read_text().split():
+        pytest.skip("fuse.conf lets root alone mount for others")
     bucket.mount(mounter, "exec,allow_other,ro")
     mounted = mounted_at(str(bucket.directory))
     assert mounted is not None
