@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +71,14 @@ class Asset:
         done = forking.run("holdfast.cli", args, stdin=stdin, cwd=self.folder, env=self.environ(**environ))
         return Ended(done.returncode, done.stdout, done.stderr)
 
+    def without_rights(self, *args: str) -> tuple[int, Any]:
+        """Exit code and document of a command whose user may not read or write everything: as root may, but for that."""
+        taken = "-dac_override,-dac_read_search"
+        prefix = ["setpriv", f"--bounding-set={taken}", f"--inh-caps={taken}"] if os.geteuid() == 0 else []
+        line = [*prefix, sys.executable, "-m", "holdfast.cli", *args, "--json"]
+        done = subprocess.run(line, capture_output=True, check=False, text=True, cwd=self.folder, env=self.environ())
+        return done.returncode, json.loads(done.stdout)
+
     def ok(self, *args: str, **environ: str | None) -> Ended:
         """Run it; it must end well."""
         ended = self(*args, **environ)
@@ -82,6 +92,11 @@ class Asset:
         error: dict[str, Any] = ended.json["error"]
         assert set(error) == {"kind", "message", "hint"}
         return error
+
+
+needs_rights = pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="setpriv takes root's rights away"
+)
 
 
 def made(folder: Path) -> Path:

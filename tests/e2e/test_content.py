@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
+
+from tests.e2e.conftest import needs_rights
 
 
 def test_files__text_and_json(pushed) -> None:
@@ -180,20 +180,6 @@ def test_status__elsewhere(pushed) -> None:
     assert pushed.error(2, "status", "model")["kind"] == "usage"
 
 
-needs_rights = pytest.mark.skipif(
-    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="setpriv takes root's rights away"
-)
-
-
-def without_rights(pushed, *words):
-    """Run a command as one who may not read everything: as root is, but for that."""
-    taken = "-dac_override,-dac_read_search"
-    prefix = ["setpriv", f"--bounding-set={taken}", f"--inh-caps={taken}"] if os.geteuid() == 0 else []
-    command = [*prefix, sys.executable, "-m", "holdfast.cli", *words, "--json"]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, env=pushed.environ())
-    return done.returncode, json.loads(done.stdout)
-
-
 @needs_rights
 @pytest.mark.parametrize(("closed", "named"), [("", ".SUCCESS"), ("sub", "sub/weights.bin")], ids=["copy", "folder"])
 def test_fetch__copy_that_is_closed(pushed, closed, named) -> None:
@@ -201,7 +187,7 @@ def test_fetch__copy_that_is_closed(pushed, closed, named) -> None:
     copy = pushed.assets_dir / "nlp/bert/0.0"
     pushed.ok("fetch", "nlp/bert:0.0")
     (copy / closed).chmod(0)
-    code, told = without_rights(pushed, "fetch", "nlp/bert:0.0[sub/weights.bin]")
+    code, told = pushed.without_rights("fetch", "nlp/bert:0.0[sub/weights.bin]")
     (copy / closed).chmod(0o755)
     assert (code, told["error"]["kind"]) == (1, "local")
     assert told["error"]["message"] == f"Permission denied: {copy / named}"
@@ -217,6 +203,6 @@ def test_fetch__beside_a_copy_that_is_closed(asset) -> None:
     asset.ok("fetch", "a:0.0")
     copy = asset.assets_dir / "a/0.0"
     copy.chmod(0)
-    code, told = without_rights(asset, "fetch", "a:0.1")
+    code, told = asset.without_rights("fetch", "a:0.1")
     copy.chmod(0o755)
     assert code == 0, told

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from tests.e2e.conftest import needs_rights
+
 
 def test_push__directory(asset) -> None:
     """A directory becomes version 0.0, and the line says so."""
@@ -173,3 +175,15 @@ def test_push__limits(asset) -> None:
     shutil.rmtree(asset.folder / "store")
     (asset.folder / "store").mkdir()
     asset.ok("--limit-rate", "100M", "push", "model", "a", "--jobs", "2")
+
+
+@needs_rights
+def test_push__into_a_folder_that_may_not_be_written(asset) -> None:
+    """A push that may not write a folder of the store names what it could not write there, and not its own temporary file."""
+    asset.ok("push", "model", "a")
+    claims = asset.folder / "store/.holdfast/claims/a"
+    claims.chmod(0o555)
+    (asset.folder / "model/more.txt").write_text("more")
+    code, told = asset.without_rights("push", "model", "a")
+    claims.chmod(0o755)
+    assert (code, told["error"]["message"]) == (6, f"Permission denied: {claims / '0.1'}")

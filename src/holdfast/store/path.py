@@ -410,11 +410,10 @@ def _error(error: OSError, key: str, *, missing_object: bool = False) -> Holdfas
             subject=key,
             hint="look at what lies at a part of that path, or where a part of it would be a folder",
         )
+    where = error.filename2 or error.filename or key  # of a link or a rename: where to
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return AccessError(
-            f"{error.strerror}: {error.filename or key}", subject=key, hint="look at the rights of the folder"
-        )
-    return LocalError(f"{error.strerror or error}: {error.filename or key}", subject=key)
+        return AccessError(f"{error.strerror}: {where}", subject=key, hint="look at the rights of the folder")
+    return LocalError(f"{error.strerror or error}: {where}", subject=key)
 
 
 def _piece(entry: os.DirEntry[str]) -> str:
