@@ -232,6 +232,19 @@ def test_rotate_secret__credentials_stay_usable(machine):
     machine.server("rotate-secret", code=5)
 
 
+def test_rotate_secret__while_a_server_runs(machine):
+    """What a server at work seals after its secret was changed is sealed with the new one, and opens when that server is gone."""
+    people(machine)
+    (machine.folder / "keys.env").write_text("AWS_ACCESS_KEY_ID=AKEXAMPLE\nAWS_SECRET_ACCESS_KEY=very-secret\n")
+    adding = ("--credentials-file", str(machine.folder / "keys.env"))
+    with machine.serving() as url:
+        machine.asset("login", url, "--user", "ann", "--password-stdin", stdin=PASSWORD)
+        machine.asset("server", "project", "add", "m", "s3://bucket/m", *adding)
+        assert machine.server("rotate-secret") == {"projects": 1}
+        machine.asset("server", "project", "add", "n", "s3://bucket/n", *adding)
+    assert machine.server("rotate-secret") == {"projects": 2}
+
+
 def test_start__refusals(machine):
     """A host beyond loopback without TLS, a secret that others can read, and an unknown setting are refused with the reason."""
     machine.server("start", "--host", "0.0.0.0", code=2)

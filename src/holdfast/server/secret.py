@@ -34,8 +34,8 @@ _HEAD: Final = "holdfast-secret-1 "
 class Vault:
     """Seals and opens small bytes. ``keys`` gives the keys of the file: the first one seals, each of them opens.
 
-    They are read when they are first needed, and again when something was sealed with another key, because the file may have been
-    given one since.
+    They are read whenever something is sealed, and when something opens with none of those that were read last: the file may have been
+    given another key since, and have lost the one before.
     """
 
     def __init__(self, keys: Callable[[], Sequence[bytes]]) -> None:
@@ -45,8 +45,7 @@ class Vault:
     def seal(self, data: bytes, purpose: str) -> bytes:
         """The data, readable only with the key and for this purpose."""
         nonce = secrets.token_bytes(_NONCE)
-        if not self._ciphers:
-            self._ciphers = [AESGCM(key) for key in self._keys()]
+        self._ciphers = [AESGCM(key) for key in self._keys()]
         return nonce + self._ciphers[0].encrypt(nonce, data, purpose.encode())
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
