@@ -13,7 +13,7 @@ from holdfast import wiring
 from holdfast.config import load
 from holdfast.errors import AccessError, ConflictError
 from holdfast.formats.api import TokenReply
-from holdfast.formats.people import ProjectRequest
+from holdfast.formats.people import MemberRequest, ProjectRequest, ProjectRow
 from holdfast.server import accounts, devices, handing, identities, memberships, projects, signins, tokens
 from holdfast.server.access import Principal, Role
 from holdfast.server.alone import alone
@@ -153,6 +153,25 @@ def test_scan__by_two_at_once(service, tmp_path):
     for each in copies:
         each.database.close()
     assert made == [4] * 4
+
+
+def test_administration__at_one_moment(service):
+    """What admins do at one moment, at several servers, is done one after the other: no project overlaps another, and an admin is left."""
+    with service.database.write() as connection:
+        for number in range(2):
+            accounts.add_account(connection, f"admin{number}", None, 0.0, admin=True)
+    admin = service.administration(Actor("admin0"))
+
+    def refused(found):
+        assert all(each is None or isinstance(each, ConflictError | list | ProjectRow) for each in found), found
+        return sum(isinstance(each, ConflictError) for each in found)
+
+    places = [f"s3://bucket/x{'/y' * (number % 2)}" for number in range(8)]
+    assert refused(together(lambda n: admin.add_project(ProjectRequest(f"q{n}", places[n])), 8)) == 7
+    assert refused(together(lambda _: admin.add_project(ProjectRequest("q")), 8)) == 7
+    assert refused(together(lambda _: admin.set_role("q", MemberRequest("writer", "reader")), 8)) == 0
+    assert refused(together(lambda n: admin.set_disabled(f"admin{n % 2}", disabled=True), 8)) > 0
+    assert len([each for each in admin.users() if each.admin and not each.disabled]) == 1
 
 
 def test_alone__between_processes(service):

@@ -15,6 +15,7 @@ from holdfast.formats.people import AuditReply, AuditRow, GroupRow, InvitationRo
 from holdfast.model.people import INVITED
 from holdfast.server import accounts, identities, memberships, projects, tokens
 from holdfast.server.access import Role
+from holdfast.server.alone import administering
 from holdfast.server.audit import list_audit, note
 
 if TYPE_CHECKING:
@@ -177,9 +178,9 @@ class Administration:
     def _noting(
         self, action: str, subject: str | None = None, *, project: str | None = None, detail: str | None = None
     ) -> Iterator[tuple[Connection, float]]:
-        """A transaction whose line in the audit log is written with it."""
+        """A transaction whose line in the audit log is written with it; one admin at a time has one."""
         now = self.clock.now().timestamp()
-        with self.database.write() as connection:
+        with administering(self.database) as connection:
             yield connection, now
             note(connection, self.actor, now, action, subject, project=project, detail=detail)
             if self.dry_run:
