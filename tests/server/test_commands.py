@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.server import migrate
+from holdfast.server.backup import rotate_secret
 from holdfast.server.database import Database, sqlite_url
+from holdfast.server.secret import read_secret
 from tests.server.conftest import small_disk
 
 ROOT = Path(__file__).parents[2]
@@ -243,6 +246,33 @@ def test_rotate_secret__while_a_server_runs(machine):
         assert machine.server("rotate-secret") == {"projects": 1}
         machine.asset("server", "project", "add", "n", "s3://bucket/n", *adding)
     assert machine.server("rotate-secret") == {"projects": 2}
+
+
+def test_rotate_secret__several_at_once(machine):
+    """Of changes of the secret that are made at one moment each waits for the other, and all credentials open in the end."""
+    keys = machine.folder / "keys.env"
+    keys.write_text("AWS_ACCESS_KEY_ID=AKEXAMPLE\nAWS_SECRET_ACCESS_KEY=very-secret\n")
+    machine.server("project", "add", "m", "s3://bucket/m", "--credentials-file", str(keys))
+    secret, failed = machine.data / "secret", []
+
+    def rotate(barrier):
+        with closing(Database(sqlite_url(machine.data / "holdfast.db"))) as database:
+            barrier.wait()
+            try:
+                rotate_secret(database, secret, 0.0)
+            except Exception as error:
+                failed.append(error)
+
+    for _ in range(16):
+        barrier = threading.Barrier(3)
+        threads = [threading.Thread(target=rotate, args=(barrier,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    assert len(read_secret(secret)) == 1
+    assert machine.server("rotate-secret") == {"projects": 1}
 
 
 def test_start__refusals(machine):

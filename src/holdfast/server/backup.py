@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from holdfast.errors import ConflictError, IntegrityError, LocalError, UsageError
 from holdfast.formats.api import decode_request, encode
 from holdfast.server import migrate, projects
+from holdfast.server.alone import administering
 from holdfast.server.audit import Actor, note
 from holdfast.server.secret import Vault, new_key, read_secret, write_secret
 from holdfast.server.stores import purpose_of
@@ -113,22 +114,27 @@ def restore(database: Database, file: Path, *, dry_run: bool = False) -> dict[st
 
 
 def rotate_secret(database: Database, path: Path, now: float, *, dry_run: bool = False) -> int:
-    """Another key in the secret file, and every credential sealed with it; how many. Killed at any moment, it can be run again.
+    """Another key in the secret file, and every credential sealed with it; how many. Killed at any moment, it can be run again; several at one
+    moment wait for each other.
 
     The old key stays in the file until nothing is sealed with it, so that servers at work go on. A ``dry_run`` opens every credential,
     and leaves all as it is.
     """
-    keys = read_secret(path)
     if dry_run:
+        keys = read_secret(path)
         with database.write() as connection:
             count = projects.reseal(connection, Vault(lambda: keys))
             connection.rollback()
         return count
-    write_secret(path, [new_key(), *keys])
-    with database.write() as connection:
+    made = new_key()
+    with administering(database) as connection:
+        write_secret(path, [made, *read_secret(path)])
         count = projects.reseal(connection, Vault(lambda: read_secret(path)))
         note(connection, Actor(None), now, "secret.rotate", detail=f"{count} projects")
-    write_secret(path, read_secret(path)[:1])
+    with administering(database):
+        # Else another one has begun meanwhile, and takes ours away once nothing needs it.
+        if read_secret(path)[0] == made:
+            write_secret(path, [made])
     return count
 
 
