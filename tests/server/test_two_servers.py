@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import text
 
 from holdfast import wiring
 from holdfast.config import load
@@ -18,6 +20,7 @@ from holdfast.server import accounts, devices, handing, identities, memberships,
 from holdfast.server.access import Principal, Role
 from holdfast.server.alone import alone
 from holdfast.server.audit import Actor
+from holdfast.server.backup import backup, restore
 from holdfast.server.copies import Copies
 from holdfast.server.database import Database
 from holdfast.server.idtokens import Person
@@ -172,6 +175,22 @@ def test_administration__at_one_moment(service):
     assert refused(together(lambda _: admin.set_role("q", MemberRequest("writer", "reader")), 8)) == 0
     assert refused(together(lambda n: admin.set_disabled(f"admin{n % 2}", disabled=True), 8)) > 0
     assert len([each for each in admin.users() if each.admin and not each.disabled]) == 1
+
+
+def test_backup__of_one_moment(service, new_postgres, tmp_path):
+    """A backup shows one moment, whatever happens at the servers while it is made, and can be put back."""
+    backing = threading.Thread(target=backup, args=(service.database, tmp_path / "backup", 0.0))
+    with service.database.write() as connection:
+        connection.execute(text("LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE"))  # the backup has the accounts by then
+        backing.start()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        with closing(Database(service.settings.database)) as database, database.read() as other:
+            wait_until(lambda: other.execute(waiting).scalar(), 30, "the backup to come to the tokens")
+        late = accounts.add_account(connection, "late", None, 0.0)
+        tokens.create_token(connection, late, 0.0, seconds=3600)
+    backing.join()
+    with closing(Database(new_postgres())) as database:
+        assert restore(database, tmp_path / "backup")["accounts"] == 1
 
 
 def test_alone__between_processes(service):

@@ -51,6 +51,9 @@ class Database:
 
     def __init__(self, url: str | None) -> None:
         self.engine: Engine = _in_memory() if url is None else _engine(url)
+        # A transaction of SQLite's sees one state as it is.
+        options = {} if self.local else {"isolation_level": "REPEATABLE READ"}
+        self._reading = self.engine.execution_options(**options)
         self._threads = threading.local()
         self._owned: list[sqlite3.Connection] = []
 
@@ -62,7 +65,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one state of the database."""
-        with self.engine.connect() as connection:
+        with self._reading.connect() as connection:
             yield connection
 
     @contextmanager
