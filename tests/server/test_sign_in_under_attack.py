@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
@@ -13,12 +14,15 @@ from sqlalchemy import func, select
 
 from holdfast.errors import UsageError
 from holdfast.remote import Server as RemoteServer
+from holdfast.server.audit import Actor
 from holdfast.server.backup import backup, restore
 from holdfast.server.database import Database, sqlite_url
 from holdfast.server.migrate import upgrade
 from holdfast.server.origin import neighbourhood
 from holdfast.server.tables import accounts
 from tests.server.conftest import PASSWORD
+from tests.server.test_pages_people import session_in
+from tests.server.test_pages_people import sign_in as sign_in_at_the_page
 
 LOGIN = "/api/v1/login"
 #: Twelve sign-ins at one moment; how many KiB more the process then has had.
@@ -72,6 +76,34 @@ def test_login__from_many_addresses_of_one_network(server):
 def test_neighbourhood(one, other, same):
     """Addresses of one network of IPv6 are one client's; those of IPv4 are each its own, however they are spelled."""
     assert (neighbourhood(one) == neighbourhood(other)) == same
+
+
+@pytest.mark.parametrize("by", ["api", "page"])
+def test_login__while_the_password_is_changed(server, by):
+    """Whoever signs in with the old password at the moment at which it is changed has no token or session in the end."""
+    made, enough = [], threading.Semaphore(0)
+
+    def sign_in():
+        while True:
+            by_api = {"json": {"name": "root", "password": PASSWORD}}
+            answer = server.client.post(LOGIN, **by_api) if by == "api" else sign_in_at_the_page(server)
+            enough.release()
+            if answer.status_code not in (200, 303):
+                return
+            made.append(answer.json()["token"] if by == "api" else session_in(answer))
+
+    threads = [threading.Thread(target=sign_in) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        enough.acquire()
+    server.service.administration(Actor("root")).set_password("root", "another long password")
+    for thread in threads:
+        thread.join()
+    ask = server.get if by == "api" else server.page
+    answers = [ask("/api/v1/whoami" if by == "api" else "/projects", token).status_code for token in made]
+    assert len(made) >= len(threads)
+    assert 200 not in answers
 
 
 def test_login__answers_alike(server):

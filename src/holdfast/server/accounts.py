@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.server.database import Database
 
 __all__ = [
+    "Proven",
     "add_account",
     "add_group",
     "change_members",
@@ -40,11 +42,20 @@ __all__ = [
     "remove_group",
     "set_disabled",
     "set_password",
+    "still_proven",
 ]
 
 _hasher: Final = PasswordHasher()
 #: A hash takes 64 MiB while it is made, and anybody may ask for one: so many at a time, and the others wait.
 _hashing: Final = threading.BoundedSemaphore(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """An account whose password somebody knew, and the hash of that."""
+
+    account: int
+    kept: str
 
 
 def add_account(
@@ -80,7 +91,7 @@ def find_account(connection: Connection, name: str) -> Row[tuple[object, ...]]:
     return found
 
 
-def check_password(database: Database, name: str, password: str) -> int | None:
+def check_password(database: Database, name: str, password: str) -> Proven | None:
     """The account whose name and password these are, or None; as slow for a name that nobody has. No connection is held meanwhile."""
     with database.read() as connection:
         row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
@@ -93,7 +104,15 @@ def check_password(database: Database, name: str, password: str) -> int | None:
         return None
     if row is None or kept is None:
         return None
-    return int(row.id)
+    return Proven(int(row.id), kept)
+
+
+def still_proven(connection: Connection, proven: Proven) -> bool:
+    """Whether a password that was checked is still the account's; on PostgreSQL it stays so until the transaction ends. To be asked where
+    a token is made, for looking at a password takes long, and who changed it meanwhile has ended the tokens that there were.
+    """
+    at = (accounts.c.id == proven.account, accounts.c.password == proven.kept, ~accounts.c.disabled)
+    return connection.execute(select(accounts.c.id).where(*at).with_for_update()).first() is not None
 
 
 def set_password(connection: Connection, name: str, password: str) -> None:

@@ -19,6 +19,7 @@ from holdfast.server.origin import client_address
 from holdfast.server.pages.rendering import page, redirect
 
 if TYPE_CHECKING:
+    from holdfast.server.accounts import Proven
     from holdfast.server.service import Service
 
 __all__ = ["START", "handlers", "local_path", "sign_in_page", "ways", "welcome"]
@@ -46,10 +47,10 @@ def sign_in(request: Request[Any, Any, Any], service: given.Service, form: given
     name, to = form.get("name", "").strip(), form.get("to", START)
     try:
         address = client_address(request, service.settings.behind_proxy)
-        account = passwords.checked(service, name, form.get("password", ""), address)
+        proven = passwords.checked(service, name, form.get("password", ""), address)
+        return welcome(request, service, proven.account, name, to, proven=proven)
     except AccessError as error:
         return sign_in_page(request, to, status=403, problem=error.message, name=name)
-    return welcome(request, service, account, name, to)
 
 
 @post("/signout", opt={"signed_in": True}, status_code=200, sync_to_thread=True)
@@ -65,15 +66,27 @@ def sign_out(
 
 
 def welcome(
-    request: Request[Any, Any, Any], service: Service, account: int, name: str, to: str = START, *, far: bool = False
+    request: Request[Any, Any, Any],
+    service: Service,
+    account: int,
+    name: str,
+    to: str = START,
+    *,
+    far: bool = False,
+    proven: Proven | None = None,
 ) -> Response[str]:
     """Begin a session of an account that proved who it is, and go to a page of this server.
 
     ``far`` says that another site led here: then the browser would not send the cookie along a redirect, and a page leads on.
+
+    Raises:
+        AccessError: it was ``proven`` by a password that has been changed since.
     """
     settings, now = service.settings, service.now()
     actor = Actor(name, client_address(request, settings.behind_proxy))
     with service.database.write() as connection:
+        if proven is not None:
+            passwords.require(connection, proven)
         made = sessions.begin(connection, account, now, settings, request.headers.get("user-agent"))
         note(connection, actor, now, "login", made.id, detail="pages")
     cookies = [sessions.session_cookie(made.text, request, settings), sessions.no_visit(request, settings)]

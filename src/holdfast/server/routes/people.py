@@ -30,10 +30,11 @@ def info(service: given.Service) -> InfoReply:
 def login(data: JSONBody[LoginRequest], service: given.Service, request: Request[Any, Any, Any]) -> TokenReply:
     """A token for a name and its password."""
     address = client_address(request, service.settings.behind_proxy)
-    account, now = passwords.checked(service, data.name, data.password, address), service.now()
+    proven, now = passwords.checked(service, data.name, data.password, address), service.now()
     with service.database.write() as connection:
+        passwords.require(connection, proven)
         seconds = service.settings.token_days * _DAY
-        made = tokens.create_token(connection, account, now, seconds=seconds, label=data.label)
+        made = tokens.create_token(connection, proven.account, now, seconds=seconds, label=data.label)
         note(connection, Actor(data.name[:100], address), now, "login", made.id)
         return TokenReply(made.text, own_tokens.row_of(tokens.token_row(connection, made.id)), data.name)
 
