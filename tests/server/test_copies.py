@@ -293,3 +293,19 @@ def test_project__that_moves(server, repo, source, tmp_path):
     assert newest(server) == "7.7"
     assert server.get("resolve", params={"spec": "a/b:0.0"}).status_code == 404
     assert (names(server, q="before"), names(server, q="after")) == ([], ["a/b"])
+
+
+def test_project__that_moves_while_it_is_followed(server, repo, source):
+    """Once a project has another place, the background copies nothing of the place before."""
+    repo.push(source(), "a/b", message="before")
+    service = server.service
+    scans = Scans(service.copies, service.clock, every=0.05)
+    scans.ensure(opened(server))
+    folder = server.folder.with_name("elsewhere")
+    folder.mkdir()
+    with service.database.write() as connection:
+        wanted = ProjectRequest("p", f"file://{folder}")
+        projects.change_project(connection, service.settings, service.vault, wanted)
+    time.sleep(0.5)
+    scans.stop()
+    assert names(server, q="before") == []

@@ -80,11 +80,12 @@ class TokenScope:
 
 @dataclass(frozen=True, slots=True)
 class OpenProject:
-    """A project that the principal has a role in, opened."""
+    """A project that the principal has a role in, opened as its row was at this revision."""
 
     id: int
     name: str
     url: str
+    revision: int
     store: Store
     catalog: BucketCatalog
     role: Role
@@ -143,7 +144,7 @@ class Access:
             raise refused()
         store = self._open_store(number, revision, wait=wait)
         catalog = BucketCatalog(store, self._clock, principal.name)
-        return OpenProject(number, name, url, store, catalog, Role(role), principal)
+        return OpenProject(number, name, url, revision, store, catalog, Role(role), principal)
 
     def _asked(
         self, token: str | None, project: str | None, pages: bool

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError as RowConflictError
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.catalog.bucket import BucketCatalog
-from holdfast.errors import HoldfastError, IntegrityError, VersionNotFoundError
+from holdfast.errors import AccessError, HoldfastError, IntegrityError, VersionNotFoundError
 from holdfast.formats import layout
 from holdfast.model.name import is_readable
 from holdfast.model.version import is_text
@@ -210,7 +210,7 @@ class Scans:
         self._database = database
         self._clock = clock
         self._every = every
-        self._asked: dict[int, tuple[float, BucketCatalog]] = {}
+        self._asked: dict[int, tuple[float, OpenProject]] = {}
         self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -220,13 +220,14 @@ class Scans:
 
         Raises:
             HoldfastError: the bucket cannot be read, and there is no copy yet.
+            AccessError: the project went, or got another place, at this moment.
         """
-        self._asked[project.id] = (time.monotonic(), project.catalog)
+        self._asked[project.id] = (time.monotonic(), project)
         self._start()
         if self._age(project.id) > _OLDEST:
             with self._locks[project.id]:
                 if self._age(project.id) > _OLDEST:
-                    scan(self._database, project.id, project.catalog, self._clock)
+                    self._scan(project)
 
     def stop(self) -> None:
         """No further scan begins."""
@@ -247,19 +248,37 @@ class Scans:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._every):
-            for project, (asked, catalog) in list(self._asked.items()):
+            for asked, project in list(self._asked.values()):
                 if time.monotonic() - asked > _ASKED_WITHIN:
-                    self._asked.pop(project, None)
+                    self._asked.pop(project.id, None)
                 else:
-                    self._again(project, catalog)
+                    self._again(project)
 
-    def _again(self, project: int, catalog: BucketCatalog) -> None:
+    def _again(self, project: OpenProject) -> None:
         try:
-            if self._age(project) <= self._every / 2:
+            if self._age(project.id) <= self._every / 2:
                 return
-            with self._locks[project]:
-                scan(self._database, project, catalog, self._clock, waiting=False)
+            with self._locks[project.id]:
+                self._scan(project, waiting=False)
+        except AccessError:  # who asks next tells where it is now
+            self._asked.pop(project.id, None)
         except HoldfastError as error:
-            _log.warning("the bucket of project %d could not be scanned: %s", project, error.kind)
+            _log.warning("the bucket of project %d could not be scanned: %s", project.id, error.kind)
         except SQLAlchemyError as error:
-            _log.warning("project %d could not be scanned: %s", project, type(error).__name__)
+            _log.warning("project %d could not be scanned: %s", project.id, type(error).__name__)
+
+    def _scan(self, project: OpenProject, *, waiting: bool = True) -> None:
+        """Scan a project that still is where it was when it was opened; what was copied while it moved is thrown away."""
+        self._require(project)
+        scan(self._database, project.id, project.catalog, self._clock, waiting=waiting)
+        try:
+            self._require(project)
+        except AccessError:
+            self._database.forget(project.id)
+            raise
+
+    def _require(self, project: OpenProject) -> None:
+        with self._database.database.read() as connection:
+            at = select(projects.c.revision).where(projects.c.id == project.id)
+            if connection.execute(at).scalar() != project.revision:
+                raise AccessError("the project has just been changed", hint="try again")
