@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -114,6 +115,18 @@ def test_resolve__a_change_through_any_server(server, repo, source):
     assert other.resolve(project, "a/b").version == "0.1"
     server.post("remove", json={"name": "a/b", "versions": ["0.1"]})
     assert other.resolve(project, "a/b").version == "0.0"
+
+
+def test_resolve__after_the_bucket_was_emptied(server, repo, source):
+    """A version that is pushed through the server once its bucket was emptied is what is resolved from then on, and not the one before of that number."""
+    repo.push(source(), "a/b")
+    before = server.get("resolve", params={"spec": "a/b:0.0"}).json()["data"]
+    shutil.rmtree(server.folder)
+    server.folder.mkdir()
+    Push(server).whole("0.0")
+    server.post("enlist", json={"name": "a/b", "versions": ["0.0"]})
+    for spec in ("a/b", "a/b:0.0"):
+        assert server.get("resolve", params={"spec": spec}).json()["data"] != before
 
 
 def test_refresh__an_older_state_never_comes_last(server, repo, source):

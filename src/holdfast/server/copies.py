@@ -168,12 +168,19 @@ class Copies:
         try:
             with self.turn(project.id, name):
                 state = self.refresh(project.id, project.catalog, name, now)
-                if state.row is not None:
-                    new = [v for v in changed if self.published(state.row.id, name, v) is None]
-                    self.keep(state.row.id, [(v, None, project.catalog.published(name, v)) for v in new])
+                if state.row is not None and changed:
+                    self._follow_metas(state.row.id, name, {v: project.catalog.published(name, v) for v in changed})
         except HoldfastError:
             with self.database.write() as connection:
                 connection.execute(delete(assets).where(assets.c.project == project.id, assets.c.name == name))
+
+    def _follow_metas(self, asset: int, name: str, found: Mapping[str, Published]) -> None:
+        """Copy these metas. Where another one was copied, of before the bucket was emptied, what was decided by that is decided anew."""
+        copied = {version: self.published(asset, name, version) for version in found}
+        self.keep(asset, [(version, None, published) for version, published in found.items()])
+        if any(before is not None and before.data != found[version].data for version, before in copied.items()):
+            with self.database.write() as connection:
+                connection.execute(update(assets).where(assets.c.id == asset).values(revision=new_revision()))
 
     @staticmethod
     def turn(project: int, name: str) -> threading.Lock:
