@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
 import holdfast
 from holdfast.server.tables import audit
+from tests.client.answering import answering
 
 
 @pytest.fixture
@@ -172,6 +174,23 @@ def test_changes__of_nothing(server, pushed):
         for name in ("nlp/bert", "never/was"):
             assert server.post(verb, json={"name": name, "versions": []}).status_code == 200
     assert written() == before
+
+
+def test_store__that_refuses_the_server(server):
+    """What a store says against the server's clock, keys or network is said to be the server's: whoever reads it has all of these, too."""
+    skewed = b"<Error><Code>RequestTimeTooSkewed</Code><Message>no</Message></Error>"
+    with answering(lambda _: (403, {"Content-Type": "application/xml"}, skewed)) as (endpoint, _):
+        service = server.service
+        service.settings = replace(service.settings, allow_endpoints=(endpoint,))
+        asked = {"name": "s", "url": "s3://b/p", "endpoint": endpoint}
+        assert server.post("/api/v1/admin/projects", "root", json=asked).status_code == 201
+        refused = server.get("/api/v1/projects/s/list", "root", params={"prefix": ""})
+        page = server.page("/projects/s", server.session("root", "admin"))
+    assert refused.status_code == 403
+    assert refused.json()["error"]["message"].startswith(f"on the server: {endpoint} refuses what is signed")
+    assert f"on the server: {endpoint}" in page.text
+    told = server.get("/api/v1/projects/s/store", "stranger").json()["error"]
+    assert told["message"] == "not allowed"
 
 
 def test_changes__are_in_the_audit_log(server, pushed):

@@ -15,7 +15,7 @@ from litestar.response import Response
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from holdfast.errors import KINDS, HoldfastError, LocalError
+from holdfast.errors import KINDS, AccessError, BucketNotFoundError, HoldfastError, LocalError, UnreachableError
 from holdfast.formats.api import ErrorBody, ErrorReply, encode
 from holdfast.formats.messages import NotOfItsTypeError
 from holdfast.server.access import NotSignedInError
@@ -29,6 +29,8 @@ __all__ = ["HANDLERS", "failure"]
 
 _log: Final = logging.getLogger("holdfast.server")
 _KIND_OF_STATUS: Final = {401: "not_allowed", 403: "not_allowed", 404: "not_found", 409: "conflict", 503: "unreachable"}
+#: Of these, a refusal of the server's own has no cause.
+_STORES: Final = (AccessError, BucketNotFoundError, UnreachableError)
 _WORDS: Final = {404: "no such route", 405: "no such method here", 413: "the request is too large"}
 #: What the framework says where a client goes before its request is whole.
 _WENT: Final = "client disconnected prematurely"
@@ -44,7 +46,7 @@ def failure(status: int, body: ErrorBody, headers: Mapping[str, str] | None = No
 
 
 def _ours(_request: Request[Any, Any, Any], error: HoldfastError) -> Response[bytes]:
-    where = "on the server: " if isinstance(error, LocalError) else ""  # whoever reads this has disks of his own
+    where = "on the server: " if _is_of_its_machine(error) else ""
     body = ErrorBody(error.kind, f"{where}{error.message}", error.hint, error.subject, type(error).__name__)
     status, headers = KINDS[error.kind][1], {}
     if isinstance(error, NotSignedInError):
@@ -53,6 +55,11 @@ def _ours(_request: Request[Any, Any, Any], error: HoldfastError) -> Response[by
     if retry is not None:
         status, headers = 429, {"Retry-After": str(int(retry) + 1)}
     return failure(status, body, headers)
+
+
+def _is_of_its_machine(error: HoldfastError) -> bool:
+    """Whether it is of the server's disk, clock, network or keys: whoever reads it has all of these, too. What a store says has a cause."""
+    return isinstance(error, LocalError) or (isinstance(error, _STORES) and error.__cause__ is not None)
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
