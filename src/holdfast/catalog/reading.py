@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.model.version import VersionScheme
     from holdfast.store.base import Object, ObjectInfo, Store
 
-__all__ = ["BucketReader"]
+__all__ = ["BucketReader", "divided"]
 
 _USUAL: Final = "major_minor"
 
@@ -141,12 +141,18 @@ class BucketReader:
             if found.foreign is not None:
                 entries = list(dict.fromkeys([*entries, *_readable(found.foreign, key)]))
         scheme = scheme_of([*entries, *also], self._scheme or scheme_named(_USUAL))
-        full = [entry for entry in entries if scheme.is_full(entry) and is_text(entry)]
-        unknown = tuple(entry for entry in entries if entry not in full)
+        full, unknown = divided(entries, scheme)
         token = None if found is None else found.info.version
         return Listed(
             tuple(newest_first(full, scheme)), unknown, scheme, token, found is not None and found.foreign is not None
         )
+
+
+def divided(entries: Sequence[str], scheme: VersionScheme) -> tuple[list[str], tuple[str, ...]]:
+    """Of a list's entries the full versions of a scheme, and the others. Each is looked up once, for a list may have thousands."""
+    full = [entry for entry in entries if scheme.is_full(entry) and is_text(entry)]
+    known = set(full)
+    return full, tuple(entry for entry in entries if entry not in known)
 
 
 def _readable(foreign: bytes, key: str) -> list[str]:
