@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 from dataclasses import replace
 
 import pytest
@@ -174,6 +176,27 @@ def test_changes__of_nothing(server, pushed):
         for name in ("nlp/bert", "never/was"):
             assert server.post(verb, json={"name": name, "versions": []}).status_code == 200
     assert written() == before
+
+
+@pytest.mark.parametrize("layout", ["packs", "tree", "tar.gz"])
+def test_diff__leads_to_what_can_be_shown(server, repo, tmp_path, layout):
+    """Where versions are compared a path leads to its file; a link, and a file in an archive, are named and lead nowhere."""
+    server.session("reader", "reader")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "gone & away").write_text("old")
+    (source / "link").symlink_to("gone & away")
+    repo.push(source, f"diff/{layout}", layout=layout)
+    (source / "gone & away").rename(source / "new?#%.txt")
+    (source / "link").unlink()
+    (source / "link").symlink_to("new?#%.txt")
+    (source / "second link").symlink_to("link")
+    repo.push(source, f"diff/{layout}", layout=layout)
+    text = server.page("/projects/p/diff", params={"name": f"diff/{layout}", "one": "0.0", "other": "0.1"}).text
+    led = [html.unescape(each) for each in re.findall(r'href="(/projects/p/file\?[^"]+)"', text)]
+    assert len(led) == (0 if layout == "tar.gz" else 2)
+    assert [server.page(each).status_code for each in led] == [200] * len(led)
+    assert all(name in text for name in ("gone &amp; away", "new?#%.txt", ">link<", ">second link<"))
 
 
 def test_store__that_refuses_the_server(server):

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "claim",
+    "compared",
     "diff",
     "files",
     "listed",
@@ -188,11 +189,18 @@ def files(store: Store, catalog: Catalog, text: str, after: str | None, limit: i
 
 def diff(store: Store, catalog: Catalog, one: str, other: str) -> DiffReply:
     """What changed from one version to another; pages that two versions share are not read."""
+    return compared(store, catalog, one, other)[0]
+
+
+def compared(store: Store, catalog: Catalog, one: str, other: str) -> tuple[DiffReply, frozenset[str], frozenset[str]]:
+    """The same, and of each side what can be shown by itself: files, but for those in an archive, and no links."""
     first, second = (_Side(store, *resolve(store, catalog, text)) for text in (one, other))
     shared = first.digests & second.digests
-    found = compare(Side.of(first.manifest(shared)), Side.of(second.manifest(shared)))
+    before, after = first.manifest(shared), second.manifest(shared)
+    found = compare(Side.of(before), Side.of(after))
     changes = list(found.added), list(found.removed), list(found.changed)
-    return DiffReply(*changes, found.bytes_added, found.bytes_removed)
+    reply = DiffReply(*changes, found.bytes_added, found.bytes_removed)
+    return reply, first.shown(before), second.shown(after)
 
 
 class _Side:
@@ -203,6 +211,10 @@ class _Side:
         self._root = root_of(store, name, version, self._meta) if self._meta.layout == "packs" else None
         pages = self._root.pages if self._root is not None else ()
         self.digests = frozenset(page.digest for page in pages)
+
+    def shown(self, manifest: Manifest) -> frozenset[str]:
+        """The paths of the files that ``contents`` opens."""
+        return frozenset() if self._meta.layout == "tar.gz" else frozenset(entry.path for entry in manifest.files)
 
     def manifest(self, shared: frozenset[bytes]) -> Manifest:
         """Its entries, but for those of pages that both have."""

@@ -113,8 +113,8 @@ def diff(
 ) -> Response[str]:
     """What changed from one version of an asset to another."""
     first, _, _ = reading.resolve(project.store, project.catalog, f"{name}:{one}")
-    found = reading.diff(project.store, project.catalog, f"{name}:{one}", f"{name}:{other}")
-    kinds = [("Added", found.added), ("Removed", found.removed), ("Changed", found.changed)]
+    found, before, after = reading.compared(project.store, project.catalog, f"{name}:{one}", f"{name}:{other}")
+    kinds = [("Added", found.added, after), ("Removed", found.removed, before), ("Changed", found.changed, after)]
     typed = f"asset --store {shlex.quote(_store(request, project))} diff {first}:{one} {first}:{other}"
     return page(
         request,
@@ -124,7 +124,9 @@ def diff(
         one=one,
         other=other,
         found=found,
-        kinds=[(title, paths[:_PATHS], len(paths)) for title, paths in kinds],
+        kinds=[
+            (title, [(each, each in files) for each in paths[:_PATHS]], len(paths)) for title, paths, files in kinds
+        ],
         commands=[typed],
     )
 
