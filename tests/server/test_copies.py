@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -127,6 +128,26 @@ def test_resolve__after_the_bucket_was_emptied(server, repo, source):
     server.post("enlist", json={"name": "a/b", "versions": ["0.0"]})
     for spec in ("a/b", "a/b:0.0"):
         assert server.get("resolve", params={"spec": spec}).json()["data"] != before
+
+
+def test_resolve__while_the_copy_is_made_anew(server, repo, source):
+    """What is read of an asset while the copy is made anew is not kept as what is of another one."""
+    service, begun = server.service, []
+    repo.push(source(), "b/y")
+    service.resolving.state(opened(server), "b/y")
+    repo.push(source(), "a/x")
+
+    def rebuilding(call):
+        if call.verb == "get" and call.key == "b/y/0.0.meta" and not begun:
+            begun.append(call)
+            rebuild(service)
+
+    project = opened(server)
+    watched = replace(project, store=FaultyStore(project.store, rebuilding))
+    for name, from_here in (("b/y", watched), ("a/x", project)):
+        found = Resolving(service.copies, service.clock, 1000).resolve(from_here, f"{name}:0.0")
+        assert found.published.data == (server.folder / name / "0.0.meta").read_bytes()
+    assert begun
 
 
 def test_refresh__an_older_state_never_comes_last(server, repo, source):

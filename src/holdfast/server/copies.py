@@ -169,18 +169,18 @@ class Copies:
             with self.turn(project.id, name):
                 state = self.refresh(project.id, project.catalog, name, now)
                 if state.row is not None and changed:
-                    self._follow_metas(state.row.id, name, {v: project.catalog.published(name, v) for v in changed})
+                    self._follow_metas(state.row, name, {v: project.catalog.published(name, v) for v in changed})
         except HoldfastError:
             with self.database.write() as connection:
                 connection.execute(delete(assets).where(assets.c.project == project.id, assets.c.name == name))
 
-    def _follow_metas(self, asset: int, name: str, found: Mapping[str, Published]) -> None:
+    def _follow_metas(self, row: Row, name: str, found: Mapping[str, Published]) -> None:
         """Copy these metas. Where another one was copied, of before the bucket was emptied, what was decided by that is decided anew."""
-        copied = {version: self.published(asset, name, version) for version in found}
-        self.keep(asset, [(version, None, published) for version, published in found.items()])
+        copied = {version: self.published(row.id, name, version) for version in found}
+        self.keep(row, [(version, None, published) for version, published in found.items()])
         if any(before is not None and before.data != found[version].data for version, before in copied.items()):
             with self.database.write() as connection:
-                connection.execute(update(assets).where(assets.c.id == asset).values(revision=new_revision()))
+                connection.execute(update(assets).where(assets.c.id == row.id).values(revision=new_revision()))
 
     @staticmethod
     def turn(project: int, name: str) -> threading.Lock:
@@ -202,10 +202,12 @@ class Copies:
             with self.database.write() as connection:
                 insert_new(connection, assets, rows)
 
-    def keep(self, asset: int, items: Iterable[tuple[str, str | None, Published]]) -> None:
-        """Copy metas: version, mark, meta; nothing of an asset whose row went meanwhile."""
+    def keep(self, row: Row, items: Iterable[tuple[str, str | None, Published]]) -> None:
+        """Copy metas: version, mark, meta; nothing of an asset whose row went or changed meanwhile: SQLite gives its number to another."""
         with suppress(RowConflictError), self.database.write() as connection:
-            keep(connection, [(asset, *item) for item in items])
+            now = connection.execute(select(assets.c.revision).where(assets.c.id == row.id)).scalar()
+            if now == row.revision:
+                keep(connection, [(row.id, *item) for item in items])
 
     def forget(self, project: int) -> None:
         """Throw the copy of a project away."""

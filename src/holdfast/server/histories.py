@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from holdfast.catalog.base import Published
     from holdfast.server.access import OpenProject
+    from holdfast.server.copies import Row
     from holdfast.server.service import Service
 
 __all__ = ["History", "VersionLine", "history"]
@@ -67,19 +68,19 @@ def history(project: OpenProject, service: Service, name: str, after: str | None
     start = alive.index(after) + 1 if after in alive else 0
     page = alive[start : start + _PAGE]
     named = {v: tuple(sorted(a for a, target in record.aliases.items() if target == v)) for v in page}
-    rows = _rows(project, service, name, page, None if state.row is None else state.row.id)
+    rows = _rows(project, service, name, page, state.row)
     lines = tuple(VersionLine(v, named[v], **rows[v]) for v in page)
     following = page[-1] if start + _PAGE < len(alive) else None
     return History(name, lines, len(alive), tuple(alive), dict(record.aliases), state.problem, following)
 
 
 def _rows(
-    project: OpenProject, service: Service, name: str, page: Sequence[str], asset: int | None
+    project: OpenProject, service: Service, name: str, page: Sequence[str], asset: Row | None
 ) -> dict[str, dict[str, Any]]:
     columns = (versions.c.layout, versions.c.bytes, versions.c.pushed, versions.c.who, versions.c.message)
     rows: dict[str, dict[str, Any]] = {}
     if asset is not None:
-        asked = select(versions.c.version, *columns).where(versions.c.asset == asset, versions.c.version.in_(page))
+        asked = select(versions.c.version, *columns).where(versions.c.asset == asset.id, versions.c.version.in_(page))
         with service.database.read() as connection:
             for version, *values in connection.execute(asked):
                 rows[version] = dict(zip((column.name for column in columns), values, strict=True))

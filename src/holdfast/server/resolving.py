@@ -121,5 +121,5 @@ class _CopiedCatalog(BucketCatalog):
         found = self._copies.published(row.id, name, version)
         if found is None:
             found = super().published(name, version)
-            self._copies.keep(row.id, [(version, None, found)])
+            self._copies.keep(row, [(version, None, found)])
         return found
