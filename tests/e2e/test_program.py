@@ -179,6 +179,22 @@ def test_output__paths_that_are_not_text(pushed) -> None:
     assert json.loads(done.stdout)["error"]["kind"] == "usage"
 
 
+def test_input__that_is_not_text(pushed) -> None:
+    """A folder whose path is not UTF-8 is pushed, fetched into and known again; a pattern or sub-path that is not fits nothing, and --exclude leaves out what it fits."""
+    folder = os.fsdecode(os.fsencode(pushed.folder) + b"/caf\xe9")
+    os.mkdir(folder)
+    Path(folder, "file").write_text("1")
+    pushed.ok("push", folder, "n/bytes")
+    assert pushed.ok("push", folder, "n/bytes", "--json").json["created"] is False
+    pushed.ok("fetch", "n/bytes", "--to", f"{folder}/copy", "--json")
+    assert pushed.ok("status", f"{folder}/copy", "--json").json["changed"] == []
+    assert pushed.error(3, "fetch", "n/bytes", "--include", "\udce9*")["kind"] == "not_found"
+    assert pushed.error(3, "files", "n/bytes[\udce9]")["kind"] == "not_found"
+    Path(folder, "copy", "\udce9").touch()
+    assert "not UTF-8" in pushed.error(2, "push", f"{folder}/copy", "n/bytes")["message"]
+    pushed.ok("push", f"{folder}/copy", "n/bytes", "--exclude", "\udce9")
+
+
 def test_names__in_a_locale_of_another_encoding(pushed) -> None:
     """Names are pushed and laid out as the UTF-8 that they are on the disk, whatever encoding the locale has."""
     folder = pushed.folder / "nämen"
