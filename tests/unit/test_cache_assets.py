@@ -16,6 +16,7 @@ from holdfast.cache.owners import is_dead, owner
 from holdfast.cache.tree import finish_copy, matches, prepare_copy, scan
 from holdfast.cache.turns import hold
 from holdfast.cache.work import WorkDir, open_work_dir
+from holdfast.disk import local_errors
 from holdfast.errors import BusyError, IntegrityError, LocalError, UnreachableError, UsageError
 from holdfast.formats import layout as keys
 from holdfast.model.digest import digest_of
@@ -391,6 +392,17 @@ def test_matches():
     assert matches("a/b.txt", ["a/"])
     assert not matches("a/b.txt", ["b"])
     assert not matches("a/b.txt", [])
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"), [("/dev/pts", "'link' cannot be made"), ("/nonexistent", "directory: /nonexistent/link")]
+)
+def test_finish_copy__no_symlinks(folder, told):
+    """A symlink that cannot be made is named itself, and not what it leads to; where the file system has none, what to do is said."""
+    if folder == "/dev/pts" and not os.access(folder, os.W_OK):
+        pytest.skip("needs a file system without symlinks that may be written: root")
+    with pytest.raises(LocalError, match=told), local_errors(Path(folder)):
+        finish_copy(folder, [Entry("link", "link", target="elsewhere")])
 
 
 def test_finish_copy__never_setuid(tmp_path):

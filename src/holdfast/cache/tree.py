@@ -7,6 +7,7 @@ error (modelkit made a thousand copies of it, fault W8).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -47,6 +48,8 @@ __all__ = [
 _STEP: Final = 4 * 1024 * 1024
 #: What the owner of a file may always do with it.
 _LEAST: Final = 0o400
+#: What a file system says that has no symlinks: FAT and exFAT, by the kernel or by FUSE.
+_NO_SYMLINKS: Final = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +355,14 @@ def _make_link(path: str, entry: Entry) -> None:
     except FileExistsError:
         if not os.path.islink(path) or os.readlink(path) != target:
             raise LocalError(f"{path} is in the way of a symlink", subject=entry.path) from None
+    except OSError as error:  # by itself it would name what the link leads to
+        if error.errno not in _NO_SYMLINKS:
+            raise OSError(error.errno, error.strerror, path) from error
+        raise LocalError(
+            f"the symlink {entry.path!r} cannot be made: {error.strerror}",
+            subject=entry.path,
+            hint="fetch it to a file system that has symlinks, or fetch without it: --include, or a sub-path",
+        ) from error
 
 
 def _set_attributes(path: str, entry: Entry, least: int, umask: int) -> None:
