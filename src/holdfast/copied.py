@@ -7,14 +7,11 @@ by their digests while they are read.
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.cache.stats import StatCache, walk
 from holdfast.cache.tree import hash_file, scan
-from holdfast.cache.work import open_work_dir
 from holdfast.catalog.condemned import read_condemned
 from holdfast.catalog.swap import create_once
 from holdfast.errors import ConflictError, IntegrityError, ObjectNotFoundError
@@ -31,10 +28,9 @@ from holdfast.transfer.relay import Relay
 from holdfast.transfer.upload import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from holdfast.cache.work import WorkDir
     from holdfast.formats.convention import Meta
     from holdfast.formats.root import Root
     from holdfast.formats.stats import TreeStats
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
     from holdfast.store.base import Store
     from holdfast.transfer.engine import Engine
 
-__all__ = ["StoredFiles", "StoredPacks", "hashed", "listed_source", "unremembered_scan", "work_dir"]
+__all__ = ["StoredFiles", "StoredPacks", "hashed", "listed_source", "unremembered_scan"]
 
 #: Packs on their way at a time: each takes some 40 MiB of memory, while it is read and while it is sent.
 _AT_ONCE: Final = 2
@@ -173,16 +169,6 @@ def _size(store: Store, key: str) -> int | None:
         return store.head(key).size
     except ObjectNotFoundError:
         return None
-
-
-@contextmanager
-def work_dir(folder: Path, identity: str) -> Iterator[WorkDir]:
-    """A place in which a version is laid out; what killed copies left is gone on with, or swept."""
-    work = open_work_dir(folder / "version", identity)
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work.path, ignore_errors=True)
 
 
 def hashed(copy: Path, manifest: Manifest, engine: Engine) -> Manifest:

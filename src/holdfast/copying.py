@@ -12,7 +12,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from holdfast.copied import StoredFiles, StoredPacks, hashed, listed_source, unremembered_scan, work_dir
+from holdfast.cache.work import work_dir
+from holdfast.copied import StoredFiles, StoredPacks, hashed, listed_source, unremembered_scan
 from holdfast.errors import AlreadyExistsError, ConflictError, IntegrityError, VersionNotFoundError
 from holdfast.freshness import is_doubtful, needs_of
 from holdfast.model.digest import digest_of

@@ -12,12 +12,11 @@ Example::
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.cache.assets import AssetsDir
+from holdfast.cache.work import work_dir
 from holdfast.catalog.bucket import BucketCatalog
 from holdfast.copying import copy, copyable
 from holdfast.errors import IntegrityError, NotFoundError, ObjectNotFoundError
@@ -29,6 +28,7 @@ from holdfast.store.bundle import BundleStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from holdfast.formats.bundle import BundleVersion, Other
     from holdfast.model.result import Copied
@@ -68,9 +68,8 @@ def import_(
         store = BundleStore(path, repository.store, engine.progress.advance)
     finally:
         engine.progress.finish()
-    repository.state.mkdir(parents=True, exist_ok=True)
-    with store, tempfile.TemporaryDirectory(dir=repository.state) as place:
-        bundle = _opened(store, repository, Path(place))
+    with store, work_dir(repository.state / "imports") as work:
+        bundle = _opened(store, repository, work.path)
         for version in store.record.versions:  # before anything is written
             _check_version(bundle, version)
         _check_base(store, repository, path)

@@ -6,11 +6,10 @@ every object is looked at; with it every byte of a store is read, once, however 
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.cache.manifests import Manifests
+from holdfast.cache.work import work_dir
 from holdfast.comparison import Side, compare, local_manifest
 from holdfast.errors import AccessError, HoldfastError, IntegrityError, ObjectNotFoundError
 from holdfast.formats import layout as keys
@@ -25,6 +24,7 @@ from holdfast.transfer.proving import Prover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from holdfast.cache.assets import AssetsDir
     from holdfast.catalog.base import Published
@@ -153,10 +153,8 @@ class Verifier:
         info = repository.store.head(keys.data_key(name, version))
         if not self._deep:
             return f"an archive of {info.size} bytes is there"
-        folder = repository.state / "archives"
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            download = Download(repository.store, repository.engine, Path(place) / "copy", Path(place) / "archive")
+        with work_dir(repository.state / "archives") as work:
+            download = Download(repository.store, repository.engine, work.copy, work.scratch)
             plan = plan_objects(name, version, "tar.gz", ())
             found = download.archive(plan.large[0], manifest)
         return f"{len(found.files)} files unpacked and checked"

@@ -315,13 +315,14 @@ repository = holdfast.open(sys.argv[1], assets_dir=sys.argv[2])
 if sys.argv[3] == "export":
     export(repository, ["n/a:0.0"], Path(sys.argv[4]))
 else:
-    print(len(list(import_(repository, Path(sys.argv[4])))))
+    print(len(list(import_(repository, Path(sys.argv[4]), layout=sys.argv[5] or None))))
 """
 
 
-def program(repository, verb: str, bundle: Path, point: str = "") -> subprocess.CompletedProcess:
+def program(repository, verb: str, bundle: Path, point: str = "", layout: str = "") -> subprocess.CompletedProcess:
     """The verb in a process of its own, killed at a point."""
     command = [sys.executable, "-c", _PROGRAM, repository.store.url, str(repository.assets.path), verb, str(bundle)]
+    command += [layout]
     env = {**os.environ, **({"HOLDFAST_FAILPOINT": point} if point else {})}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
@@ -347,6 +348,19 @@ def test_import__killed(here, there, source: Path, tmp_path: Path, point: str) -
     assert program(there, "import", tmp_path / "b").returncode == 0
     assert there.versions("n/a").versions == ("0.0",)
     assert look(there.fetch("n/a")) == look(here.fetch("n/a"))
+
+
+@pytest.mark.parametrize("layout", ["", "tree"])
+def test_import__killed_leaves_nothing_here(here, there, source: Path, tmp_path: Path, layout: str) -> None:
+    """What an import that was killed had laid out on this machine is gone after the next one."""
+    here.push(source, "n/a")
+    export(here, ["n/a"], tmp_path / "b")
+    point = "fetch.data-partly" if layout else "push.claimed"
+    assert program(there, "import", tmp_path / "b", point, layout).returncode == -9
+    assert program(there, "import", tmp_path / "b", layout=layout).returncode == 0
+    remembered = {"copies", "imports", "journal", "manifests", "proofs", "stats"}
+    assert {path.name for path in there.state.iterdir()} <= remembered
+    assert not [*(there.state / "imports").iterdir()]
 
 
 def test_walk__reads_what_tarfile_writes() -> None:

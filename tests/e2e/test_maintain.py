@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,17 @@ def test_verify__limit_rate(asset, layout: str) -> None:
     repository.engine = engine = Metered()
     assert [finding.state for finding in verify(repository, "a", deep=True)] == ["ok"]
     assert engine.spent >= 50_000
+
+
+def test_verify__killed(asset) -> None:
+    """What a deep verify that was killed had unpacked on this machine is gone after the next one."""
+    source = asset.folder / "model"
+    asset.ok("push", str(source), "a", "--layout", "tar.gz")
+    assert asset("verify", "a", "--deep", HOLDFAST_FAILPOINT="fetch.data-partly").code == -signal.SIGKILL
+    folder = asset.assets_dir.parent / "archives"
+    assert [*folder.iterdir()]
+    asset.ok("verify", "a", "--deep")
+    assert not [*folder.iterdir()]
 
 
 def test_verify__object_missing(pushed) -> None:

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a field of a dataclass
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,7 @@ __all__ = [
     "open_work_dir",
     "place",
     "sweep",
+    "work_dir",
     "write_whole",
 ]
 
@@ -69,6 +71,17 @@ def open_work_dir(final: Path, identity: str) -> WorkDir:
         _take_over(left, mine, same=found == identity and not mine.exists())
     mine.mkdir(exist_ok=True)
     return WorkDir(mine)
+
+
+@contextmanager
+def work_dir(folder: Path, identity: str = "") -> Iterator[WorkDir]:
+    """A place below a folder of ours, for as long as it is needed; what killed processes left there goes, or is gone on with (``identity``)."""
+    work = open_work_dir(folder / "version", identity or os.urandom(6).hex())
+    try:
+        work.path.chmod(0o700)
+        yield work
+    finally:
+        shutil.rmtree(work.path, ignore_errors=True)
 
 
 def leftovers(final: Path) -> Iterator[tuple[Path, str]]:
