@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -72,17 +74,23 @@ def test_complete__silent_on_errors(asset) -> None:
     assert (ended.code, ended.out.strip(), ended.err) == (0, "", "")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_complete__bash_cuts_at_the_colon(pushed) -> None:
-    """In bash, which breaks words at colons, the answers go on after it."""
-    script = pushed.ok("completion", "bash").out
-    program = (
-        'asset() { python3 -m holdfast.cli "$@"; }\nCOMP_LINE="asset fetch nlp/bert:0"\nCOMP_POINT=${#COMP_LINE}\n'
-    )
-    import sys
+BASH = {
+    "asset fetch nlp/bert:0": ["0.1", "0.0"],
+    "asset fetch nlp/b": ["nlp/bert"],
+    "asset push 'my model' nl": ["nlp/bert"],
+    'asset push "my  model"  nl': ["nlp/bert"],
+    "asset push my\\ model nlp/bert --message 'of two words' --layout ": ["file", "tree", "tar.gz", "packs"],
+}
 
-    program = program.replace("python3", sys.executable) + "_asset_completion asset\necho ${COMPREPLY[*]}\n"
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("line", BASH)
+def test_complete__bash(pushed, line: str) -> None:
+    """In bash, which breaks words at colons, the answers go on after it; words before may be quoted."""
+    script = pushed.ok("completion", "bash").out
+    program = f'asset() {{ {sys.executable} -m holdfast.cli "$@"; }}\nCOMP_LINE={shlex.quote(line)}\nCOMP_POINT=${{#COMP_LINE}}\n'
+    program += "_asset_completion asset\necho ${COMPREPLY[*]}\n"
     done = subprocess.run(
         ["bash", "-c", f"{script}\n{program}"], capture_output=True, text=True, check=True, env=pushed.environ()
     )
-    assert done.stdout.split() == ["0.1", "0.0"]
+    assert done.stdout.split() == BASH[line]

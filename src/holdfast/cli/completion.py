@@ -34,16 +34,13 @@ _PATIENCE = 1.0
 _PROGRAMS = ("asset", "holdfast")
 
 #: Not click's own: bash breaks words at the colon in NAME:VERSION, so the line is read anew, and what bash has already is
-#: cut from the answers.
+#: cut from the answers. Which words a line has, where some are quoted, is click's to say: what is completed is its last (-1).
 _BASH = """\
 %(complete_func)s() {
     local line="${COMP_LINE:0:$COMP_POINT}" cut="" type value
-    local -a words
-    read -ra words <<< "$line"
-    local cword=$((${#words[@]} - 1))
-    [[ "$line" == *" " ]] && cword=$((cword + 1))
-    local current="${words[cword]:-}"
+    local current="${line##* }"
     [[ "$current" == *:* && "$COMP_WORDBREAKS" == *:* ]] && cut="${current%%:*}:"
+    [[ "$line" == *" " ]] && line+="''"
     COMPREPLY=()
     while IFS=, read -r type value; do
         case "$type" in
@@ -51,7 +48,7 @@ _BASH = """\
             file) compopt -o default ;;
             plain) COMPREPLY+=("${value#"$cut"}") ;;
         esac
-    done < <(COMP_WORDS="$line" COMP_CWORD="$cword" %(complete_var)s=bash_complete "$1" 2> /dev/null)
+    done < <(COMP_WORDS="$line" COMP_CWORD=-1 %(complete_var)s=bash_complete "$1" 2> /dev/null)
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
