@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -461,6 +462,31 @@ def test_push__store_full_for_a_large_file(place, tmp_path_factory):
             repository.push(big, "n")
         subprocess.run(["mount", "-o", "remount,size=40m", str(disk)], check=True)
         assert repository.push(big, "n").version == "0.0"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_cache_dir__full(pushed, tmp_path_factory):
+    """Where the disk of the cache folder is full a push does without what it would note there; what needs room there says so and names it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    disk = tmp_path_factory.mktemp("cache")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "holdfast-test", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with suppress(OSError), open(disk / "full", "wb", buffering=0) as full:
+            while full.write(bytes(4096)):
+                pass
+        given = {"XDG_CACHE_HOME": str(disk), "HOLDFAST_ASSETS_DIR": str(pushed.folder / "home")}
+        for number, layout in enumerate(("packs", "tree")):
+            (pushed.folder / "model" / "new").write_text(layout)
+            assert (
+                pushed.ok("push", "model", "n/a", "--layout", layout, "--json", **given).json["version"]
+                == f"0.{number}"
+            )
+        for words in (("export", "n/a:0.0", "b"), ("verify", "n/a:0.0", "--deep")):
+            assert str(disk) in pushed.error(1, *words, **given)["message"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

@@ -1,14 +1,15 @@
 """The journal of pushes: what a killed push had claimed, so that the same push, run again, goes on under its own claim.
 
 One small file a push, named by what makes two pushes the same. Its owner holds an exclusive ``flock`` on it while it lives; a
-second, equal push that runs at the same time does not get the lock and simply is another push. Without locks there is no
-journal, and a killed push costs a number: correctness never rests on this.
+second, equal push that runs at the same time does not get the lock and simply is another push. Without locks, or room
+on the disk, there is no journal, and a killed push costs a number: correctness never rests on this.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -69,13 +70,14 @@ class Journal:
             return None
 
     def write(self, entry: JournalEntry) -> None:
-        """Note, durably, what is about to be claimed."""
+        """Note, durably, what is about to be claimed; on a disk that is full a push does without."""
         if self._descriptor is None:
             return
         value = {"push": entry.push, "started": entry.started.isoformat(), "version": entry.version}
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(value).encode(), 0)
-        os.fsync(self._descriptor)
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(value).encode(), 0)
+            os.fsync(self._descriptor)
 
     def done(self) -> None:
         """The push has ended; there is nothing to go on with."""

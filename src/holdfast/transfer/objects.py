@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
+from holdfast.disk import local_errors
 from holdfast.errors import IntegrityError, ObjectNotFoundError
 from holdfast.formats.codec import unpack
 from holdfast.formats.container import MOST, TRAILER, check_trailer, decode_table
@@ -94,21 +96,23 @@ class Spool:
     """Bytes by name, in a file without a name. Safe to use from several threads."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - closed by close
+        with local_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - closed by close
+        self._folder = folder
         self._places: dict[bytes, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
     def put(self, name: bytes, data: bytes | memoryview) -> None:
         """Keep them; of two by one name, the first."""
-        with self._lock:
+        with self._lock, local_errors(self._folder):
             if name not in self._places:
                 self._places[name] = self._file.seek(0, 2), len(data)
                 self._file.write(data)
 
     def get(self, name: bytes) -> bytes | None:
         """What was kept under this name."""
-        with self._lock:
+        with self._lock, local_errors(self._folder):
             if name not in self._places:
                 return None
             start, length = self._places[name]
@@ -116,5 +120,6 @@ class Spool:
             return self._file.read(length)
 
     def close(self) -> None:
-        """The file goes."""
-        self._file.close()
+        """The file goes; what was not written yet nobody needs any more."""
+        with suppress(OSError):
+            self._file.close()
