@@ -28,6 +28,20 @@ def test_cache__list(pushed) -> None:
     assert pushed.ok("cache", "list").lines[0].split() == ["SPEC", "SIZE", "USED"]
 
 
+def test_cache__names_that_no_asset_has(pushed) -> None:
+    """A folder whose name no asset can have, as one that is not UTF-8, is passed by and stays, though a marker lies in it."""
+    here = fetched(pushed)
+    strange = [os.fsencode(pushed.assets_dir) + name for name in (b"/caf\xe9/0.0", b"/two words/0.0")]
+    for folder in strange:
+        os.makedirs(folder)
+        open(folder + b"/.SUCCESS", "wb").close()
+    assert specs(pushed) == here
+    assert pushed.ok("cache", "verify").lines == ["2 checked, all in order"]
+    assert pushed.ok("cache", "pin", "nlp/bert", "--json").json["pinned"] == here
+    pushed.ok("cache", "prune", "--max-size", "0")
+    assert all(os.path.isdir(folder) for folder in strange)
+
+
 def test_prune__by_size(pushed) -> None:
     """The longest unused versions go until what is left fits."""
     fetched(pushed)

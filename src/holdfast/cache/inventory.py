@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.cache.owners import is_dead, is_visible
 from holdfast.formats import layout
+from holdfast.model.name import is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +95,8 @@ def marked(root: Path, known: set[str]) -> Iterator[CachedVersion]:
         name = os.path.relpath(directory, root)
         found = {child for child in names if os.path.exists(f"{directory}/{child}/{layout.MARKER}")}
         names[:] = sorted(child for child in names if not child.startswith(".") and child not in found)
+        if not is_readable(name):  # nobody can ask for it: not an asset's
+            continue
         here = set(files)
         beside = (f[1 : -len(layout.MARKER)] for f in files if f.startswith(".") and f.endswith(layout.MARKER))
         for version in sorted(found | {stem for stem in beside if stem and stem in here}):
