@@ -572,7 +572,7 @@ def test_fetch__waits_no_longer_than_told(place, tmp_path):
 
 
 READING = (
-    "diff nlp/bert ./nope", "import nope", "push nope a", "push dangling a", "server restore nope --data d", "server start --config nope",
+    "diff nlp/bert ./nope", "import nope", "export nlp/bert b --base nope", "push nope a", "push dangling a", "server restore nope --data d", "server start --config nope",
     "server project add p s3://b/p --credentials-file nope --data d", "server user list --config nope", "site check --file nope",
     "site check --template nope", "site show --template nope", "status nope",
 )  # fmt: skip

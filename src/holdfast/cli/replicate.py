@@ -114,7 +114,7 @@ def export_command(session: Session, specs: tuple[str, ...], *, everything: bool
         wanted,
         Path(file),
         have=given["have"],
-        base=[Path(each) for each in given["base"]],
+        base=[Path(existing(touchable(each))) for each in given["base"]],
         force=given["force"],
         dry_run=given["dry_run"],
     )
