@@ -195,6 +195,17 @@ def test_input__that_is_not_text(pushed) -> None:
     pushed.ok("push", f"{folder}/copy", "n/bytes", "--exclude", "\udce9")
 
 
+@pytest.mark.parametrize(
+    "words", ["push model n/a --message \udce9", "push model n/a --label a=\udce9", "config set assets_dir /\udce9"]
+)
+def test_input__that_no_version_or_setting_keeps(pushed, words: str) -> None:
+    """A message, label or setting that is not UTF-8 is bad input, named, before anything is sent."""
+    pushed.config.unlink(missing_ok=True)
+    assert "is not UTF-8" in pushed.error(2, *words.split())["message"]
+    assert pushed("versions", "n/a").code == 3
+    assert not (pushed.folder / "store" / "n").exists()
+
+
 def test_names__in_a_locale_of_another_encoding(pushed) -> None:
     """Names are pushed and laid out as the UTF-8 that they are on the disk, whatever encoding the locale has."""
     folder = pushed.folder / "nämen"

@@ -142,7 +142,7 @@ def _run(args: list[str]) -> int:
     except OSError as error:
         problem = _local(error)
     except Exception as error:  # noqa: BLE001 - the last resort: one clear line instead of a traceback
-        problem = _unexpected(error)
+        problem = _not_text(error, args) or _unexpected(error)
     else:
         return code if isinstance(code, int) else 0
     return _failed(problem, verbose=bool(session.verbose), as_json=session.json)
@@ -176,6 +176,18 @@ def _local(error: OSError) -> HoldfastError:
 
     what = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
     ours = LocalError(what, subject=None if error.filename is None else str(error.filename))
+    ours.__cause__ = error
+    return ours
+
+
+def _not_text(error: Exception, args: list[str]) -> HoldfastError | None:
+    """Bad input: an argument that is not UTF-8 where only a text can be, as a setting or what a server is asked for."""
+    from holdfast.errors import UsageError
+
+    strange = [arg for arg in args if any("\udc80" <= char <= "\udcff" for char in arg)]
+    if not strange or not isinstance(error, UnicodeEncodeError):
+        return None
+    ours = UsageError(f"{strange[0]!r} is not UTF-8", subject=strange[0])
     ours.__cause__ = error
     return ours
 

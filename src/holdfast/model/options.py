@@ -38,6 +38,8 @@ def checked_push(options: Mapping[str, Any]) -> PushOptions:
         found.pop("labels", None)
     elif not isinstance(labels, Mapping) or not all(isinstance(text, str) for pair in labels.items() for text in pair):
         raise UsageError("labels= of a push takes a dict of texts", subject="labels", hint="labels={'team': 'nlp'}")
+    _check_kept("message", [found.get("message") or ""])
+    _check_kept("label", [text for pair in (labels or {}).items() for text in pair])
     return cast("PushOptions", found)
 
 
@@ -66,6 +68,15 @@ def _checked(verb: str, options: Mapping[str, Any], known: Iterable[str]) -> dic
         elif name in _FLAGS and isinstance(value, str):  # "no" would be true
             raise UsageError(f"{name}= of a {verb} takes True or False, not {value!r}", subject=name)
     return found
+
+
+def _check_kept(name: str, texts: Iterable[str]) -> None:
+    """UsageError where a text that a version keeps is none in UTF-8, before anything is sent."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the {name} {text!r} is not UTF-8", subject=name) from None
 
 
 def _several(verb: str, name: str, value: object) -> tuple[str, ...]:
