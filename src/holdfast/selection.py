@@ -6,7 +6,6 @@ fetched alone answers as the whole copy would.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -40,7 +39,7 @@ class Selection:
     @property
     def token(self) -> str:
         """What names this selection in a path."""
-        return digest_of(os.fsencode("\0".join([self.sub_path or "", *self.include])))[:16]
+        return digest_of("\0".join([self.sub_path or "", *self.include]).encode(errors="surrogateescape"))[:16]
 
     def of(self, manifest: Manifest) -> Manifest:
         """The entries that are wanted, paths unchanged.

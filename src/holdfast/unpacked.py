@@ -5,7 +5,6 @@ A sub-path costs the root and the pages that may hold it, not the manifest; only
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -87,7 +86,7 @@ class PackedVersion:
     def _some(self, selection: Selection) -> tuple[Manifest, list[Placed]] | None:
         """From the pages alone that may hold the sub-path; None where they do not tell everything."""
         assert selection.sub_path  # noqa: S101 - as the caller knows
-        path = os.fsencode(selection.sub_path)
+        path = selection.sub_path.encode(errors="surrogateescape")
         local = self._reader.local.find(self._name, self._version, self._root or "")
         if local is None:
             root = self.root()[0]

@@ -7,7 +7,6 @@ user's files. Losing it loses the memory, no more.
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 from holdfast.model.digest import digest_of
@@ -50,4 +49,4 @@ class Checkouts:
             return None
 
     def _file(self, path: Path) -> Path:
-        return self._folder / (digest_of(os.fsencode(path.resolve()))[:40] + ".json")
+        return self._folder / (digest_of(str(path.resolve()).encode(errors="surrogateescape"))[:40] + ".json")

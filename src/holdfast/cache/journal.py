@@ -37,7 +37,7 @@ class Journal:
     """The journal's file of one push; use as a context manager around it."""
 
     def __init__(self, directory: Path, *identity: str) -> None:
-        self._path = directory / (digest_of(os.fsencode("\0".join(identity)))[:40] + ".json")
+        self._path = directory / (digest_of("\0".join(identity).encode(errors="surrogateescape"))[:40] + ".json")
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:

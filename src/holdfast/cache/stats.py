@@ -220,7 +220,7 @@ class StatCache:
     """The stats of one folder, pushed with these options to one asset of one store, in the state folder."""
 
     def __init__(self, state: Path, source: Path, *identity: str) -> None:
-        token = digest_of(os.fsencode("\0".join([os.path.realpath(source), *identity])))[:32]
+        token = digest_of("\0".join([os.path.realpath(source), *identity]).encode(errors="surrogateescape"))[:32]
         self._path = state / "stats" / token
 
     def read(self) -> TreeStats | None:
