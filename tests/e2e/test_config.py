@@ -95,6 +95,19 @@ def test_set__store_wide(pushed) -> None:
     assert not pushed.config.exists()
 
 
+@pytest.mark.parametrize("key", ["undo", "grace"])
+def test_set__store_wide_too_long(pushed, key: str) -> None:
+    """A limit of more than a hundred years, whose end no date can tell, is refused, and the store goes on as it was."""
+    assert "hundred years" in pushed.error(2, "config", "set", "--store-wide", key, "9" * 26)["message"]
+    pushed.ok("remove", "nlp/bert:0.0", "--yes")
+    pushed.ok("restore", "nlp/bert:0.0")
+    pushed.ok("config", "set", "--store-wide", key, str(99 * 365 * 86_400))
+    pushed.ok("remove", "nlp/bert:0.0", "--yes")
+    pushed.ok("collect")
+    pushed.ok("restore", "nlp/bert:0.0")
+    pushed.ok("repair")
+
+
 def test_set__store_wide_dry_run(pushed) -> None:
     """--dry-run leaves the store as it is."""
     before = (pushed.folder / "store/.holdfast/store.json").read_text()

@@ -52,6 +52,8 @@ __all__ = ["BucketCatalog"]
 
 #: A push record is renewed when it is older than this.
 _RENEW: Final = timedelta(minutes=10)
+#: The longest that a limit of a store may be, in seconds: a hundred years, so that no date of it is beyond what dates can be.
+_LONGEST: Final = 100 * 365 * 86_400
 
 
 class BucketCatalog(BucketReader):
@@ -298,4 +300,6 @@ def _configured(record: StoreRecord, key: str, value: str | None) -> StoreRecord
         )
     if result.push_limit < 1 or result.undo < 0 or result.grace < 2 * result.push_limit:
         raise UsageError("grace must be at least twice push_limit, and none of the limits negative", subject=key)
+    if max(result.push_limit, result.undo, result.grace) > _LONGEST:
+        raise UsageError(f"{key} is at most a hundred years: {_LONGEST} seconds", subject=key)
     return result
