@@ -10,9 +10,11 @@ Example::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from holdfast.formats import layout
 from holdfast.model.result import Difference
 from holdfast.selection import Selection
 
@@ -68,7 +70,7 @@ def compare(one: Side, other: Side) -> Difference:
         after = dict(zip(before, after.values(), strict=True))
     both: AbstractSet[str] = before.keys() & after.keys() if one.single == other.single else frozenset()
     added, removed = after.keys() - both, before.keys() - both
-    changed = {path for path in both if _identity(before[path]) != _identity(after[path])}
+    changed = {path for path in both if _is_changed(before[path], after[path])}
     whole = one.sub_path is not None and one.sub_path == other.sub_path
     return Difference(
         tuple(sorted(other.told(path) if whole else path for path in added)),
@@ -79,14 +81,25 @@ def compare(one: Side, other: Side) -> Difference:
     )
 
 
-def _identity(entry: Entry) -> tuple[object, ...]:
-    return entry.kind, entry.digest, entry.executable, entry.target
+def _is_changed(one: Entry, other: Entry) -> bool:
+    """Whether they differ; the executable bit counts where both have modes."""
+    if (one.kind, one.digest, one.target) != (other.kind, other.digest, other.target):
+        return True
+    return None not in (one.mode, other.mode) and one.executable != other.executable
 
 
 def local_manifest(path: Path, exclude: Sequence[str] = ()) -> Manifest:
-    """The manifest of a local file or directory, hashed now."""
+    """The manifest of a local file or directory, hashed now; without modes where its file system keeps none."""
     from holdfast.cache.tree import hash_file, scan
     from holdfast.model.manifest import Manifest
 
     entries = [hash_file(item) if item.entry.kind == "file" else item.entry for item in scan(path, exclude=exclude)]
+    if _has_no_modes(path):
+        entries = [replace(entry, mode=None) for entry in entries]
     return Manifest.of(entries, single=path.is_file())
+
+
+def _has_no_modes(path: Path) -> bool:
+    """Whether the marker of a fetched copy, which nobody makes so, is executable: FAT, NTFS and shares show every file so."""
+    marker = path / layout.MARKER if path.is_dir() else path.with_name(f".{path.name}{layout.MARKER}")
+    return marker.is_file() and bool(marker.stat().st_mode & stat.S_IXUSR)

@@ -6,6 +6,7 @@ every object is looked at; with it every byte of a store is read, once, however 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.cache.manifests import Manifests
@@ -23,7 +24,7 @@ from holdfast.transfer.plan import PART, plan_objects, ranges
 from holdfast.transfer.proving import Prover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from holdfast.cache.assets import AssetsDir
@@ -190,7 +191,7 @@ def verify_cached(assets: AssetsDir, name: str, version: str, state: Path | None
     if not digests and (meta is None or meta.hash is None):
         return Finding(spec, "ok", "fetched by another program: nothing is known to check it against")
     try:
-        found = local_manifest(path)
+        found = _with_modes(local_manifest(path), lambda: _recorded(assets, name, version, state))
     except HoldfastError as error:
         return Finding(spec, error.kind, error.message)
     if not digests and meta is not None and found.content_hash == meta.hash:
@@ -202,6 +203,16 @@ def verify_cached(assets: AssetsDir, name: str, version: str, state: Path | None
     if not digests:
         return Finding(spec, "integrity", "it differs from what was fetched: asset fetch --force")
     return Finding(spec, "ok", f"{len(found.files)} files")
+
+
+def _with_modes(found: Manifest, recorded: Callable[[], Manifest | None]) -> Manifest:
+    """A copy on a file system that keeps no modes, with those that it was fetched with: its content is what can be compared."""
+    if all(entry.mode is not None for entry in found.entries) or (fetched := recorded()) is None:
+        return found
+    modes = {entry.path: entry.mode for entry in fetched.entries}
+    if found.single:  # its name is the version here
+        modes = dict(zip((entry.path for entry in found.files), modes.values(), strict=False))
+    return Manifest.of([replace(entry, mode=modes.get(entry.path)) for entry in found.entries], single=found.single)
 
 
 def _changed_since(assets: AssetsDir, name: str, version: str, state: Path | None, found: Manifest) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 
 def fetched(asset) -> list[str]:
@@ -40,6 +43,21 @@ def test_cache__names_that_no_asset_has(pushed) -> None:
     assert pushed.ok("cache", "pin", "nlp/bert", "--json").json["pinned"] == here
     pushed.ok("cache", "prune", "--max-size", "0")
     assert all(os.path.isdir(folder) for folder in strange)
+
+
+@pytest.mark.parametrize("layout", ["packs", "tree", "file"])
+def test_verify__file_system_without_modes(pushed, layout: str) -> None:
+    """Where every file is executable, the cache's own marker too, a copy is as it was fetched; content that changed is still named."""
+    source = "model/config.json" if layout == "file" else "model"
+    pushed.ok("push", source, "n/a", "--layout", layout)
+    copy = Path(pushed.ok("fetch", "n/a").lines[0])
+    for path in copy.parent.rglob("*"):
+        path.chmod(0o777)
+    assert pushed.ok("cache", "verify", "n/a").lines == ["1 checked, all in order"]
+    assert pushed.ok("status", str(copy), "--json").json["changed"] == []
+    changed = copy if layout == "file" else copy / "config.json"
+    changed.write_text("other")
+    assert "config.json" in pushed.error(5, "cache", "verify", "n/a")["message"]
 
 
 def test_prune__by_size(pushed) -> None:
