@@ -6,6 +6,8 @@ import stat
 
 import pytest
 
+from tests.e2e.conftest import needs_rights
+
 
 def test_config__shows_values_and_origins(asset) -> None:
     """Every setting stands with its value and where that comes from; secrets are masked."""
@@ -137,3 +139,14 @@ def test_config_set__masks_what_it_prints(asset) -> None:
         assert "********@h/x" in told
         assert "secret-word" not in told
     assert "secret-word" in asset.config.read_text()
+
+
+@needs_rights
+def test_config__in_a_folder_that_is_closed(asset) -> None:
+    """Settings in a folder that may not be entered, as sudo may leave it, are an error that names them, and not taken for none."""
+    asset.ok("config", "set", "versioning", "simple_date")
+    asset.config.parent.chmod(0)
+    code, told = asset.without_rights("config")
+    asset.config.parent.chmod(0o700)
+    assert (code, told["error"]["kind"]) == (1, "local")
+    assert told["error"]["message"] == f"cannot read {asset.config}: Permission denied"

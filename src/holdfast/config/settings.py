@@ -154,7 +154,7 @@ def load(
     given = {(_known(name)): value for name, value in arguments.items() if value is not None}
     _take_chosen(given)
     prefix = given.pop("storage_prefix", None)
-    document = _read(path) if os.path.lexists(path) else {}
+    document = _read(path) if _is_there(path) else {}
     chosen = profile or variables.get(_PROFILE_VARIABLE) or document.get("profile")
     tables, unknown = _tables(document, None if chosen is None else str(chosen), path)
     sources = _Sources(given, variables, tables)
@@ -260,6 +260,17 @@ def _folder(kind: str, environ: Mapping[str, str]) -> Path:
     if not os.path.isabs(base):
         base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), _HOMES[kind])
     return Path(base) / "holdfast"
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file; one in a folder that is closed to us counts, to be told, but none in a home of somebody else's."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return os.path.lexists(path.parent)
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: Path) -> dict[str, object]:
