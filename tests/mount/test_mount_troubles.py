@@ -104,6 +104,24 @@ def _is_read(path: Path) -> bool:
         return False
 
 
+def test_store__gone_is_told(shop):
+    """While reads of a mount fail `asset mounts` says why; once they do well again it does not."""
+    shop.asset("mount", "nlp/bert", shop.place)
+    (before,) = shop.mounts()
+    store, away = shop.folder / "store", shop.folder / "away"
+    store.rename(away)
+    expect_eio(shop.place / "big")
+    until(lambda: shop.mounts()[0]["health"] != before["health"])
+    (during,) = shop.mounts()
+    assert during["state"] == "mounted"
+    assert "is missing, though a version needs it" in during["health"]
+    away.rename(store)
+    assert (shop.place / "big").read_bytes() == (shop.source / "big").read_bytes()
+    until(lambda: shop.mounts()[0]["health"] == before["health"])
+    shop.asset("unmount", shop.place)
+    nothing_is_left(shop)
+
+
 @pytest.mark.parametrize("how", ["zeros", "truncated", "removed", "another's"])
 def test_store__other_bytes(shop, how):
     """Where packs are zeroed, cut off, removed or another's, reads through the kernel are EIO and never other bytes; an event says why."""

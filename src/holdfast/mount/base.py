@@ -46,8 +46,7 @@ class View(Protocol):
     """A tree that can be looked at.
 
     It may have more, which is asked for by name: ``totals`` (bytes and files), ``bytes_fetched`` (a count), ``is_exhausted`` (no thread is left
-    that could read), ``listen(tell)``, which gives it
-    somebody to tell what goes wrong, and ``watch(changed)``, which gives it somebody to tell the names in the root that show something else by now;
+    that could read), ``trouble`` (why reads fail at present; else nothing), ``listen(tell)``, which gives it somebody to tell what goes wrong, and ``watch(changed)``, which gives it somebody to tell the names in the root that show something else by now;
     ``moved(node)``, when something last came of a file that is brought whole (``time.monotonic``; 0: it is not), told without waiting;
     ``position(node)``, the position of a listing of its directory that begins with this node, and with it ``path(node)``, where in the tree a directory
     lies (None: not in the one that is shown now).

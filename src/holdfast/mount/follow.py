@@ -166,6 +166,11 @@ class FollowingView:
         return self._fetched + sum(view.bytes_fetched for view in [*self._views.values()])
 
     @property
+    def trouble(self) -> str:
+        """Why reads of the version that is shown fail; see the protocol."""
+        return self._current.trouble
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether the threads that read one of its versions are used up by reads that do not come back."""
         return any(view.is_exhausted for view in [*self._views.values()])

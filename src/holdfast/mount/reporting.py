@@ -35,11 +35,20 @@ class Reports:
         self._before: Sequence[int] = _NOTHING
         self._is_changed = False
         self._written = 0.0
+        self._health = self._trouble = ""
 
     def state(self, state: str, health: str = "") -> None:
         """The mount's state has changed."""
+        self._health, self._trouble = health, ""
         self._change(state=state, health=health)
         self._write()
+
+    def trouble(self, text: str) -> None:
+        """Why reads fail at present; nothing where they do well."""
+        if text != self._trouble:
+            self._trouble = text
+            self._change(health="; ".join(each for each in (self._health, text) if each))
+            self._is_changed = True
 
     def worker(self, pid: int | None, restarts: int) -> None:
         """This worker serves now, None: nobody does."""

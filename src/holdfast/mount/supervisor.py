@@ -255,6 +255,8 @@ class Supervisor:
         worker.heard = time.monotonic()
         if "alive" in message:
             self._reports.counts(worker.pid, message["alive"])
+            if worker is self._worker:
+                self._reports.trouble(str(message.get("trouble", "")))
         elif "event" in message:
             self._reports.event("worker", str(message["event"]))
         elif "hung" in message:

@@ -50,8 +50,9 @@ __all__ = ["DEADLINE", "Events", "VersionView", "open_version"]
 DEADLINE: Final = 30.0
 _PAGES: Final = 16 * 1024 * 1024
 _FILE, _LINK = ord("f"), ord("l")
-#: The same event is told this often, in seconds.
+#: The same event is told this often, in seconds; and for so long a read that failed is the mount's trouble.
 _AGAIN: Final = 10.0
+_LASTS: Final = 60.0
 
 
 class Events:
@@ -61,6 +62,17 @@ class Events:
         self._tell = tell
         self._told: dict[str, float] = {}
         self._early: list[str] = []
+        self._failing = "", 0, 0.0
+
+    def failed(self, message: str, fetched: int) -> None:
+        """Tell why a right answer could not be given, after so many bytes had come from the store."""
+        self._failing = message, fetched, time.monotonic()
+        self(message)
+
+    def trouble(self, fetched: int) -> str:
+        """Why none could be given of late; nothing once more bytes have come."""
+        message, then, at = self._failing
+        return message if then == fetched and time.monotonic() - at < _LASTS else ""
 
     def listen(self, tell: Callable[[str], None]) -> None:
         """Have it told to somebody from now on, and what was not told to anybody before."""
@@ -111,6 +123,11 @@ class VersionView:
     def bytes_fetched(self) -> int:
         """Bytes that came from the store, but for the root."""
         return sum(source.fetched for source in self._sources)
+
+    @property
+    def trouble(self) -> str:
+        """Why reads fail; see the protocol."""
+        return self._events.trouble(self.bytes_fetched)
 
     @property
     def is_exhausted(self) -> bool:
@@ -203,7 +220,7 @@ class VersionView:
         self._kept.close()
 
     def _failed(self, error: HoldfastError) -> OSError:
-        self._events(error.message)
+        self._events.failed(error.message, self.bytes_fetched)
         return OSError(errno.EIO, os.strerror(errno.EIO))
 
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["main", "totals_of"]
 
 _DIE_WITH_PARENT: Final = 1
+#: Letters of what is told of a mount's trouble.
+_LONGEST: Final = 500
 
 
 def main(arguments: list[str]) -> int:
@@ -68,6 +70,7 @@ def main(arguments: list[str]) -> int:
         return 0
     server = _server(end, order, view, told[0]["go"], told[1], arguments[1])
     beats.counts = lambda: [*server.counts(), getattr(view, "bytes_fetched", 0)]
+    beats.trouble = lambda: getattr(view, "trouble", "")[:_LONGEST]
     server.start()
     patience = Patience(order.deadline)
     while not server.ended.is_set():
@@ -82,15 +85,16 @@ def main(arguments: list[str]) -> int:
 
 
 class _Beats:
-    """Signs of life from the beginning on, for opening a version may take long; with what ``counts`` tells."""
+    """Signs of life from the beginning on, for opening a version may take long; with what ``counts`` and ``trouble`` tell."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self.counts: Callable[[], list[int]] = list
+        self.trouble: Callable[[], str] = str
         threading.Thread(target=self._run, name="holdfast-beats", daemon=True).start()
 
     def _run(self) -> None:
-        while control.send(self._end, {"alive": self.counts()}):
+        while control.send(self._end, {"alive": self.counts(), "trouble": self.trouble()}):
             time.sleep(control.BEAT)
         os._exit(0)  # the supervisor is gone
 
