@@ -143,7 +143,8 @@ def test_fetch__to_a_disk_without_room(asset, layout) -> None:
         error = asset.error(1, "fetch", "large", "--to", "disk/out")
         assert error["kind"] == "local"
         assert re.fullmatch(
-            r".*/disk/out(/large)? takes 3,\d{3},\d{3} bytes, and its disk has 2,09\d,\d{3} left", error["message"]
+            r"No space left on device: .*/disk/out(/large)? takes 3,\d{3},\d{3} bytes, and its disk has 2,09\d,\d{3} left",
+            error["message"],
         )
         assert list((asset.folder / "disk").iterdir()) == []
         asset.ok("fetch", "small", "--to", "disk/out")

@@ -79,7 +79,7 @@ class Target:
         need = chosen.size - sum(tree_bytes(str(left)) for left, _ in leftovers(self._place))
         if need > disk.free and disk.total:  # else it is a file system that does not tell
             raise LocalError(
-                f"{self.path} takes {chosen.size:,} bytes, and its disk has {disk.free:,} left",
+                f"No space left on device: {self.path} takes {chosen.size:,} bytes, and its disk has {disk.free:,} left",
                 subject=str(self.path),
                 hint="make room there, or give another --to",
             )
