@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,6 +36,7 @@ from holdfast.errors import (
 )
 from holdfast.model.digest import digest_of
 from tests.e2e.driver import Runner, content_of, finished, flat, lay
+from tests.server.conftest import small_disk
 
 ZERO = digest_of(b"")
 
@@ -449,46 +449,28 @@ def test_push__store_full(place, tmp_path_factory):
 
 def test_push__store_full_for_a_large_file(place, tmp_path_factory):
     """Where the store has no room for a large file, the store's disk is told of, and not the file."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    disk = tmp_path_factory.mktemp("store")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "holdfast-test", str(disk)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    try:
+    disk = tmp_path_factory.mktemp("store") / "disk"
+    with small_disk(disk):
         repository = holdfast.open(disk.as_uri(), assets_dir=place.assets)
         big = lay(place.folder / "big", {"big": os.urandom(12 * 1024 * 1024)}) / "big"
         with pytest.raises(LocalError, match="No space left on device"):
             repository.push(big, "n")
         subprocess.run(["mount", "-o", "remount,size=40m", str(disk)], check=True)
         assert repository.push(big, "n").version == "0.0"
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_cache_dir__full(pushed, tmp_path_factory):
     """Where the disk of the cache folder is full a push does without what it would note there; what needs room there says so and names it."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    disk = tmp_path_factory.mktemp("cache")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "holdfast-test", str(disk)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    try:
-        with suppress(OSError), open(disk / "full", "wb", buffering=0) as full:
-            while full.write(bytes(4096)):
-                pass
-        given = {"XDG_CACHE_HOME": str(disk), "HOLDFAST_ASSETS_DIR": str(pushed.folder / "home")}
+    disk = tmp_path_factory.mktemp("cache") / "disk"
+    given = {"XDG_CACHE_HOME": str(disk), "HOLDFAST_ASSETS_DIR": str(pushed.folder / "home")}
+    with small_disk(disk) as fill:
+        fill()
         for number, layout in enumerate(("packs", "tree")):
             (pushed.folder / "model" / "new").write_text(layout)
-            assert (
-                pushed.ok("push", "model", "n/a", "--layout", layout, "--json", **given).json["version"]
-                == f"0.{number}"
-            )
+            told = pushed.ok("push", "model", "n/a", "--layout", layout, "--json", **given).json
+            assert told["version"] == f"0.{number}"
         for words in (("export", "n/a:0.0", "b"), ("verify", "n/a:0.0", "--deep")):
             assert str(disk) in pushed.error(1, *words, **given)["message"]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_assets_dir__missing(place):

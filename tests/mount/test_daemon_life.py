@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,10 +17,12 @@ import pytest
 from holdfast.config import load
 from holdfast.errors import BusyError, HoldfastError, VersionNotFoundError
 from holdfast.mount import device
+from holdfast.mount.daemon import WAYS, start
 from holdfast.mount.mounting import mount_version
 from holdfast.mount.order import Order, chosen
-from holdfast.mount.registry import State
+from holdfast.mount.registry import Registry, State
 from holdfast.mount.restarts import Restarts
+from holdfast.mount.unmounting import unmount
 from tests.mount.conftest import mounted_below, processes_naming
 from tests.mount.test_daemon_worker import until
 from tests.mount.versions import ROOT, mounts, needs_fuse  # noqa: F401
@@ -262,6 +265,30 @@ start(Registry(Path({str(tmp_path)!r}) / "mounts"), Path({str(place)!r}), "nlp/x
         program.wait(20)
     assert mounted_below(tmp_path) == []
     assert processes_naming(tmp_path) == []
+
+
+@needs_fuse
+def test_start__in_the_foreground_of_a_thread(mounts, source, tmp_path):  # noqa: F811
+    """A program may mount in a thread of its own: it returns once the mount has ended."""
+    place, registry = tmp_path / "mounted", Registry(tmp_path / "mounts")
+    place.mkdir()
+    order = Order("tests.mount.views:open_folder", {"folder": str(source)})
+    errors: list[BaseException] = []
+
+    def stay() -> None:
+        try:
+            start(registry, place, "nlp/x:1", order, foreground=lambda _: None)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    until((place / "file").exists)
+    unmount(registry, registry.find(str(place)), WAYS)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert errors == []
+    assert mounted_below(tmp_path) == []
 
 
 @needs_fuse

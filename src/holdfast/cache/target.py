@@ -73,10 +73,10 @@ class Target:
         """Refuse what the disk cannot take, beside what an earlier run has left, before anything is written."""
         if chosen is None:
             return
-        there = next(each for each in (self._final, *self._final.parents) if each.is_dir())
-        with local_errors(there):
+        with local_errors(self._final, layout.meant):
+            there = next(each for each in (self._final, *self._final.parents) if each.is_dir())
             disk = shutil.disk_usage(there)
-        need = chosen.size - sum(tree_bytes(str(left)) for left, _ in leftovers(self._place))
+            need = chosen.size - sum(tree_bytes(str(left)) for left, _ in leftovers(self._place))
         if need > disk.free and disk.total:  # else it is a file system that does not tell
             raise LocalError(
                 f"No space left on device: {self.path} takes {chosen.size:,} bytes, and its disk has {disk.free:,} left",

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import IO, TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, raised_elsewhere
@@ -106,6 +107,9 @@ def _hear(said: IO[bytes], log: Path) -> None:
 
 def _stay(launched: subprocess.Popen[bytes]) -> None:
     """Wait until the mount has ended; Ctrl-C is the supervisor's, which unmounts."""
+    if threading.current_thread() is not threading.main_thread():  # which no signal reaches
+        launched.wait()
+        return
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         launched.wait()
